@@ -1,0 +1,26 @@
+"""Saliency-guided mixing of training samples, in any domain whose samples are sets of elements with coordinates."""
+
+from mixkit import functional, methods
+from mixkit.assignment import assign
+from mixkit.domain import Domain
+from mixkit.elements import ElementSet
+from mixkit.mixer import Mixer, create_mixer
+from mixkit.plan import MixPlan
+from mixkit.registry import list_domains, list_methods, register_domain, register_method
+from mixkit.saliency import GradientSaliency
+
+__all__ = [
+    "Domain",
+    "ElementSet",
+    "GradientSaliency",
+    "MixPlan",
+    "Mixer",
+    "assign",
+    "create_mixer",
+    "functional",
+    "list_domains",
+    "list_methods",
+    "methods",
+    "register_domain",
+    "register_method",
+]

@@ -1,0 +1,7 @@
+"""Images for mixkit: the pixel grid as a domain, torchvision-style transforms, and saliency without a model."""
+
+from mixkit_image.domain import PixelGrid
+from mixkit_image.spectral import spectral_residual
+from mixkit_image.transforms import MixTransform, Mixup, SageMix
+
+__all__ = ["MixTransform", "Mixup", "PixelGrid", "SageMix", "spectral_residual"]

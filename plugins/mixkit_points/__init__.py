@@ -1,0 +1,5 @@
+"""Point clouds for mixkit: point sets as a domain, paired by an optimal assignment."""
+
+from mixkit_points.domain import PointSet
+
+__all__ = ["PointSet"]

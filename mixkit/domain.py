@@ -1,0 +1,59 @@
+"""What the engine must be told about a modality. A plugin subclasses `Domain`; about 30 lines suffice."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from mixkit.elements import ElementSet
+
+
+class Domain(ABC):
+    """Turns a batch of some modality into an `ElementSet` and back.
+
+    `elements`, `batch` and `length_scale` must be written; the rest has defaults that suit a grid.
+    """
+
+    #: Defaults of methods in this domain where the paper's differ by domain: ``{"sagemix": {"theta": 0.3}}``.
+    method_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    #: Saliencies that need no model, by name: ``function(batch) -> (B, N)``.
+    saliencies: ClassVar[Mapping[str, Callable[[Tensor], Tensor]]] = {}
+
+    @abstractmethod
+    def elements(self, batch: Tensor) -> ElementSet:
+        """The elements of a batch. Raises TypeError or ValueError, naming what came, for what is not of this domain."""
+
+    @abstractmethod
+    def batch(self, elements: ElementSet, like: Tensor) -> Tensor:
+        """The inverse of `elements`: a batch in the layout, dtype and memory format of ``like``."""
+
+    @abstractmethod
+    def length_scale(self, elements: ElementSet) -> float:
+        """The default sigma, in the units of the coordinates: how far an element's neighbourhood reaches."""
+
+    def assign(self, coords_a: Tensor, coords_b: Tensor) -> Tensor | None:
+        """(B, N) the element of b that each element of a is paired with; None, the default, pairs the same positions."""
+        return None
+
+    def saliency(self, grad: Tensor) -> Tensor:
+        """(B, N) saliency of a gradient shaped like a batch: its norm over all channels of an element."""
+        elements = self.elements(grad)
+        channels = elements.values
+        if elements.grid is None:  # coordinates are inputs too
+            channels = torch.cat([elements.coords, channels], 2)
+        return torch.linalg.vector_norm(channels, dim=2, dtype=torch.promote_types(channels.dtype, torch.float32))
+
+    def feature_elements(self, activation: Tensor, elements: ElementSet) -> ElementSet:
+        """A layer's output as a set of elements, given the input's elements.
+
+        Raises:
+            ValueError: an activation that this domain cannot read as a set; the default knows none.
+        """
+        raise ValueError(
+            f"{type(self).__name__} cannot read an activation of shape {tuple(activation.shape)} as elements"
+        )

@@ -1,0 +1,26 @@
+"""One ratio per sample: Mixup and PointMixup."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from mixkit.plan import MixPlan
+
+
+def mixup(partner: Tensor, ratio: Tensor, assignment: Tensor | None = None) -> MixPlan:
+    """Every element of a sample mixed at the same ratio: ``ratio * a + (1 - ratio) * b`` (Zhang et al. 2018).
+
+    With the optimal assignment between two clouds it is PointMixup (Chen et al. 2020), hence the second name.
+
+    Args:
+        partner: (B,) long, the partner of each sample.
+        ratio: (B,) or (1,), the weight of the sample itself, in [0, 1].
+        assignment: (B, N) long, the partner's element that each element is paired with. Default None: the same.
+
+    Returns:
+        A plan with K = 2, term 0 the sample itself.
+    """
+    return MixPlan.pair(partner, ratio.float().expand(len(partner))[:, None], assignment)
+
+
+pointmixup = mixup

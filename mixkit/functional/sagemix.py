@@ -1,0 +1,93 @@
+"""SageMix: each element mixed at its own ratio, smooth around two query points."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mixkit.elements import take_elements, take_samples
+from mixkit.plan import MixPlan
+
+
+def sagemix(
+    coords: Tensor,
+    partner: Tensor,
+    assignment: Tensor | None,
+    query: Tensor,
+    partner_query: Tensor,
+    prior: Tensor,
+    sigma: float,
+    *,
+    log_ratio: bool = False,
+) -> MixPlan:
+    """Shape-preserving mixing around two queries (Lee et al. 2022, Eq. 6, 8 and 9).
+
+    ``lambda_i = pi w_a / (pi w_a + (1 - pi) w_b)`` with ``w = exp(-|p - query|^2 / (2 sigma^2))``, computed without a
+    quotient of kernels that underflow: ``sigmoid(logit(pi) + (d_b^2 - d_a^2) / (2 sigma^2))``. A very large sigma makes
+    it Mixup at ratio pi, a very small one a switch between the nearer queries.
+
+    Args:
+        coords: (B, N, D), where the elements are.
+        partner: (B,) long, the partner of each sample.
+        assignment: (B, N) long, the partner's element that each element is paired with; None: the same.
+        query: (B,) long, the query element of the sample.
+        partner_query: (B,) long, the query element of the partner, in the partner's own order.
+        prior: (B,) pi, the weight of the sample itself before locality, in [0, 1].
+        sigma: bandwidth > 0 in the units of the coordinates.
+        log_ratio: ``prior`` is given as log(pi / (1 - pi)), which keeps what a pi near 1 cannot. Default False.
+
+    Returns:
+        A plan with K = 2, term 0 the sample itself, a weight per element.
+
+    Raises:
+        ValueError: sigma <= 0, or shapes that do not fit together.
+    """
+    _check(coords, partner, assignment, query, partner_query, prior, sigma)
+    if not log_ratio:  # in the prior's own precision: 1 - 1e-12 is a float64
+        prior = torch.log(prior) - torch.log1p(-prior)
+    coords = coords.to(torch.promote_types(coords.dtype, torch.float32))
+    # bounds far beyond any use keep the factor finite in float32
+    scale = 0.5 / min(max(float(sigma), 1e-15), 1e15) ** 2
+    query_a, query_b = (
+        take_elements(coords, query),
+        take_elements(take_samples(coords, partner), partner_query),
+    )  # (B, D)
+    farther = _distance_difference(coords, partner, assignment, query_a, query_b)
+    own = torch.sigmoid(prior.to(farther.dtype)[:, None] + farther * scale)
+    return MixPlan.pair(partner, own.float(), assignment)
+
+
+def _distance_difference(
+    coords: Tensor, partner: Tensor, assignment: Tensor | None, query_a: Tensor, query_b: Tensor
+) -> Tensor:
+    """(B, N) d_b^2 - d_a^2, how much closer each element is to a's query than its pair is to b's."""
+    if coords.stride(0) == 0 and assignment is None:
+        # the same places in every sample, as on a grid: |p - q_b|^2 - |p - q_a|^2 is linear in p
+        apart, centre = query_a - query_b, (query_a + query_b) / 2
+        terms = (((coords[0, :, d] - centre[:, d, None]) * apart[:, d, None]) for d in range(coords.shape[2]))
+        return 2 * sum(terms, torch.zeros((), dtype=coords.dtype, device=coords.device))
+    from_a = (coords - query_a[:, None]).square().sum(2)
+    from_b = (take_samples(coords, partner) - query_b[:, None]).square().sum(2)
+    return (from_b if assignment is None else from_b.gather(1, assignment)) - from_a
+
+
+def _check(
+    coords: Tensor,
+    partner: Tensor,
+    assignment: Tensor | None,
+    query: Tensor,
+    partner_query: Tensor,
+    prior: Tensor,
+    sigma: float,
+) -> None:
+    if not sigma > 0:
+        raise ValueError(f"sigma must be > 0, got {sigma}")
+    if coords.dim() != 3 or not coords.is_floating_point():
+        raise ValueError(f"coords must be floating point (B, N, D), got {tuple(coords.shape)} {coords.dtype}")
+    for name, draw in (("partner", partner), ("query", query), ("partner_query", partner_query), ("prior", prior)):
+        if draw.shape != coords.shape[:1]:
+            raise ValueError(
+                f"{name} must be ({coords.shape[0]},) as coords {tuple(coords.shape)}, got {tuple(draw.shape)}"
+            )
+    if assignment is not None and assignment.shape != coords.shape[:2]:
+        raise ValueError(f"assignment must be {tuple(coords.shape[:2])} as coords, got {tuple(assignment.shape)}")

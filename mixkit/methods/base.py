@@ -1,0 +1,56 @@
+"""What every method is: something that draws a plan for a set of elements."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from mixkit.elements import ElementSet, take_samples
+from mixkit.plan import MixPlan
+
+#: ``assign(coords_a, coords_b) -> (B, N) long``, or None for the same positions.
+Assign = Callable[[Tensor, Tensor], Tensor | None]
+
+
+class Method(ABC):
+    """Draws a `MixPlan` for an `ElementSet`."""
+
+    #: What `plan` asks for, of "saliency", "assign" and "values"; what is not here is not computed.
+    needs: frozenset[str] = frozenset()
+
+    #: The share of batches that the method's paper mixes; a mixer's default ``p``.
+    p: ClassVar[float] = 1.0
+
+    @abstractmethod
+    def plan(
+        self,
+        elements: ElementSet,
+        *,
+        saliency: Tensor | None = None,
+        assign: Assign | None = None,
+        generator: torch.Generator | None = None,
+    ) -> MixPlan:
+        """Draw a plan.
+
+        Args:
+            elements: the batch as sets of elements.
+            saliency: (B, N) >= 0, needed where `needs` says so.
+            assign: the domain's assignment; None pairs the same positions.
+            generator: CPU generator of all draws. Default: torch's global one.
+        """
+
+
+def assigned(elements: ElementSet, partner: Tensor, assign: Assign | None) -> Tensor | None:
+    """(B, N) the assignment of each sample's elements to its partner's, or None for the same positions."""
+    return None if assign is None else assign(elements.coords, take_samples(elements.coords, partner))
+
+
+def check_positive(name: str, value: float) -> float:
+    """Return ``value`` as a float, or raise ValueError if it is not above 0."""
+    if not value > 0:
+        raise ValueError(f"{name} must be > 0, got {value}")
+    return float(value)

@@ -1,0 +1,61 @@
+"""Mixup and PointMixup: one ratio per sample, or per batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mixkit import draws, functional
+from mixkit.elements import ElementSet
+from mixkit.methods.base import Assign, Method, assigned, check_positive
+from mixkit.plan import MixPlan
+from mixkit.registry import register_method
+
+
+@register_method("mixup")
+class Mixup(Method):
+    """Mixup (Zhang et al. 2018): ``lambda ~ Beta(alpha, alpha)``, one for the batch as in the authors' code.
+
+    Args:
+        alpha: concentration of the Beta, > 0. Default 1.
+        per_sample: one ratio per sample instead of one per batch. Default False.
+        fold: give the partner the smaller half, ``max(lambda, 1 - lambda)`` to the sample itself. Default False.
+    """
+
+    needs = frozenset({"assign"})
+
+    def __init__(self, alpha: float = 1.0, per_sample: bool = False, fold: bool = False) -> None:
+        self.alpha = check_positive("alpha", alpha)
+        self.per_sample = per_sample
+        self.fold = fold
+
+    def plan(
+        self,
+        elements: ElementSet,
+        *,
+        saliency: Tensor | None = None,
+        assign: Assign | None = None,
+        generator: torch.Generator | None = None,
+    ) -> MixPlan:
+        """See `Method.plan`."""
+        size, device = elements.num_samples, elements.coords.device
+        partner = draws.partners(size, generator, device)
+        log_ratio = draws.beta_log_ratio(self.alpha, size if self.per_sample else 1, generator, device)
+        ratio = torch.sigmoid(log_ratio.abs() if self.fold else log_ratio)
+        return functional.mixup(partner, ratio, assigned(elements, partner, assign))
+
+
+@register_method("pointmixup")
+class PointMixup(Mixup):
+    """PointMixup (Chen et al. 2020): Mixup of optimally assigned points, a folded ratio per sample.
+
+    The partner gets ``0.5 - |Beta(alpha, alpha) - 0.5|``, at most a half.
+
+    Args:
+        alpha: concentration of the Beta, > 0. Default 0.4, the paper's for the input.
+        per_sample: one ratio per sample rather than per batch. Default True.
+        fold: as the authors do; False leaves the ratio a plain Beta. Default True.
+    """
+
+    def __init__(self, alpha: float = 0.4, per_sample: bool = True, fold: bool = True) -> None:
+        super().__init__(alpha, per_sample, fold)

@@ -1,0 +1,316 @@
+"""The plan: which elements of which samples each mixed element is made of, and at which weight.
+
+A plan knows no model, no domain and no method; it is tensors and their linear algebra.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from mixkit.labels import check_class_labels, check_element_labels, check_soft_labels
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MixPlan:
+    """How M mixed samples are made of B samples of N elements each, with K terms per element (K = 2 for a pair).
+
+    ``out[m, i] = sum_k weight[m, k, i] * values[source[m, k, i], index[m, k, i]]``
+
+    The same plan mixes anything that is aligned with the elements: pixels, coordinates, features, per-element labels.
+    A sample's label weighs as much as its mean element weight, whatever the method.
+
+    Args:
+        source: (M, K, 1) or (M, K, N) long, the sample that each term reads.
+        index: (M, K, N) long, the element of that sample; None reads the same position (identity assignment).
+        weight: (M, K, N) or (M, K, 1) floating point, >= 0, sums to 1 over K.
+        shift: (M, K, D), added to coordinates only: `apply_coords` uses it, `apply` does not. Default None.
+        num_samples: B, the number of samples that ``source`` points into. Default: M.
+        keeps_own: promise that term 0 of output m is sample m itself, unmoved, which saves reading it through an index.
+            `pair` makes it; default False.
+
+    Raises:
+        TypeError: a field has the wrong dtype.
+        ValueError: the shapes do not fit together. The values are checked by `validate`, which reads them.
+    """
+
+    source: Tensor
+    index: Tensor | None
+    weight: Tensor
+    shift: Tensor | None = None
+    num_samples: int = -1
+    keeps_own: bool = False
+
+    def __post_init__(self) -> None:
+        if self.source.dtype != torch.long or (self.index is not None and self.index.dtype != torch.long):
+            raise TypeError("source and index must be torch.long (int64) tensors")
+        if not self.weight.is_floating_point():
+            raise TypeError(f"weight must be floating point, got {self.weight.dtype}")
+        shapes = {"source": self.source.shape, "weight": self.weight.shape}
+        if self.index is not None:
+            shapes["index"] = self.index.shape
+        fits = all(len(shape) == 3 and shape[:2] == self.source.shape[:2] for shape in shapes.values())
+        if not fits or len({shape[2] for shape in shapes.values()} - {1}) > 1:
+            got = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
+            raise ValueError(f"source, weight (M, K, N or 1) and index (M, K, N) do not fit together: got {got}")
+        if self.shift is not None and (self.shift.dim() != 3 or self.shift.shape[:2] != self.source.shape[:2]):
+            raise ValueError(f"shift must be (M, K, D) with source's M and K, got {tuple(self.shift.shape)}")
+        if self.num_samples < 0:
+            object.__setattr__(self, "num_samples", self.source.shape[0])
+
+    # ---- making plans
+
+    @classmethod
+    def identity(cls, num_samples: int, device: torch.device | str | None = None) -> MixPlan:
+        """The plan that leaves a batch of ``num_samples`` as it is (K = 1)."""
+        source = torch.arange(num_samples, device=device)[:, None, None]
+        return cls(source, None, torch.ones(num_samples, 1, 1, device=device), keeps_own=True)
+
+    @classmethod
+    def pair(cls, partner: Tensor, weight: Tensor, assignment: Tensor | None = None) -> MixPlan:
+        """The plan that mixes every sample with one partner; every two-sample method ends here.
+
+        Args:
+            partner: (B,) long, the partner of each sample.
+            weight: (B, N) or (B, 1), the weight of the sample itself; its partner has the rest.
+            assignment: (B, N) long, the partner's element that each element is paired with. Default None: the same.
+        """
+        own = torch.arange(len(partner), device=partner.device)
+        source = torch.stack([own, partner], 1)[:, :, None]
+        index = None
+        if assignment is not None:
+            index = torch.stack(
+                [torch.arange(assignment.shape[1], device=partner.device).expand_as(assignment), assignment], 1
+            )
+        return cls(source, index, torch.stack([weight, 1 - weight], 1), keeps_own=True)
+
+    # ---- what it is
+
+    @property
+    def num_outputs(self) -> int:
+        """M, the number of mixed samples."""
+        return self.source.shape[0]
+
+    @property
+    def num_terms(self) -> int:
+        """K, the number of terms that an element is made of."""
+        return self.source.shape[1]
+
+    @property
+    def num_elements(self) -> int | None:
+        """N, or None where every element is treated alike and any N fits."""
+        sizes = [field.shape[2] for field in (self.source, self.weight, self.index) if field is not None]
+        return None if self.index is None and max(sizes) == 1 else max(sizes)
+
+    @property
+    def sample_weights(self) -> Tensor:
+        """(M, B) how much of each output comes from each sample: the mean element weight; rows sum to 1."""
+        source, weight = self._terms()
+        return weight.new_zeros(self.num_outputs, self.num_samples).scatter_add_(1, source, weight)
+
+    # ---- using it
+
+    def apply(self, values: Tensor) -> Tensor:
+        """Mix whatever is aligned with the elements.
+
+        Args:
+            values: (B, N, ...) floating point.
+
+        Returns:
+            (M, N, ...) in the dtype, and for (B, N, C) in the memory layout, of ``values``.
+
+        Raises:
+            TypeError: integer values. ValueError: another B or N than the plan's.
+        """
+        self._check("values", values, self.num_samples)
+        terms = [self._gather(values, k) for k in range(self.num_terms)]
+        if len(terms) == 1:
+            return terms[0]
+        weight = self._weight_like(values)
+        if len(terms) == 2:
+            return torch.lerp(terms[0], terms[1], weight[:, 1])
+        return torch.stack([term * weight[:, k] for k, term in enumerate(terms)]).sum(0)
+
+    def apply_coords(self, coords: Tensor) -> Tensor:
+        """Mix coordinates (B, N, D): as `apply`, with each term moved by its ``shift`` first. Returns (M, N, D)."""
+        mixed = self.apply(coords)
+        if self.shift is None:
+            return mixed
+        return mixed + (self._weight_like(coords) * self.shift.to(coords.dtype)[:, :, None]).sum(1)
+
+    def adjoint(self, grad: Tensor) -> Tensor:
+        """The transpose of `apply`: carry (M, N, ...) back to the (B, N, ...) places that it came from.
+
+        ``(plan.apply(x) * y).sum() == (x * plan.adjoint(y)).sum()`` for every x and y.
+        """
+        self._check("grad", grad, self.num_outputs)
+        weight = self._weight_like(grad)
+        total = grad.new_zeros(self.num_samples, *grad.shape[1:])
+        for k in range(self.num_terms):
+            part = weight[:, k] * grad
+            if self._whole_samples:
+                total = total.index_add(0, self.source[:, k, 0], part)
+            else:
+                place = self._place(k, grad.shape[1]).flatten()
+                total = total.flatten(0, 1).index_add(0, place, part.flatten(0, 1)).unflatten(0, total.shape[:2])
+        return total
+
+    def targets(self, labels: Tensor, num_classes: int | None = None) -> Tensor:
+        """Mix the samples' labels by `sample_weights`.
+
+        Args:
+            labels: (B,) integer classes, or floating point (B, ...): soft, multi-hot, or (without ``num_classes``)
+                regression targets.
+            num_classes: needed for integer classes; checked against the last dimension of soft labels.
+
+        Returns:
+            (M, num_classes) for classes, else (M, ...); never less than float32.
+
+        Raises:
+            ValueError: classes out of range (on a GPU an assertion of the device), wrong shape, num_classes missing.
+            TypeError: labels that are neither integer nor floating point.
+        """
+        if labels.is_floating_point():
+            check_soft_labels(labels, num_classes, self.num_samples)
+            labels = labels.to(torch.promote_types(labels.dtype, torch.float32))
+            if self.source.shape[2] == 1:
+                return (
+                    self.pooled()
+                    .apply(labels.flatten(1) if labels.dim() > 1 else labels[:, None])
+                    .reshape(-1, *labels.shape[1:])
+                )
+            # float64, so that neither autocast nor TF32 touches a label
+            mixed = self.sample_weights.double() @ labels.double().flatten(1 if labels.dim() > 1 else 0)
+            return mixed.to(labels.dtype).reshape(-1, *labels.shape[1:])
+        num_classes = check_class_labels(labels, num_classes, self.num_samples)
+        source, weight = self._terms()
+        classes = labels.long()[source]
+        return weight.new_zeros(self.num_outputs, num_classes).scatter_add_(1, classes, weight)
+
+    def element_targets(self, labels: Tensor, num_classes: int | None, ignore_index: int | None = None) -> Tensor:
+        """Mix labels that every element has, such as part labels or a segmentation mask.
+
+        Args:
+            labels: (B, N) or (B, H, W) integer classes.
+            num_classes: number of classes.
+            ignore_index: the label of elements that do not count: they add nothing, so that the targets of an
+                output element sum to the weight of what does count. Default None.
+
+        Returns:
+            (M, num_classes, N) or (M, num_classes, H, W) float32, as `torch.nn.functional.cross_entropy` takes it.
+        """
+        num_classes = check_element_labels(labels, num_classes, self.num_samples, self.num_elements, ignore_index)
+        flat = labels.flatten(1).long()
+        weight = self._at_least_float32().expand(-1, -1, flat.shape[1])
+        mixed = weight.new_zeros(self.num_outputs, num_classes, flat.shape[1])
+        for k in range(self.num_terms):
+            classes, share = self._gather(flat, k), weight[:, k]
+            if ignore_index is not None:
+                share = share.masked_fill(classes == ignore_index, 0)
+                classes = classes.masked_fill(classes == ignore_index, 0)
+            mixed.scatter_add_(1, classes[:, None], share[:, None])
+        return mixed.reshape(self.num_outputs, num_classes, *labels.shape[1:])
+
+    def pooled(self) -> MixPlan:
+        """The same samples at their mean weights, for what has no elements: ``plan.pooled().apply(vectors (B, C))``."""
+        if self.source.shape[2] == 1:
+            weight = self.weight.mean(2, keepdim=True)
+            return MixPlan(self.source, None, weight, num_samples=self.num_samples, keeps_own=self.keeps_own)
+        source = torch.arange(self.num_samples, device=self.source.device).expand(self.num_outputs, -1)[:, :, None]
+        return MixPlan(source, None, self.sample_weights[:, :, None], num_samples=self.num_samples)
+
+    def to(self, device: torch.device | str) -> MixPlan:
+        """The same plan on another device."""
+        return replace(
+            self,
+            source=self.source.to(device),
+            index=None if self.index is None else self.index.to(device),
+            weight=self.weight.to(device),
+            shift=None if self.shift is None else self.shift.to(device),
+        )
+
+    def validate(self) -> MixPlan:
+        """Check the values too, and return the plan. It reads the tensors: for tests and for new methods, not for training.
+
+        Raises:
+            ValueError: a source or an index out of range, a weight below 0, or weights that do not sum to 1.
+        """
+        if self.source.min() < 0 or self.source.max() >= self.num_samples:
+            raise ValueError(
+                f"source must lie in [0, {self.num_samples}), got {self.source.min()} to {self.source.max()}"
+            )
+        if self.index is not None and (self.index.min() < 0 or self.index.max() >= self.index.shape[2]):
+            raise ValueError(
+                f"index must lie in [0, {self.index.shape[2]}), got {self.index.min()} to {self.index.max()}"
+            )
+        if not (self.weight >= 0).all() or not torch.allclose(
+            self.weight.sum(1), torch.ones((), device=self.weight.device)
+        ):
+            raise ValueError("weight must be >= 0 and sum to 1 over K")
+        if self.keeps_own:
+            own = torch.arange(self.num_outputs, device=self.source.device)[:, None]
+            there = self.index is None or bool(
+                (self.index[:, 0] == torch.arange(self.index.shape[2], device=own.device)).all()
+            )
+            if not there or not bool((self.source[:, 0] == own).all()):
+                raise ValueError("keeps_own promises that term 0 is the sample itself, unmoved, and it is not")
+        return self
+
+    def __repr__(self) -> str:
+        weights = self.sample_weights.detach().cpu()
+        weight = "one weight per sample" if self.weight.shape[2] == 1 else "a weight per element"
+        index = "same positions" if self.index is None else "elements re-indexed"
+        moved = "" if self.shift is None else ", coordinates shifted"
+        lines = [
+            f"MixPlan: {self.num_outputs} outputs of {self.num_samples} samples, "
+            f"{self.num_elements or 'any number of'} elements, {weight}, {index}{moved}, on {self.source.device}"
+        ]
+        for m, row in enumerate(weights[:4]):
+            largest = [k for k in row.argsort(descending=True).tolist() if row[k] > 0][:4]
+            lines.append(f"  {m}: " + " + ".join(f"{row[k]:.3f} of sample {k}" for k in largest))
+        return "\n".join([*lines, f"  ... {len(weights) - 4} more"] if len(weights) > 4 else lines)
+
+    # ---- helpers
+
+    @property
+    def _whole_samples(self) -> bool:
+        return self.index is None and self.source.shape[2] == 1
+
+    def _at_least_float32(self) -> Tensor:
+        return self.weight.to(torch.promote_types(self.weight.dtype, torch.float32))
+
+    def _terms(self) -> tuple[Tensor, Tensor]:
+        """The sources and their shares of the sample as two (M, S) tensors, S = K or K * N."""
+        weight = self._at_least_float32()
+        if self.source.shape[2] == 1:
+            return self.source[:, :, 0], weight.mean(2)
+        return self.source.flatten(1), (weight / self.source.shape[2]).expand_as(self.source).flatten(1)
+
+    def _place(self, k: int, num_elements: int) -> Tensor:
+        """(M, N) where term k reads, in the batch's elements laid end to end."""
+        here = torch.arange(num_elements, device=self.source.device) if self.index is None else self.index[:, k]
+        return self.source[:, k] * num_elements + here
+
+    def _gather(self, values: Tensor, k: int) -> Tensor:
+        """(M, N, ...) what term k reads."""
+        if k == 0 and self.keeps_own:
+            return values
+        if not self._whole_samples:
+            place = self._place(k, values.shape[1])
+            return values.flatten(0, 1).index_select(0, place.flatten()).unflatten(0, place.shape)
+        if values.dim() == 3 and values.mT.is_contiguous():  # channels first underneath: stay so
+            return values.mT.index_select(0, self.source[:, k, 0]).mT
+        return values.index_select(0, self.source[:, k, 0])
+
+    def _weight_like(self, values: Tensor) -> Tensor:
+        """(M, K, N or 1, 1, ...) the weight, ready to multiply ``values`` (B, N, ...)."""
+        return self.weight.to(values.dtype).reshape(*self.weight.shape, *[1] * (values.dim() - 2))
+
+    def _check(self, name: str, values: Tensor, size: int) -> None:
+        if not values.is_floating_point():
+            raise TypeError(f"{name} must be floating point to be mixed, got {values.dtype}; convert them first")
+        expected = (size, self.num_elements or "N", "...")
+        if values.dim() < 2 or values.shape[0] != size or self.num_elements not in (None, values.shape[1]):
+            raise ValueError(f"{name} must be {expected} as in the plan, got {tuple(values.shape)}".replace("'", ""))

@@ -1,0 +1,104 @@
+"""Saliency by gradient: what of the input a model's loss depends on. Saliencies without a model live in the plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mixkit.domain import Domain
+
+
+def cross_entropy(logits: Any, labels: Any) -> Tensor:
+    """Cross entropy summed over the batch, without label smoothing: the saliency loss of SageMix and Puzzle Mix.
+
+    Raises:
+        TypeError: the model's output is not a tensor of logits (B, K, ...), or labels are not one tensor.
+    """
+    if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.dim() < 2:
+        got = f"{tuple(logits.shape)} {logits.dtype}" if isinstance(logits, Tensor) else type(logits).__name__
+        raise TypeError(
+            f"the model must return logits (B, num_classes), got {got}; "
+            "for other outputs give GradientSaliency(model, loss=function of output and labels)"
+        )
+    if not isinstance(labels, Tensor):
+        raise TypeError(
+            f"cross entropy takes one label tensor, got {type(labels).__name__}; give GradientSaliency(model, loss=...)"
+        )
+    return F.cross_entropy(logits, labels, reduction="sum")
+
+
+class GradientSaliency:
+    """The norm over channels of the gradient of the loss with respect to the input (SageMix, section 3).
+
+    The pass runs in eval mode, through the model itself rather than its DataParallel, DistributedDataParallel or
+    compiled wrapper, and computes no weight gradient. Afterwards the mode of every submodule, ``requires_grad``,
+    ``.grad``, BatchNorm statistics and dropout's random state are as they were, also if the forward pass raises.
+    The model is held unregistered: a mixer that uses it has no parameters and does not change its mode.
+
+    Args:
+        model: ``model(batch)`` gives what ``loss`` takes.
+        loss: ``loss(output, labels)``, a scalar or one number per sample, summed here. Default: `cross_entropy`.
+    """
+
+    def __init__(self, model: nn.Module, loss: Callable[[Any, Any], Tensor] = cross_entropy) -> None:
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+        self.model = model
+        self.loss = loss
+
+    def __call__(self, batch: Tensor, labels: Any, domain: Domain) -> Tensor:
+        """Saliency (B, N), detached, float32 or more, of the elements of a batch.
+
+        Args:
+            batch: a batch of ``domain``.
+            labels: whatever the loss takes.
+            domain: says which elements a gradient belongs to (`Domain.saliency`).
+
+        Raises:
+            ValueError: the loss does not depend on the batch. TypeError: the model returns no logits.
+        """
+        model = unwrap(self.model)
+        with torch.inference_mode(False), torch.enable_grad(), frozen(model):
+            inputs = batch.detach().clone() if batch.is_inference() else batch.detach()
+            inputs.requires_grad_()
+            loss = self.loss(model(inputs), labels).sum()
+            grad = torch.autograd.grad(loss, inputs, allow_unused=True)[0] if loss.requires_grad else None
+        if grad is None:
+            raise ValueError(
+                "the loss does not depend on the batch, so it has no gradient there: does the model detach it?"
+            )
+        return domain.saliency(grad.detach())
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model inside (Distributed)DataParallel and torch.compile wrappers."""
+    while True:
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+            model = inner
+        else:
+            return model
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode with no parameter that wants a gradient; all as before on the way out."""
+    modules = [module for module in model.modules() if module.training]
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        for module in modules:
+            module.training = False  # set directly: a model's own train() may do more
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for module in modules:
+            module.training = True
+        for parameter in parameters:
+            parameter.requires_grad_(True)

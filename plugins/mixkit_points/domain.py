@@ -1,0 +1,95 @@
+"""The domain of point sets: batches (B, N, 3 + extra channels)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mixkit import Domain, ElementSet, assign, register_domain
+
+
+@register_domain("points")
+class PointSet(Domain):
+    """Point clouds, floating point, any N: coordinates first, then further channels such as normals.
+
+    Two clouds are paired by the assignment of least total distance, and coordinates are mixed as any other channel.
+
+    Args:
+        layout: "bnc" for (B, N, C), the default; "bcn" for (B, C, N), as convolutional point networks take it.
+        num_coords: D, how many of the channels are coordinates. Default 3.
+        radius: of the sphere that the clouds are scaled to, in their units; the length scale is 0.3 of it. Default 1.
+        solver: see `mixkit.assign`; "identity" pairs points in their order: the naive variant. Default "auto".
+        tolerance: the relative excess of an assignment's cost over the least possible. Default 0.01.
+        assign_options: further options of `mixkit.assign`.
+
+    Raises:
+        ValueError: an unknown layout, or num_coords or radius <= 0.
+    """
+
+    def __init__(
+        self,
+        layout: str = "bnc",
+        num_coords: int = 3,
+        radius: float = 1.0,
+        solver: str = "auto",
+        tolerance: float = 0.01,
+        assign_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        if layout not in ("bnc", "bcn"):
+            raise ValueError(f"layout must be 'bnc' or 'bcn', got {layout!r}")
+        if num_coords < 1 or not radius > 0:
+            raise ValueError(f"num_coords must be >= 1 and radius > 0, got {num_coords} and {radius}")
+        self.layout = layout
+        self.num_coords = num_coords
+        self.radius = radius
+        self.solver = solver
+        self.tolerance = tolerance
+        self.assign_options = dict(assign_options or {})
+
+    def elements(self, batch: Tensor) -> ElementSet:
+        """See `Domain.elements`."""
+        wanted = "(B, N, C)" if self.layout == "bnc" else "(B, C, N)"
+        if not isinstance(batch, Tensor) or batch.dim() != 3:
+            got = tuple(batch.shape) if isinstance(batch, Tensor) else type(batch).__name__
+            raise ValueError(f"point clouds must be {wanted} for layout={self.layout!r}, got {got}")
+        if not batch.is_floating_point():
+            raise TypeError(f"point clouds must be floating point to be mixed, got {batch.dtype}")
+        points = batch if self.layout == "bnc" else batch.mT
+        if points.shape[2] < self.num_coords or not points.numel():
+            raise ValueError(
+                f"point clouds must be {wanted} with B, N >= 1 and C >= {self.num_coords}, got {tuple(batch.shape)}"
+            )
+        if points.shape[1] == self.num_coords and points.shape[2] > 16:
+            warnings.warn(
+                f"a batch {tuple(batch.shape)} in layout={self.layout!r} means clouds of {points.shape[1]} points with "
+                f"{points.shape[2]} channels each; is it the other layout?",
+                stacklevel=2,
+            )
+        return ElementSet(points[:, :, : self.num_coords], points[:, :, self.num_coords :])
+
+    def batch(self, elements: ElementSet, like: Tensor) -> Tensor:
+        """See `Domain.batch`."""
+        points = torch.cat([elements.coords, elements.values], 2)
+        return points if self.layout == "bnc" else points.mT.contiguous()
+
+    def length_scale(self, elements: ElementSet) -> float:
+        """0.3 of the radius, in the clouds' units."""
+        return 0.3 * self.radius
+
+    def assign(self, coords_a: Tensor, coords_b: Tensor) -> Tensor | None:
+        """(B, N) the point of b that each point of a is paired with, at the least total distance within `tolerance`."""
+        if self.solver == "identity":
+            return None
+        return assign(coords_a, coords_b, tolerance=self.tolerance, solver=self.solver, **self.assign_options).index
+
+    def feature_elements(self, activation: Tensor, elements: ElementSet) -> ElementSet:
+        """Per-point features (B, C, N): the same points as the input."""
+        if activation.dim() != 3 or activation.shape[2] != elements.num_elements:
+            raise ValueError(
+                f"per-point features must be (B, C, {elements.num_elements}), got {tuple(activation.shape)}"
+            )
+        return ElementSet(elements.coords, activation.mT)
