@@ -37,7 +37,7 @@ class Domain(ABC):
         """The default sigma, in the units of the coordinates: how far an element's neighbourhood reaches."""
 
     def assign(self, coords_a: Tensor, coords_b: Tensor) -> Tensor | None:
-        """(B, N) the element of b that each element of a is paired with; None, the default, pairs the same positions."""
+        """(B, N) the element of b that each element of a is paired with; None, the default: the same positions."""
         return None
 
     def saliency(self, grad: Tensor) -> Tensor:

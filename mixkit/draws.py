@@ -21,7 +21,7 @@ def uniform(shape: tuple[int, ...], generator: torch.Generator | None, device: t
 def beta_log_ratio(alpha: float, num: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
     """(num,) float32 draws of log(x / (1 - x)) for x ~ Beta(alpha, alpha).
 
-    The log-ratio keeps what rounding loses: 2 % of Beta(0.2, 0.2) draws are 1 in float32, and their log-ratio is finite.
+    The log-ratio keeps what rounding loses: 2 % of Beta(0.2, 0.2) draws are 1 in float32, their log-ratio is finite.
     Drawn by inverse CDF from one float64 uniform number each, x and 1 - x both to full relative precision.
     """
     probability = torch.rand(num, generator=generator, dtype=torch.float64).numpy()

@@ -54,7 +54,7 @@ class ElementSet:
 
 
 def take_samples(tensor: Tensor, samples: Tensor) -> Tensor:
-    """``tensor[samples]`` along the batch; a tensor expanded over the batch is the same for all, so it is not copied."""
+    """``tensor[samples]`` along the batch; one expanded over the batch is the same for all, so it is not copied."""
     if tensor.stride(0) == 0 and len(tensor) == len(samples):
         return tensor
     return tensor.index_select(0, samples)

@@ -27,7 +27,8 @@ def check_element_labels(
     size = labels[0].numel() if len(labels) else 0
     if labels.dim() < 2 or len(labels) != num_samples or num_elements not in (None, size):
         raise ValueError(
-            f"element labels must be ({num_samples}, {num_elements or 'N'}) or the same as a grid, got {tuple(labels.shape)}"
+            f"element labels must be ({num_samples}, {num_elements or 'N'}) or the same as a grid, "
+            f"got {tuple(labels.shape)}"
         )
     return _check_range(labels, num_classes, ignore_index)
 

@@ -27,8 +27,8 @@ Saliency = Callable[[Tensor], Tensor] | GradientSaliency
 class Mixer(nn.Module):
     """Mixes batches of one domain by one method. `create_mixer` makes one by name.
 
-    ``mixed, targets = mixer(batch, labels)``. It has no parameters, changes none of its inputs, and in eval mode returns
-    the batch itself, with its labels as soft targets.
+    ``mixed, targets = mixer(batch, labels)``. It has no parameters, changes none of its inputs, and in eval mode
+    returns the batch itself, with its labels as soft targets.
 
     Labels are integer classes (B,); floating-point soft labels (B, num_classes) or, without ``num_classes``, regression
     targets (B, ...); integer classes per element, (B, N) or (B, H, W), whose targets are (B, num_classes, N) or
@@ -62,9 +62,7 @@ class Mixer(nn.Module):
         self.num_classes = num_classes
         self.p = method.p if p is None else p
         self.ignore_index = ignore_index
-        self._saliency = (
-            saliency,
-        )  # a tuple hides a saliency that is a module from nn.Module, which would register it
+        self._saliency = (saliency,)  # in a tuple, so that nn.Module does not register a saliency that is a module
         if not 0 <= self.p <= 1:
             raise ValueError(f"p must lie in [0, 1], got {p}")
         if "saliency" in method.needs and saliency is None:

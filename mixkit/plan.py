@@ -232,7 +232,7 @@ class MixPlan:
         )
 
     def validate(self) -> MixPlan:
-        """Check the values too, and return the plan. It reads the tensors: for tests and for new methods, not for training.
+        """Check the values too, and return the plan. It reads the tensors, so it is for tests, not for training.
 
         Raises:
             ValueError: a source or an index out of range, a weight below 0, or weights that do not sum to 1.

@@ -1,4 +1,4 @@
-"""Where to look: the four ways SageMix draws a pair of query elements (Lee et al. 2022, Eq. 4 and 5, and its ablations).
+"""Where to look: the four ways SageMix draws a pair of query elements (Lee et al. 2022, Eq. 4, 5 and ablations).
 
 Each is a function of one uniform number per draw, by inverse CDF, so that a seed means the same on every device.
 """
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from mixkit.elements import take_elements, take_samples
 
-#: ``sampler(coords (B, N, D), saliency (B, N) or None, partner (B,), uniform (2, B)) -> (query (B,), partner_query (B,))``;
-#: ``partner_query`` indexes the partner's elements in the partner's own order.
+#: ``sampler(coords (B, N, D), saliency (B, N) or None, partner (B,), uniform (2, B))`` returns the queries (B,) and the
+#: partners' queries (B,), which index the partner's elements in the partner's own order.
 Sampler = Callable[[Tensor, Tensor | None, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -81,7 +81,7 @@ class _Weights(NamedTuple):
 
 
 def _weights(weights: Tensor, fallback: Tensor | None = None) -> _Weights:
-    """Weights over their row's peak in float64 (float32 where a device lacks it); unusable rows become the fallback's, or 1."""
+    """Weights over their row's peak, in float64 where the device has it; unusable rows become the fallback's, or 1."""
     weights = weights.to(torch.float32 if weights.device.type == "mps" else torch.float64).clamp_min(0)
     peak = weights.amax(1, keepdim=True)
     usable = torch.isfinite(peak) & (peak > 0)

@@ -1,0 +1,50 @@
+"""What tests share: where the real data lies, and small models."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+SHARED = Path(os.environ.get("MIXKIT_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of real data and reference results; tests that need it skip where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no real data at {SHARED}; set MIXKIT_SHARED to where it lies")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+class PointModel(nn.Module):
+    """A PointNet in miniature, with what a saliency pass must leave alone: BatchNorm and dropout."""
+
+    def __init__(self, num_classes: int = 5, channels: int = 3) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Linear(channels, 16), nn.ReLU(), nn.Linear(16, 16))
+        self.norm = nn.BatchNorm1d(16)
+        self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(16, num_classes))
+
+    def forward(self, points: torch.Tensor) -> torch.Tensor:
+        return self.head(self.norm(self.features(points).amax(1)))
+
+
+class ImageModel(nn.Module):
+    """A convolutional network in miniature, with BatchNorm and dropout."""
+
+    def __init__(self, num_classes: int = 5) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3))
+        self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(8, num_classes))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(images).mean((2, 3)))

@@ -1,0 +1,37 @@
+"""A domain of 30 lines, written here as a third party would, serves every method that needs only coordinates."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import mixkit
+from tests import signal_domain
+
+
+def test_the_domain_is_listed() -> None:
+    assert "signal" in mixkit.list_domains()
+    assert {"image", "points"} < set(mixkit.list_domains())
+    assert set(mixkit.list_methods("signal")) >= {"mixup", "pointmixup", "sagemix"}
+
+
+@pytest.mark.parametrize("method", mixkit.list_methods("signal"))
+def test_every_method_of_coordinates_mixes_signals(method: str) -> None:
+    model = nn.Sequential(nn.Conv1d(2, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 3))
+    mixer = mixkit.create_mixer(method, domain="signal", num_classes=3, model=model)
+    signals, labels = torch.randn(6, 2, 40), torch.tensor([0, 1, 2, 0, 1, 2])
+    # a signal constant in time makes the mixed signal the weights themselves
+    constant = torch.arange(6.0)[:, None, None].expand(6, 2, 40)
+    plan = mixer.plan(signals, labels)
+    mixed, targets = mixer.apply(plan, constant, labels)
+    torch.testing.assert_close(mixed.mean(2)[:, 0], plan.sample_weights @ torch.arange(6.0))
+    torch.testing.assert_close(targets, plan.sample_weights @ torch.eye(3)[labels])
+
+
+def test_sagemix_mixes_neighbours_alike() -> None:
+    mixer = mixkit.create_mixer("sagemix", domain="signal", query="uniform", num_classes=2)
+    weight = mixer.plan(torch.randn(64, 1, 80), torch.zeros(64, dtype=torch.long)).weight[:, 0]
+    assert weight.diff(dim=1).abs().max() < 0.25  # at most (L / 4) / sigma^2 * |q - q'| / 4 a step, sigma = L / 8
+    assert weight.std(1).max() > 0.1
+    assert isinstance(mixer.domain, signal_domain.Signal)

@@ -1,0 +1,171 @@
+"""GradientSaliency: the right gradient, and everything else as it was."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mixkit import GradientSaliency
+from mixkit.registry import get_domain
+from mixkit.saliency import unwrap
+from tests.conftest import ImageModel, PointModel
+
+IMAGE, POINTS = get_domain("image")(), get_domain("points")()
+
+
+def fingerprint(model: nn.Module) -> dict[str, object]:
+    state: dict[str, object] = {f"state {k}": v.clone() for k, v in model.state_dict().items()}
+    state |= {f"mode {k}": m.training for k, m in model.named_modules()}
+    state |= {f"wants {k}": q.requires_grad for k, q in model.named_parameters()}
+    return state | {f"grad {k}": None if q.grad is None else q.grad.clone() for k, q in model.named_parameters()}
+
+
+def same(one: dict[str, object], other: dict[str, object]) -> bool:
+    pairs = [(one[key], other[key]) for key in one]
+    return one.keys() == other.keys() and all(
+        torch.equal(a, b) if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) else a == b for a, b in pairs
+    )
+
+
+def mixed_modes(model: nn.Module) -> nn.Module:
+    """A model in the middle of something: modes, frozen layers and accumulated gradients all over the place."""
+    model.train()
+    model.head[0].eval()
+    next(model.parameters()).requires_grad_(False)
+    for number, parameter in enumerate(model.parameters()):
+        if parameter.requires_grad and number % 2:
+            parameter.grad = torch.randn_like(parameter)
+    return model
+
+
+def test_it_is_the_norm_of_the_input_gradient_in_eval_mode() -> None:
+    model, images, labels = ImageModel(), torch.randn(4, 3, 9, 7), torch.tensor([0, 1, 2, 3])
+    reference = copy.deepcopy(model).eval()
+    inputs = images.clone().requires_grad_()
+    F.cross_entropy(reference(inputs), labels, reduction="sum").backward()
+    saliency = GradientSaliency(model)(images, labels, IMAGE)
+    torch.testing.assert_close(saliency, inputs.grad.norm(dim=1).flatten(1))
+    assert not saliency.requires_grad
+    assert not images.requires_grad
+
+
+def test_points_count_all_their_channels() -> None:
+    model, points, labels = PointModel(channels=6), torch.randn(4, 11, 6), torch.tensor([0, 1, 2, 3])
+    inputs = points.clone().requires_grad_()
+    F.cross_entropy(copy.deepcopy(model).eval()(inputs), labels, reduction="sum").backward()
+    torch.testing.assert_close(GradientSaliency(model)(points, labels, POINTS), inputs.grad.norm(dim=2))
+
+
+@pytest.mark.parametrize("kind", ["soft", "own loss", "per sample"])
+def test_any_labels_that_the_loss_takes(kind: str) -> None:
+    model, points, classes = PointModel(), torch.randn(4, 11, 3), torch.tensor([0, 1, 2, 3])
+    expected = GradientSaliency(model)(points, classes, POINTS)
+    if kind == "soft":
+        found = GradientSaliency(model)(points, F.one_hot(classes, 5).float(), POINTS)
+    elif kind == "own loss":
+        saliency = GradientSaliency(model, loss=lambda out, labels: F.cross_entropy(out, labels["y"], reduction="sum"))
+        found = saliency(points, {"y": classes}, POINTS)
+    else:
+        saliency = GradientSaliency(model, loss=lambda out, labels: F.cross_entropy(out, labels, reduction="none"))
+        found = saliency(points, classes, POINTS)
+    torch.testing.assert_close(found, expected)
+
+
+def test_everything_is_left_as_it_was() -> None:
+    model = mixed_modes(PointModel())
+    before = fingerprint(model)
+    points = torch.randn(4, 11, 3)
+    random_state = torch.get_rng_state()
+    GradientSaliency(model)(points, torch.tensor([0, 1, 2, 3]), POINTS)
+    assert same(before, fingerprint(model))
+    assert torch.equal(random_state, torch.get_rng_state())
+    assert points._version == 0
+
+
+def test_everything_is_left_as_it_was_when_the_forward_pass_raises() -> None:
+    model = mixed_modes(PointModel())
+    before = fingerprint(model)
+    model.head.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(RuntimeError("boom")))
+    with pytest.raises(RuntimeError, match="boom"):
+        GradientSaliency(model)(torch.randn(4, 11, 3), torch.tensor([0, 1, 2, 3]), POINTS)
+    assert same(before, fingerprint(model))
+
+
+def test_no_weight_gradient_is_computed() -> None:
+    model, computed = PointModel(), []
+
+    class Watch(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, inputs, weight):
+            ctx.save_for_backward(weight)
+            return inputs @ weight.T
+
+        @staticmethod
+        def backward(ctx, grad):
+            computed.append(ctx.needs_input_grad)
+            return grad @ ctx.saved_tensors[0], None
+
+    model.features[0].forward = lambda x: Watch.apply(x, model.features[0].weight)
+    GradientSaliency(model)(torch.randn(2, 5, 3), torch.tensor([0, 1]), POINTS)
+    assert computed == [(True, False)]
+
+
+def test_a_training_step_in_progress_is_not_disturbed() -> None:
+    model, points, labels = PointModel(), torch.randn(4, 11, 3), torch.tensor([0, 1, 2, 3])
+    model.head[0].p = 0.0
+    loss = F.cross_entropy(model(points), labels)
+    GradientSaliency(model)(points, labels, POINTS)
+    loss.backward()
+    assert all(q.grad is not None for q in model.parameters())
+
+
+def test_it_works_without_gradients_and_in_inference_mode() -> None:
+    model, points, labels = PointModel(), torch.randn(4, 11, 3), torch.tensor([0, 1, 2, 3])
+    expected = GradientSaliency(model)(points, labels, POINTS)
+    with torch.no_grad():
+        torch.testing.assert_close(GradientSaliency(model)(points, labels, POINTS), expected)
+    with torch.inference_mode():
+        fresh = points + 0
+        torch.testing.assert_close(GradientSaliency(model)(fresh, labels, POINTS), expected)
+
+
+def test_wrappers_are_taken_off() -> None:
+    model = PointModel()
+    assert unwrap(nn.DataParallel(torch.compile(model))) is model
+    saliency = GradientSaliency(torch.compile(model))
+    assert saliency(torch.randn(2, 5, 3), torch.tensor([0, 1]), POINTS).shape == (2, 5)
+
+
+def test_half_precision() -> None:
+    model = ImageModel().bfloat16()
+    saliency = GradientSaliency(model)(torch.randn(2, 3, 8, 8).bfloat16(), torch.tensor([0, 1]), IMAGE)
+    assert saliency.dtype == torch.float32
+
+
+@pytest.mark.parametrize("output", ["dict", "vector", "integers"])
+def test_a_model_without_logits_is_named(output: str) -> None:
+    class Other(nn.Module):
+        def forward(self, points: torch.Tensor) -> object:
+            logits = points.mean(1)
+            return {"dict": {"logits": logits}, "vector": logits[:, 0], "integers": logits.argmax(1)[:, None]}[output]
+
+    with pytest.raises(TypeError, match="must return logits"):
+        GradientSaliency(Other())(torch.randn(2, 5, 3), torch.tensor([0, 1]), POINTS)
+
+
+def test_other_errors_are_named() -> None:
+    with pytest.raises(TypeError, match=r"torch\.nn\.Module, got function"):
+        GradientSaliency(lambda x: x)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="one label tensor, got tuple"):
+        GradientSaliency(PointModel())(torch.randn(2, 5, 3), (1, 2), POINTS)
+
+    class Detached(PointModel):
+        def forward(self, points: torch.Tensor) -> torch.Tensor:
+            return super().forward(points.detach())
+
+    with pytest.raises(ValueError, match="does not depend on the batch"):
+        GradientSaliency(Detached())(torch.randn(2, 5, 3), torch.tensor([0, 1]), POINTS)
