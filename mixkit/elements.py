@@ -15,7 +15,8 @@ class ElementSet:
     Args:
         coords: (B, N, D) floating point, where each element is. On a grid all samples share them: expand, don't copy.
         values: (B, N, C) floating point, the channels that are not coordinates; C is 0 for bare points.
-        grid: the grid's sides, (H, W) for pixels in row-major order; None for sets without one.
+        grid: the grid's sides, (H, W) for pixels in row-major order; None for sets without one. The coordinates run the
+            other way, (x, y): the first belongs to the last side.
         length_scale: the domain's unit of locality in the coordinates' units; a method's ``sigma=None`` means this.
             The mixer fills it in from `Domain.length_scale`.
 

@@ -297,12 +297,15 @@ class MixPlan:
         """(M, N, ...) what term k reads."""
         if k == 0 and self.keeps_own:
             return values
-        if not self._whole_samples:
-            place = self._place(k, values.shape[1])
-            return values.flatten(0, 1).index_select(0, place.flatten()).unflatten(0, place.shape)
-        if values.dim() == 3 and values.mT.is_contiguous():  # channels first underneath: stay so
-            return values.mT.index_select(0, self.source[:, k, 0]).mT
-        return values.index_select(0, self.source[:, k, 0])
+        channels_first = values.dim() == 3 and values.mT.is_contiguous()  # underneath: then stay so
+        if self._whole_samples:
+            samples = self.source[:, k, 0]
+            return values.mT.index_select(0, samples).mT if channels_first else values.index_select(0, samples)
+        if channels_first and self.index is not None and self.source.shape[2] == 1:
+            there = values.mT.index_select(0, self.source[:, k, 0])
+            return there.gather(2, self.index[:, k, None].expand(-1, there.shape[1], -1)).mT
+        place = self._place(k, values.shape[1])
+        return values.flatten(0, 1).index_select(0, place.flatten()).unflatten(0, place.shape)
 
     def _weight_like(self, values: Tensor) -> Tensor:
         """(M, K, N or 1, 1, ...) the weight, ready to multiply ``values`` (B, N, ...)."""

@@ -1,7 +1,21 @@
 """The methods: each draws what is random, then calls its pure function in `mixkit.functional`."""
 
 from mixkit.methods.base import Method
-from mixkit.methods.mixup import Mixup, PointMixup
+from mixkit.methods.cutmix import CutMix, SaliencyMix
+from mixkit.methods.mixup import ManifoldMixup, Mixup, PointMixup
+from mixkit.methods.pointcutmix import PointCutMixK, PointCutMixR
+from mixkit.methods.rsmix import RSMix
 from mixkit.methods.sagemix import SageMix
 
-__all__ = ["Method", "Mixup", "PointMixup", "SageMix"]
+__all__ = [
+    "CutMix",
+    "ManifoldMixup",
+    "Method",
+    "Mixup",
+    "PointCutMixK",
+    "PointCutMixR",
+    "PointMixup",
+    "RSMix",
+    "SageMix",
+    "SaliencyMix",
+]

@@ -59,3 +59,17 @@ class PointMixup(Mixup):
 
     def __init__(self, alpha: float = 0.4, per_sample: bool = True, fold: bool = True) -> None:
         super().__init__(alpha, per_sample, fold)
+
+
+@register_method("manifold_mixup")
+class ManifoldMixup(Mixup):
+    """Manifold Mixup (Verma et al. 2019): Mixup with Beta(2, 2), made for a `mixkit.ManifoldMixer`.
+
+    Args:
+        alpha: concentration of the Beta, > 0. Default 2.
+        per_sample: one ratio per sample instead of one per batch. Default False.
+        fold: give the partner the smaller half. Default False.
+    """
+
+    def __init__(self, alpha: float = 2.0, per_sample: bool = False, fold: bool = False) -> None:
+        super().__init__(alpha, per_sample, fold)

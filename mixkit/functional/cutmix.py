@@ -1,0 +1,37 @@
+"""A box of one sample replaced by its partner's elements: CutMix and SaliencyMix."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mixkit.plan import MixPlan
+
+
+def cutmix(coords: Tensor, partner: Tensor, assignment: Tensor | None, centre: Tensor, half: Tensor) -> MixPlan:
+    """Replace the elements with ``centre - half <= p < centre + half`` on every axis (Yun et al. 2019).
+
+    With the box around the partner's most salient element it is SaliencyMix (Uddin et al. 2021), hence the second name.
+
+    Args:
+        coords: (B, N, D), where the elements are.
+        partner: (B,) long, the partner of each sample.
+        assignment: (B, N) long, the partner's element that each element is paired with; None: the same.
+        centre: (B, D) or (1, D), the centre of the box.
+        half: (B, D) or (1, D), half its sides, >= 0.
+
+    Returns:
+        A plan with K = 2, term 0 the sample itself, weights 0 and 1.
+
+    Raises:
+        ValueError: boxes of another dimension than the coordinates.
+    """
+    if centre.dim() != 2 or centre.shape != half.shape or centre.shape[1] != coords.shape[2]:
+        got = f"{tuple(centre.shape)} and {tuple(half.shape)}"
+        raise ValueError(f"centre and half must be (B, {coords.shape[2]}) or (1, {coords.shape[2]}), got {got}")
+    low, high = (centre - half)[:, None], (centre + half)[:, None]
+    inside = ((coords >= low) & (coords < high)).all(2)
+    return MixPlan.pair(partner, (~inside).to(torch.float32), assignment)
+
+
+saliencymix = cutmix

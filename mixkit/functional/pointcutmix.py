@@ -1,0 +1,43 @@
+"""A number of elements replaced by their partners: PointCutMix."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mixkit.elements import take_elements
+from mixkit.plan import MixPlan
+
+
+def pointcutmix_r(partner: Tensor, assignment: Tensor | None, keys: Tensor, count: Tensor) -> MixPlan:
+    """Replace the ``count`` elements with the smallest keys; random keys make it PointCutMix-R (Zhang et al. 2022).
+
+    Args:
+        partner: (B,) long, the partner of each sample.
+        assignment: (B, N) long, the partner's element that each element is paired with; None: the same.
+        keys: (B, N), the order in which elements are replaced; of equal keys the first element comes first.
+        count: (B,) or (1,) long, how many.
+
+    Returns:
+        A plan with K = 2, term 0 the sample itself, weights 0 and 1.
+    """
+    rank = keys.argsort(dim=1, stable=True).argsort(1)
+    return MixPlan.pair(partner, (rank >= count[:, None]).to(torch.float32), assignment)
+
+
+def pointcutmix_k(coords: Tensor, partner: Tensor, assignment: Tensor | None, centre: Tensor, count: Tensor) -> MixPlan:
+    """Replace the ``count`` elements nearest to a centre: PointCutMix-K (Zhang et al. 2022).
+
+    Args:
+        coords: (B, N, D), where the elements are.
+        partner: (B,) long, the partner of each sample.
+        assignment: (B, N) long, the partner's element that each element is paired with; None: the same.
+        centre: (B,) long, the element at the centre.
+        count: (B,) or (1,) long, how many.
+
+    Returns:
+        A plan with K = 2, term 0 the sample itself, weights 0 and 1.
+    """
+    coords = coords.to(torch.promote_types(coords.dtype, torch.float32))
+    distance = (coords - take_elements(coords, centre)[:, None]).square().sum(2)
+    return pointcutmix_r(partner, assignment, distance, count)

@@ -1,0 +1,75 @@
+"""PointCutMix: a share of the points replaced by their partners, at random or around a centre."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mixkit import draws, functional
+from mixkit.elements import ElementSet
+from mixkit.methods.base import Assign, Method, assigned, check_positive
+from mixkit.plan import MixPlan
+from mixkit.query import uniform as uniform_query
+from mixkit.registry import register_method
+
+
+@register_method("pointcutmix_r")
+class PointCutMixR(Method):
+    """PointCutMix-R (Zhang et al. 2022): ``max(1, floor(lambda N))`` random elements become their partners.
+
+    Args:
+        alpha: ``lambda ~ Beta(alpha, alpha)``, one per sample, > 0. Default 1.
+    """
+
+    p = 0.5
+    needs = frozenset({"assign"})
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = check_positive("alpha", alpha)
+
+    def plan(
+        self,
+        elements: ElementSet,
+        *,
+        saliency: Tensor | None = None,
+        assign: Assign | None = None,
+        generator: torch.Generator | None = None,
+    ) -> MixPlan:
+        """See `Method.plan`."""
+        size, device = elements.num_samples, elements.coords.device
+        partner = draws.partners(size, generator, device)
+        share = torch.sigmoid(draws.beta_log_ratio(self.alpha, size, generator, device))
+        count = (share * elements.num_elements).long().clamp_min(1)
+        return self._replace(elements, partner, assigned(elements, partner, assign), count, generator)
+
+    def _replace(
+        self,
+        elements: ElementSet,
+        partner: Tensor,
+        assignment: Tensor | None,
+        count: Tensor,
+        generator: torch.Generator | None,
+    ) -> MixPlan:
+        keys = draws.uniform((elements.num_samples, elements.num_elements), generator, elements.coords.device)
+        return functional.pointcutmix_r(partner, assignment, keys, count)
+
+
+@register_method("pointcutmix_k")
+class PointCutMixK(PointCutMixR):
+    """PointCutMix-K (Zhang et al. 2022): the elements nearest to a random one become their partners.
+
+    Args:
+        alpha: ``lambda ~ Beta(alpha, alpha)``, one per sample, > 0. Default 1.
+    """
+
+    def _replace(
+        self,
+        elements: ElementSet,
+        partner: Tensor,
+        assignment: Tensor | None,
+        count: Tensor,
+        generator: torch.Generator | None,
+    ) -> MixPlan:
+        uniform = draws.uniform((2, elements.num_samples), generator, elements.coords.device)
+        centre, _ = uniform_query(elements.coords, None, partner, uniform)
+        return functional.pointcutmix_k(elements.coords, partner, assignment, centre, count)
