@@ -4,6 +4,7 @@ from mixkit import functional, methods
 from mixkit.assignment import assign
 from mixkit.domain import Domain
 from mixkit.elements import ElementSet
+from mixkit.manifold import ManifoldMixer
 from mixkit.mixer import Mixer, create_mixer
 from mixkit.plan import MixPlan
 from mixkit.registry import list_domains, list_methods, register_domain, register_method
@@ -13,6 +14,7 @@ __all__ = [
     "Domain",
     "ElementSet",
     "GradientSaliency",
+    "ManifoldMixer",
     "MixPlan",
     "Mixer",
     "assign",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mixkit.elements import ElementSet
+from mixkit.plan import MixPlan
 
 
 class Domain(ABC):
@@ -48,12 +49,40 @@ class Domain(ABC):
             channels = torch.cat([elements.coords, channels], 2)
         return torch.linalg.vector_norm(channels, dim=2, dtype=torch.promote_types(channels.dtype, torch.float32))
 
-    def feature_elements(self, activation: Tensor, elements: ElementSet) -> ElementSet:
-        """A layer's output as a set of elements, given the input's elements.
+    # ---- inside a model, for `ManifoldMixer`
+
+    def feature_elements(self, activation: Any, elements: ElementSet) -> ElementSet | None:
+        """A layer's output as a set of elements, in the input's coordinates; None for a vector (B, C), which has none.
+
+        Args:
+            activation: what a layer returns, a tensor or a tuple.
+            elements: the input's.
 
         Raises:
-            ValueError: an activation that this domain cannot read as a set; the default knows none.
+            ValueError: an activation that this domain cannot read; the default knows vectors only.
         """
-        raise ValueError(
-            f"{type(self).__name__} cannot read an activation of shape {tuple(activation.shape)} as elements"
-        )
+        if isinstance(activation, Tensor) and activation.dim() == 2:
+            return None
+        raise ValueError(f"{type(self).__name__} cannot read {describe(activation)} as elements or a vector (B, C)")
+
+    def mix_feature(self, plan: MixPlan, activation: Any, features: ElementSet | None) -> Any:
+        """The mixed activation, given the plan and what `feature_elements` said; the default mixes vectors only."""
+        return plan.pooled().apply(activation)
+
+    def pool_saliency(self, saliency: Tensor, elements: ElementSet, features: ElementSet) -> Tensor:
+        """(B, n) the saliency (B, N) of the input at a layer's elements: the mean over the places nearest to each."""
+        if features.num_elements == elements.num_elements:
+            return saliency
+        nearest = torch.cdist(elements.coords.float(), features.coords.float()).argmin(2)
+        pooled = saliency.new_zeros(len(saliency), features.num_elements)
+        count = pooled.scatter_add(1, nearest, torch.ones_like(saliency))
+        return pooled.scatter_add(1, nearest, saliency) / count.clamp_min(1)
+
+
+def describe(activation: Any) -> str:
+    """What came, for an error message: a tensor's shape, or the type."""
+    if isinstance(activation, Tensor):
+        return f"an activation of shape {tuple(activation.shape)}"
+    if isinstance(activation, (tuple, list)):
+        return f"({', '.join(describe(part) for part in activation)})"
+    return f"a {type(activation).__name__}"

@@ -96,26 +96,19 @@ class Mixer(nn.Module):
         if self.training:
             plan = self.plan(batch, labels, saliency=saliency, generator=generator)
             return self.apply(plan, batch, labels)
-        elements = self._elements(batch, labels)
-        return batch, self._targets(MixPlan.identity(elements.num_samples, batch.device), labels)
+        self.check(batch, labels)
+        return batch, self.targets(MixPlan.identity(len(batch), batch.device), labels)
 
     def plan(
         self, batch: Tensor, labels: Any, *, saliency: Tensor | None = None, generator: torch.Generator | None = None
     ) -> MixPlan:
         """Draw a plan without applying it; arguments as for `forward`."""
         draws.check_generator(generator)
-        elements = self._elements(batch, labels)
-        if self.p < 1 and torch.rand((), generator=generator) >= self.p:
+        elements = self.check(batch, labels)
+        if self.skips(generator):
             return MixPlan.identity(elements.num_samples, batch.device)
-        if "saliency" in self.method.needs:
-            saliency = self._find_saliency(batch, labels) if saliency is None else saliency.detach().flatten(1)
-            if saliency.shape != elements.coords.shape[:2]:
-                wanted = tuple(elements.coords.shape[:2])
-                raise ValueError(f"saliency must be {wanted}, one number per element, got {tuple(saliency.shape)}")
-        assign = self.domain.assign if "assign" in self.method.needs else None
-        elements = replace(elements, length_scale=self.domain.length_scale(elements))
-        with torch.no_grad():
-            return self.method.plan(elements, saliency=saliency, assign=assign, generator=generator)
+        saliency = self.find_saliency(batch, labels) if saliency is None else saliency.detach().flatten(1)
+        return self.draw(elements, saliency, generator)
 
     def apply(self, plan: MixPlan, batch: Tensor | None = None, labels: Any = None) -> Any:  # type: ignore[override]
         """Apply a plan already drawn. Returns the mixed batch and its targets, as `forward`.
@@ -126,14 +119,65 @@ class Mixer(nn.Module):
             return super().apply(plan)
         if batch is None:
             raise TypeError("apply takes a plan, a batch and its labels; got a plan alone")
-        elements = self._elements(batch, labels)
+        elements = self.check(batch, labels)
         values = plan.apply(elements.values)
         # the places of a grid stay where they are
         coords = (
             elements.coords[:1].expand(len(values), -1, -1) if elements.grid else plan.apply_coords(elements.coords)
         )
         mixed = ElementSet(coords, values, elements.grid)
-        return self.domain.batch(mixed, like=batch), self._targets(plan, labels)
+        return self.domain.batch(mixed, like=batch), self.targets(plan, labels)
+
+    # ---- the steps, for whoever mixes elsewhere than at the input
+
+    def check(self, batch: Tensor, labels: Any) -> ElementSet:
+        """The elements of a batch, once it and its labels are found to be what the mixer takes."""
+        elements = self.domain.elements(batch)
+        check_labels(labels, self.num_classes, elements.num_samples, elements.num_elements, self.ignore_index)
+        return elements
+
+    def skips(self, generator: torch.Generator | None = None) -> bool:
+        """Draw whether this batch stays unmixed, which happens with probability 1 - p."""
+        return self.p < 1 and bool(torch.rand((), generator=generator) >= self.p)
+
+    def find_saliency(self, batch: Tensor, labels: Any) -> Tensor | None:
+        """(B, N) the saliency of a batch, or None if the method needs none."""
+        saliency = self.saliency
+        if "saliency" not in self.method.needs:
+            return None
+        if isinstance(saliency, GradientSaliency):
+            return saliency(batch, labels, self.domain)
+        if saliency is None:
+            raise ValueError(f"{type(self.method).__name__} needs saliency: make the mixer with model= or saliency=")
+        with torch.no_grad():
+            return saliency(batch).flatten(1)
+
+    @torch.no_grad()
+    def draw(
+        self,
+        elements: ElementSet,
+        saliency: Tensor | None,
+        generator: torch.Generator | None = None,
+        length_scale: float | None = None,
+    ) -> MixPlan:
+        """Let the method draw a plan for a set of elements; ``length_scale`` is the domain's unless given."""
+        if saliency is not None and saliency.shape != elements.coords.shape[:2]:
+            wanted = tuple(elements.coords.shape[:2])
+            raise ValueError(f"saliency must be {wanted}, one number per element, got {tuple(saliency.shape)}")
+        assign = self.domain.assign if "assign" in self.method.needs else None
+        scale = self.domain.length_scale(elements) if length_scale is None else length_scale
+        elements = replace(elements, length_scale=scale)
+        return self.method.plan(elements, saliency=saliency, assign=assign, generator=generator)
+
+    def targets(self, plan: MixPlan, labels: Any) -> Any:
+        """The targets of a batch mixed by a plan; in the structure of its labels."""
+
+        def mix(labels: Tensor, num_classes: int | None) -> Tensor:
+            if labels.dim() > 1 and not labels.is_floating_point():
+                return plan.element_targets(labels, num_classes, self.ignore_index)
+            return plan.targets(labels, num_classes)
+
+        return map_labels(mix, labels, self.num_classes)
 
     def collate(self, samples: list[Any]) -> tuple[Tensor, Any]:
         """For ``DataLoader(..., collate_fn=mixer.collate)``: collates samples ``(input, label)``, then mixes the batch.
@@ -156,28 +200,6 @@ class Mixer(nn.Module):
             f"{type(self.method).__name__}({options}), domain={type(self.domain).__name__}, "
             f"num_classes={self.num_classes}, saliency={saliency}, p={self.p}"
         )
-
-    def _elements(self, batch: Tensor, labels: Any) -> ElementSet:
-        elements = self.domain.elements(batch)
-        check_labels(labels, self.num_classes, elements.num_samples, elements.num_elements, self.ignore_index)
-        return elements
-
-    def _find_saliency(self, batch: Tensor, labels: Any) -> Tensor:
-        saliency = self.saliency
-        if isinstance(saliency, GradientSaliency):
-            return saliency(batch, labels, self.domain)
-        if saliency is None:
-            raise ValueError(f"{type(self.method).__name__} needs saliency: make the mixer with model= or saliency=")
-        with torch.no_grad():
-            return saliency(batch).flatten(1)
-
-    def _targets(self, plan: MixPlan, labels: Any) -> Any:
-        def mix(labels: Tensor, num_classes: int | None) -> Tensor:
-            if labels.dim() > 1 and not labels.is_floating_point():
-                return plan.element_targets(labels, num_classes, self.ignore_index)
-            return plan.targets(labels, num_classes)
-
-        return map_labels(mix, labels, self.num_classes)
 
 
 def create_mixer(

@@ -62,17 +62,47 @@ class GradientSaliency:
         Raises:
             ValueError: the loss does not depend on the batch. TypeError: the model returns no logits.
         """
+        return domain.saliency(self.gradient(batch, labels))
+
+    def gradient(self, batch: Tensor, labels: Any, layer: nn.Module | None = None) -> Any:
+        """The gradient of the loss with respect to the batch, or to the output of one of the model's layers.
+
+        Args:
+            batch: a batch of the model.
+            labels: whatever the loss takes.
+            layer: a module of the model. Default None: the batch.
+
+        Returns:
+            What the batch or the layer's output is, a tensor or a tuple of them, detached.
+        """
         model = unwrap(self.model)
+        leaves: list[Tensor] = []
+
+        def cut(output: Any) -> Any:
+            """The same values as new leaves of the graph: nothing below them is differentiated."""
+            if isinstance(output, (tuple, list)):
+                return type(output)([cut(part) for part in output])
+            if not isinstance(output, Tensor) or not output.is_floating_point():
+                return output
+            leaf = output.detach().clone() if output.is_inference() else output.detach()
+            leaves.append(leaf.requires_grad_())
+            return leaf
+
         with torch.inference_mode(False), torch.enable_grad(), frozen(model):
-            inputs = batch.detach().clone() if batch.is_inference() else batch.detach()
-            inputs.requires_grad_()
-            loss = self.loss(model(inputs), labels).sum()
-            grad = torch.autograd.grad(loss, inputs, allow_unused=True)[0] if loss.requires_grad else None
-        if grad is None:
-            raise ValueError(
-                "the loss does not depend on the batch, so it has no gradient there: does the model detach it?"
-            )
-        return domain.saliency(grad.detach())
+            handle = None if layer is None else layer.register_forward_hook(lambda module, args, output: cut(output))
+            try:
+                loss = self.loss(model(cut(batch) if layer is None else batch), labels).sum()
+            finally:
+                if handle is not None:
+                    handle.remove()
+            grads = torch.autograd.grad(loss, leaves, allow_unused=True) if loss.requires_grad else ()
+        if all(grad is None for grad in grads):
+            where = "batch" if layer is None else "layer"
+            raise ValueError(f"the loss does not depend on the {where}, so it has no gradient there: is it detached?")
+        found = tuple(
+            torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(leaves, grads, strict=True)
+        )
+        return found[0] if len(found) == 1 else found
 
 
 def unwrap(model: nn.Module) -> nn.Module:

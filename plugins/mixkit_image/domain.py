@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
-from typing import ClassVar
+import math
+from typing import Any, ClassVar, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from mixkit import Domain, ElementSet, register_domain
+from mixkit import Domain, ElementSet, MixPlan, register_domain
+from mixkit.domain import describe
 from mixkit_image.spectral import spectral_residual
 
 
@@ -46,14 +49,69 @@ class PixelGrid(Domain):
         """A quarter of the shorter side, in pixels."""
         return min(elements.grid or ()) / 4
 
-    def feature_elements(self, activation: Tensor, elements: ElementSet) -> ElementSet:
-        """A feature map (B, C, h, w): its cells, at their centres in input pixels."""
-        if activation.dim() != 4 or not elements.grid:
-            raise ValueError(f"a feature map must be (B, C, h, w), got {tuple(activation.shape)}")
-        (height, width), (rows, columns) = elements.grid, activation.shape[2:]
-        step = torch.tensor([width / columns, height / rows], device=activation.device)
+    def feature_elements(self, activation: Any, elements: ElementSet) -> ElementSet | None:
+        """A feature map (B, C, h, w) or (B, h, w, C), or tokens (B, T, C) of a patch grid, as cells.
+
+        Each cell lies at its centre in input pixels. Tokens before the patches (class, distillation, registers) belong
+        to no place and are mixed by the ratio of the sample, as is a vector (B, C).
+        """
+        if not isinstance(activation, Tensor) or not elements.grid or activation.dim() not in (3, 4):
+            return super().feature_elements(activation, elements)
+        height, width = elements.grid
+        layout = _layout(activation, height, width)
+        if layout is None:
+            raise ValueError(
+                f"{describe(activation)} is neither a feature map nor patch tokens of {height} x {width} images"
+            )
+        rows, columns = layout.grid
+        step = torch.tensor([width / columns, height / rows]).to(activation.device, non_blocking=True)
         coords = (pixel_coords(rows, columns, activation.device) + 0.5) * step - 0.5
-        return ElementSet(coords.expand(len(activation), -1, -1), activation.flatten(2).mT, (rows, columns))
+        return ElementSet(coords.expand(len(activation), -1, -1), layout.values, layout.grid)
+
+    def mix_feature(self, plan: MixPlan, activation: Any, features: ElementSet | None) -> Any:
+        """See `Domain.mix_feature`."""
+        if features is None:
+            return super().mix_feature(plan, activation, features)
+        if activation.dim() == 3:
+            extra = activation.shape[1] - features.num_elements
+            patches = plan.apply(activation[:, extra:])
+            return torch.cat([plan.pooled().apply(activation[:, :extra]), patches], 1) if extra else patches
+        if activation.shape[2:] == features.grid:
+            mixed = plan.apply(activation.flatten(2).mT)
+            return self.batch(ElementSet(features.coords, mixed, features.grid), like=activation)
+        return plan.apply(activation.flatten(1, 2)).unflatten(1, activation.shape[1:3])
+
+    def pool_saliency(self, saliency: Tensor, elements: ElementSet, features: ElementSet) -> Tensor:
+        """The mean saliency of each cell's pixels."""
+        maps = saliency.unflatten(1, elements.grid or ())[:, None]
+        rows, columns = features.grid or (1, 1)
+        return F.adaptive_avg_pool2d(maps, (rows, columns)).flatten(1)
+
+
+class _Layout(NamedTuple):
+    grid: tuple[int, int]
+    values: Tensor  # (B, h * w, C)
+
+
+def _layout(activation: Tensor, height: int, width: int) -> _Layout | None:
+    """How an activation of height x width images is laid out, judged by the grid that it makes."""
+
+    def shrunk(rows: int, columns: int) -> bool:
+        return 1 <= rows <= height and columns <= width and abs(rows * width / height - columns) <= 1
+
+    if activation.dim() == 4:
+        first, second, last = activation.shape[1:]
+        if shrunk(second, last):
+            return _Layout((second, last), activation.flatten(2).mT)
+        return _Layout((first, second), activation.flatten(1, 2)) if shrunk(first, second) else None
+    for extra in range(min(activation.shape[1], 9)):  # class, distillation and register tokens come first
+        patches = activation.shape[1] - extra
+        rows = max(round(math.sqrt(patches * height / width)), 1)
+        columns = patches // rows
+        whole = rows * columns == patches and height % rows == 0 and width % columns == 0
+        if whole and height // rows == width // columns:
+            return _Layout((rows, columns), activation[:, extra:])
+    return None
 
 
 @functools.lru_cache(maxsize=16)

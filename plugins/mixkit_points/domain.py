@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixkit import Domain, ElementSet, assign, register_domain
+from mixkit import Domain, ElementSet, MixPlan, assign, register_domain
+from mixkit.domain import describe
 
 
 @register_domain("points")
@@ -86,10 +87,51 @@ class PointSet(Domain):
             return None
         return assign(coords_a, coords_b, tolerance=self.tolerance, solver=self.solver, **self.assign_options).index
 
-    def feature_elements(self, activation: Tensor, elements: ElementSet) -> ElementSet:
-        """Per-point features (B, C, N): the same points as the input."""
-        if activation.dim() != 3 or activation.shape[2] != elements.num_elements:
-            raise ValueError(
-                f"per-point features must be (B, C, {elements.num_elements}), got {tuple(activation.shape)}"
-            )
-        return ElementSet(elements.coords, activation.mT)
+    def feature_elements(self, activation: Any, elements: ElementSet) -> ElementSet | None:
+        """Per-point features (B, C, N) or (B, N, C), or a set abstraction's (coordinates, features), as points.
+
+        Features alone belong to the input's points. A tuple of coordinates (B, S, 3) or (B, 3, S) and features
+        (B, C, S) or (B, S, C) is a set of its own, whose assignment is computed anew. A vector (B, C), or a set of one
+        point, is mixed by the ratio of the sample.
+        """
+        if isinstance(activation, (tuple, list)) and len(activation) == 2:
+            coords, values = activation
+            if not isinstance(values, Tensor) or values.dim() != 3:
+                return super().feature_elements(activation, elements)
+            if coords is None or 1 in values.shape[1:]:
+                return None
+            points = self._by_point(coords, self.num_coords, last=True)
+            return ElementSet(points, self._by_point(values, points.shape[1], last=False))
+        if not isinstance(activation, Tensor) or activation.dim() != 3:
+            return super().feature_elements(activation, elements)
+        if 1 in activation.shape[1:] and elements.num_elements > 1:
+            return None
+        return ElementSet(elements.coords, self._by_point(activation, elements.num_elements, last=False))
+
+    def mix_feature(self, plan: MixPlan, activation: Any, features: ElementSet | None) -> Any:
+        """See `Domain.mix_feature`: coordinates, where a layer returns them, are mixed with the features."""
+        if isinstance(activation, (tuple, list)):
+            coords, values = activation
+            mixed = self.mix_feature(plan, values, features)
+            if coords is not None:
+                points = self._by_point(coords, self.num_coords, last=True)
+                moved = plan.pooled().apply(points) if features is None else plan.apply_coords(points)
+                coords = moved if points is coords else moved.mT.contiguous()
+            return type(activation)([coords, mixed])
+        if features is None:
+            return super().mix_feature(plan, activation, features)
+        values = self._by_point(activation, features.num_elements, last=False)
+        mixed = plan.apply(values)
+        return mixed if values is activation else mixed.mT.contiguous()
+
+    def _by_point(self, tensor: Tensor, size: int, *, last: bool) -> Tensor:
+        """(B, points, channels): the view in which ``size`` counts the channels (``last``) or else the points.
+
+        Where both sides fit, coordinates have their channels last, and features, as in convolutions, their points.
+        """
+        if not isinstance(tensor, Tensor) or tensor.dim() != 3 or size not in tensor.shape[1:]:
+            what = "coordinates" if last else "points"
+            raise ValueError(f"{describe(tensor)} does not have {size} {what} on one of its sides")
+        if last:
+            return tensor if tensor.shape[2] == size else tensor.mT
+        return tensor.mT if tensor.shape[2] == size else tensor

@@ -66,13 +66,32 @@ def test_sagemix_on_images_is_smooth_around_the_queries() -> None:
 def test_feature_cells_lie_at_their_centres_in_input_pixels() -> None:
     grid = PixelGrid()
     elements = grid.elements(torch.randn(2, 3, 8, 12))
-    features = grid.feature_elements(torch.randn(2, 16, 4, 3), elements)
-    assert features.grid == (4, 3)
-    assert features.values.shape == (2, 12, 16)
-    assert features.coords[0, 0].tolist() == [1.5, 0.5]
-    assert features.coords[1, -1].tolist() == [9.5, 6.5]
-    with pytest.raises(ValueError, match=r"got \(2, 16\)"):
-        grid.feature_elements(torch.randn(2, 16), elements)
+    features = grid.feature_elements(torch.randn(2, 16, 4, 6), elements)
+    assert features.grid == (4, 6)
+    assert features.values.shape == (2, 24, 16)
+    assert features.coords[0, 0].tolist() == [0.5, 0.5]
+    assert features.coords[1, -1].tolist() == [10.5, 6.5]
+
+
+def test_activations_are_known_by_the_grid_they_make() -> None:
+    grid = PixelGrid()
+    elements = grid.elements(torch.randn(2, 3, 32, 48))
+    for shape, cells in {
+        (2, 5, 16, 24): (16, 24),  # a feature map
+        (2, 8, 12, 64): (8, 12),  # channels last
+        (2, 24, 7): (4, 6),  # patches of 8 x 8
+        (2, 25, 7): (4, 6),  # and a class token
+        (2, 29, 7): (4, 6),  # and four registers
+    }.items():
+        features = grid.feature_elements(torch.randn(shape), elements)
+        assert features.grid == cells
+        assert features.values.shape[1] == cells[0] * cells[1]
+    assert grid.feature_elements(torch.randn(2, 64), elements) is None
+    for shape in ((2, 64, 1024, 20), (2, 23, 7), (2, 3, 4, 5, 6)):
+        with pytest.raises(ValueError, match=r"neither|cannot read"):
+            grid.feature_elements(torch.randn(shape), elements)
+    with pytest.raises(ValueError, match="a dict"):
+        grid.feature_elements({}, elements)
 
 
 @pytest.mark.parametrize(

@@ -67,9 +67,32 @@ def test_per_point_features_are_the_same_points() -> None:
     features = domain.feature_elements(torch.randn(2, 64, 9), elements)
     assert features.values.shape == (2, 9, 64)
     assert features.coords is elements.coords
-    for activation in (torch.randn(2, 64, 9, 20), torch.randn(2, 64), torch.randn(2, 64, 4)):
-        with pytest.raises(ValueError, match="per-point features"):
+    assert torch.equal(domain.feature_elements(features.values, elements).values, features.values)  # (B, N, C)
+    assert domain.feature_elements(torch.randn(2, 64), elements) is None
+    assert domain.feature_elements(torch.randn(2, 64, 1), elements) is None
+    for activation in (torch.randn(2, 64, 9, 20), torch.randn(2, 64, 4), torch.randn(2, 5, 9, 9), [1, 2]):
+        with pytest.raises(ValueError, match=r"cannot read|does not have"):
             domain.feature_elements(activation, elements)
+
+
+@pytest.mark.parametrize("turn_coords", [False, True])
+@pytest.mark.parametrize("turn_values", [False, True])
+def test_a_set_abstraction_is_a_set_of_its_own(turn_coords: bool, turn_values: bool) -> None:
+    domain = PointSet()
+    elements = domain.elements(torch.randn(2, 9, 3))
+    coords, values = torch.randn(2, 4, 3), torch.randn(2, 4, 16)
+    activation = (coords.mT if turn_coords else coords, values.mT if turn_values else values)
+    features = domain.feature_elements(activation, elements)
+    assert torch.equal(features.coords, coords)
+    assert torch.equal(features.values, values)
+    plan = mixkit.MixPlan.pair(torch.tensor([1, 0]), torch.rand(2, 4), domain.assign(coords, coords.flip(0)))
+    mixed_coords, mixed_values = domain.mix_feature(plan, activation, features)
+    torch.testing.assert_close(mixed_coords.mT if turn_coords else mixed_coords, plan.apply(coords))
+    torch.testing.assert_close(mixed_values.mT if turn_values else mixed_values, plan.apply(values))
+    whole = (torch.randn(2, 1, 3), torch.randn(2, 64, 1))
+    assert domain.feature_elements(whole, elements) is None
+    mixed_coords, mixed_values = domain.mix_feature(plan, whole, None)
+    torch.testing.assert_close(mixed_values, plan.pooled().apply(whole[1]))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,153 @@
+"""Mixing inside a model: the output of one of its layers is mixed on the way through, in one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mixkit import draws
+from mixkit.elements import ElementSet
+from mixkit.mixer import create_mixer
+from mixkit.plan import MixPlan
+from mixkit.saliency import GradientSaliency, unwrap
+
+
+class ManifoldMixer(nn.Module):
+    """Mixes at one layer of a model, drawn anew for each batch (Manifold Mixup; SageMix's feature space, appendix B.2).
+
+    ``logits, targets = manifold(batch, labels)`` runs the model once, with a forward hook on the drawn layer that is
+    removed whatever happens. What the layer's output is, a feature map, tokens, points or a vector, is the domain's to
+    say (`Domain.feature_elements`). In eval mode, its own or the model's, nothing is mixed.
+
+    The model is held unregistered, as a mixer holds it. DistributedDataParallel, autocast and compiled submodules work;
+    a model compiled as a whole skips hooks, and so does a layer inside a checkpointed region when it is computed
+    again: both are refused.
+
+    Args:
+        model: ``model(batch)`` gives the logits.
+        layers: names as in ``model.named_modules()``, and "input". One is drawn per batch, uniformly.
+        method: a name of `list_methods`, or a method. Default "sagemix".
+        domain: a name of `list_domains`, or a domain. Default "image".
+        saliency_at: "input", the saliency of the input, pooled to the layer's elements; or "layer", the gradient at the
+            layer itself. Default "input".
+        options: as for `create_mixer`: num_classes, saliency, loss, p, ignore_index, the method's and the domain's.
+
+    Raises:
+        ValueError: no layers, a layer that the model has not, or a model compiled as a whole.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Sequence[str],
+        method: Any = "sagemix",
+        domain: Any = "image",
+        *,
+        saliency_at: str = "input",
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        if isinstance(layers, str) or not layers:
+            raise ValueError(f"layers must be a list of at least one layer's name, got {layers!r}")
+        if saliency_at not in ("input", "layer"):
+            raise ValueError(f"saliency_at must be 'input' or 'layer', got {saliency_at!r}")
+        if isinstance(getattr(model, "_orig_mod", None), nn.Module):
+            raise ValueError("a model compiled as a whole skips hooks: give the model itself, and compile its parts")
+        known = dict(unwrap(model).named_modules())
+        if missing := [name for name in layers if name != "input" and (name not in known or not name)]:
+            raise ValueError(f"the model has no layer {missing[0]!r}; its children: {', '.join(_children(model))}")
+        self._model = (model,)  # in a tuple, so that nn.Module does not register it
+        self.layers = list(layers)
+        self.saliency_at = saliency_at
+        self.mixer = create_mixer(method, domain, model=model, **options)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model whose layers are mixed."""
+        return self._model[0]
+
+    def forward(self, batch: Tensor, labels: Any, *, generator: torch.Generator | None = None) -> tuple[Any, Any]:
+        """Run the model, mixing at one of the layers.
+
+        Args:
+            batch: a batch of the domain.
+            labels: as for `Mixer`.
+            generator: CPU generator of all draws, the layer's included. Default: torch's global one.
+
+        Returns:
+            The model's output, and the targets.
+
+        Raises:
+            RuntimeError: the layer did not run, so that nothing was mixed, or it runs inside a checkpointed region.
+        """
+        draws.check_generator(generator)
+        mixer = self.mixer
+        elements = mixer.check(batch, labels)
+        mixing = self.training and unwrap(self.model).training
+        if not mixing or mixer.skips(generator):
+            return self.model(batch), mixer.targets(MixPlan.identity(len(batch), batch.device), labels)
+        name = self.layers[int(torch.randint(len(self.layers), (), generator=generator))]
+        if name == "input":
+            plan = mixer.draw(elements, mixer.find_saliency(batch, labels), generator)
+            mixed, targets = mixer.apply(plan, batch, labels)
+            return self.model(mixed), targets
+        layer = unwrap(self.model).get_submodule(name)
+        saliency = self._saliency(batch, labels, layer, elements)
+        plans: list[MixPlan] = []
+
+        def mix(module: nn.Module, args: Any, output: Any) -> Any:
+            if plans:  # a layer that runs twice is mixed once
+                return output
+            _refuse_checkpoint(name)
+            with torch.no_grad():
+                features = mixer.domain.feature_elements(output, elements)
+                there = elements if features is None else features
+                known = saliency
+                if known is not None and self.saliency_at == "input" and features is not None:
+                    known = mixer.domain.pool_saliency(known, elements, features)
+                plans.append(mixer.draw(there, known, generator, length_scale=mixer.domain.length_scale(elements)))
+            return mixer.domain.mix_feature(plans[0], output, features)
+
+        handle = layer.register_forward_hook(mix)
+        try:
+            output = self.model(batch)
+        finally:
+            handle.remove()
+        if not plans:
+            raise RuntimeError(
+                f"layer {name!r} did not run, so nothing was mixed; is it unused, or compiled with its hooks?"
+            )
+        return output, mixer.targets(plans[0], labels)
+
+    def extra_repr(self) -> str:
+        """What ``print(manifold)`` says."""
+        return f"layers={self.layers}, saliency_at={self.saliency_at!r}"
+
+    def _saliency(self, batch: Tensor, labels: Any, layer: nn.Module, elements: ElementSet) -> Tensor | None:
+        """(B, n) saliency of the input's elements, or of the layer's."""
+        source, domain = self.mixer.saliency, self.mixer.domain
+        if self.saliency_at == "input" or not isinstance(source, GradientSaliency):
+            return self.mixer.find_saliency(batch, labels)
+        if "saliency" not in self.mixer.method.needs:
+            return None
+        features = domain.feature_elements(source.gradient(batch, labels, layer), elements)
+        if features is None:  # a vector has no places of its own
+            return self.mixer.find_saliency(batch, labels)
+        return torch.linalg.vector_norm(features.values.float(), dim=2)
+
+
+def _children(model: nn.Module) -> list[str]:
+    return [name for name, _ in unwrap(model).named_children()]
+
+
+def _refuse_checkpoint(name: str) -> None:
+    """A checkpointed region runs again in the backward pass, without the hook: its gradients would be wrong."""
+    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
+    again = hooks is not None and any(getattr(hook, "__module__", "") == "torch.utils.checkpoint" for hook in hooks)
+    if again:
+        raise RuntimeError(
+            f"layer {name!r} runs inside a checkpointed region: name a layer that holds the whole region"
+        )

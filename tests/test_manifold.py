@@ -1,0 +1,276 @@
+"""ManifoldMixer on real models of both domains: the right mixture at the right layer, and no hook left behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+import mixkit
+from mixkit import ManifoldMixer, MixPlan
+from tests.conftest import ImageModel, PointModel
+
+
+class EdgeConv(nn.Module):
+    """DGCNN's layer: (B, C, N) -> (B, C', N), through (B, 2C, N, k) on the way."""
+
+    def __init__(self, channels: int, out: int, k: int = 4) -> None:
+        super().__init__()
+        self.k = k
+        self.conv = nn.Conv2d(2 * channels, out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        near = torch.cdist(x.mT, x.mT).topk(self.k, largest=False).indices
+        neighbours = (
+            x[:, :, None].expand(-1, -1, x.shape[2], -1).gather(3, near[:, None].expand(-1, x.shape[1], -1, -1))
+        )
+        centre = x[..., None].expand_as(neighbours)
+        return self.conv(torch.cat([neighbours - centre, centre], 1)).amax(3)
+
+
+class GraphModel(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.edge1, self.edge2, self.head = EdgeConv(3, 8), EdgeConv(8, 8), nn.Linear(8, 5)
+
+    def forward(self, points: Tensor) -> Tensor:
+        return self.head(self.edge2(self.edge1(points.mT)).amax(2))
+
+
+class Abstraction(nn.Module):
+    """PointNet++'s layer: (coords (B, N, 3), features or None) -> (coords (B, S, 3), features (B, C, S))."""
+
+    def __init__(self, channels: int, out: int, size: int) -> None:
+        super().__init__()
+        self.size, self.mlp = size, nn.Linear(channels, out)
+
+    def forward(self, coords: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
+        values = coords if features is None else torch.cat([coords, features.mT], 2)
+        return coords[:, : self.size], self.mlp(values)[:, : self.size].mT
+
+
+class HierarchicalModel(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sa1, self.sa2, self.head = Abstraction(3, 8, 12), Abstraction(11, 16, 6), nn.Linear(16, 5)
+
+    def forward(self, points: Tensor) -> Tensor:
+        return self.head(self.sa2(*self.sa1(points, None))[1].amax(2))
+
+
+class SharedModel(nn.Module):
+    """PointNet in its usual form: convolutions over (B, C, N), then a vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv1d(3, 8, 1), nn.Conv1d(8, 16, 1)
+        self.fc, self.head = nn.Linear(16, 16), nn.Linear(16, 5)
+
+    def forward(self, points: Tensor) -> Tensor:
+        return self.head(self.fc(self.conv2(self.conv1(points.mT).relu()).amax(2)).relu())
+
+
+CASES: dict[str, tuple[Any, list[str], str, tuple[int, ...]]] = {
+    "resnet18": (
+        lambda: torchvision.models.resnet18(num_classes=5),
+        ["layer1", "layer2", "layer4"],
+        "image",
+        (3, 64, 48),
+    ),
+    "vit_tiny": (
+        lambda: timm.create_model("vit_tiny_patch16_224", num_classes=5, img_size=64, depth=2),
+        ["blocks.0", "patch_embed"],
+        "image",
+        (3, 64, 64),
+    ),
+    "pointnet": (SharedModel, ["conv1", "conv2", "fc"], "points", (20, 3)),
+    "dgcnn": (GraphModel, ["edge1", "edge2"], "points", (20, 3)),
+    "pointnet++": (HierarchicalModel, ["sa1", "sa2"], "points", (20, 3)),
+}
+
+
+def hooks(model: nn.Module) -> int:
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+
+
+def record(manifold: ManifoldMixer, monkeypatch: pytest.MonkeyPatch) -> list[MixPlan]:
+    plans: list[MixPlan] = []
+    draw = manifold.mixer.draw
+    monkeypatch.setattr(manifold.mixer, "draw", lambda *a, **k: plans.append(draw(*a, **k)) or plans[-1])
+    return plans
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("method", ["sagemix", "manifold_mixup", "cutmix"])
+@pytest.mark.parametrize("saliency_at", ["input", "layer"])
+def test_it_mixes_at_each_layer_of_each_model(
+    name: str, method: str, saliency_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, layers, domain, shape = CASES[name]
+    model, batch, labels = make(), torch.randn(4, *shape), torch.arange(4)
+    for module in model.modules():  # BatchNorm's batch statistics would mix samples on their own
+        if isinstance(module, (nn.BatchNorm2d, nn.Dropout)):
+            module.eval()
+    for layer in layers:
+        manifold = ManifoldMixer(
+            model,
+            [layer],
+            method,
+            domain,
+            num_classes=5,
+            saliency_at=saliency_at,
+            **({"p": 1.0} if method == "cutmix" else {}),
+        )
+        plans = record(manifold, monkeypatch)
+        logits, targets = manifold(batch, labels)
+        assert hooks(model) == 0
+        assert len(plans) == 1
+        torch.testing.assert_close(targets, plans[0].sample_weights @ torch.eye(5)[:4], rtol=0, atol=1e-5)
+
+        # the same by hand: the layer's output recorded, mixed by the same plan, and put in its place
+        clean: list[Any] = []
+        module = model.get_submodule(layer)
+        handle = module.register_forward_hook(lambda m, a, out: clean.append(out))  # noqa: B023
+        model(batch)
+        handle.remove()
+        elements = manifold.mixer.domain.elements(batch)
+        features = manifold.mixer.domain.feature_elements(clean[0], elements)
+        mixed = manifold.mixer.domain.mix_feature(plans[0], clean[0], features)
+        handle = module.register_forward_hook(lambda m, a, out: mixed)  # noqa: B023
+        torch.testing.assert_close(logits, model(batch), rtol=1e-4, atol=1e-5)
+        handle.remove()
+        F.cross_entropy(logits, targets).backward()
+
+
+def test_feature_maps_mix_as_pixels_do() -> None:
+    """Mixing the output of a layer that passes the image through is mixing the image."""
+    model = nn.Sequential(nn.Identity(), nn.Flatten(), nn.LazyLinear(5))
+    images, labels = torch.randn(4, 3, 8, 12), torch.arange(4)
+    model(images)
+    inside = ManifoldMixer(model, ["0"], "sagemix", "image", num_classes=5)
+    outside = ManifoldMixer(model, ["input"], "sagemix", "image", num_classes=5)
+    results = [m(images, labels, generator=torch.Generator().manual_seed(3)) for m in (inside, outside)]
+    torch.testing.assert_close(results[0], results[1])
+
+
+def test_a_class_token_is_mixed_by_the_ratio() -> None:
+    domain = mixkit.registry.get_domain("image")()
+    tokens = torch.randn(2, 17, 8)
+    features = domain.feature_elements(tokens, domain.elements(torch.randn(2, 3, 16, 16)))
+    plan = MixPlan.pair(torch.tensor([1, 0]), torch.rand(2, 16))
+    mixed = domain.mix_feature(plan, tokens, features)
+    torch.testing.assert_close(mixed[:, 0], plan.sample_weights @ tokens[:, 0])
+    torch.testing.assert_close(mixed[:, 1:], plan.apply(tokens[:, 1:]))
+
+
+def test_input_saliency_is_pooled_to_the_layer() -> None:
+    image = mixkit.registry.get_domain("image")()
+    elements = image.elements(torch.randn(2, 3, 8, 8))
+    features = image.feature_elements(torch.randn(2, 5, 4, 4), elements)
+    saliency = torch.rand(2, 64)
+    pooled = image.pool_saliency(saliency, elements, features).unflatten(1, (4, 4))
+    torch.testing.assert_close(pooled[1, 2, 3], saliency[1].unflatten(0, (8, 8))[4:6, 6:8].mean())
+    points = mixkit.registry.get_domain("points")()
+    elements = points.elements(torch.tensor([[[0.0, 0, 0], [1, 0, 0], [5, 0, 0]]]))
+    features = points.feature_elements((torch.tensor([[[0.4, 0, 0], [6, 0, 0]]]), torch.randn(1, 4, 2)), elements)
+    assert points.pool_saliency(torch.tensor([[1.0, 3, 7]]), elements, features).tolist() == [[2.0, 7.0]]
+
+
+def test_layers_are_drawn_uniformly_from_the_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    manifold = ManifoldMixer(SharedModel(), ["input", "conv1", "fc"], "mixup", "points", num_classes=5)
+    points, labels = torch.randn(2, 6, 3), torch.arange(2)
+    seen = []
+    monkeypatch.setattr(
+        manifold.model, "get_submodule", lambda name: seen.append(name) or manifold.model._modules[name]
+    )
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(150):
+        manifold(points, labels, generator=generator)
+    assert 30 < seen.count("conv1") < 70
+    assert 30 < seen.count("fc") < 70
+
+
+def test_a_hook_never_survives_an_exception() -> None:
+    model = SharedModel()
+    manifold = ManifoldMixer(model, ["conv2"], "mixup", "points", num_classes=5)
+    handle = model.head.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(RuntimeError("boom")))
+    with pytest.raises(RuntimeError, match="boom"):
+        manifold(torch.randn(2, 6, 3), torch.arange(2))
+    handle.remove()
+    assert hooks(model) == 0
+    manifold = ManifoldMixer(model, ["conv2"], "sagemix", "points", num_classes=5, saliency_at="layer")
+    handle = model.head.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(RuntimeError("boom")))
+    with pytest.raises(RuntimeError, match="boom"):
+        manifold(torch.randn(2, 6, 3), torch.arange(2))
+    handle.remove()
+    assert hooks(model) == 0
+
+
+def test_eval_mixes_nothing() -> None:
+    model, points, labels = PointModel(), torch.randn(4, 6, 3), torch.arange(4)
+    manifold = ManifoldMixer(model, ["features"], "sagemix", "points", num_classes=5)
+    assert manifold.state_dict() == {}
+    expected = model.eval()(points)
+    for mode in (True, False):
+        logits, targets = manifold.train(mode)(points, labels)
+        assert torch.equal(logits, expected)
+        assert torch.equal(targets, torch.eye(5)[:4])
+
+
+def test_autocast_and_compiled_parts_work() -> None:
+    model, images, labels = ImageModel(), torch.randn(4, 3, 8, 8), torch.arange(4)
+    manifold = ManifoldMixer(model, ["features.1"], "sagemix", "image", num_classes=5)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, targets = manifold(images, labels)
+    assert targets.dtype == torch.float32
+    F.cross_entropy(logits.float(), targets).backward()
+    model.features[3] = torch.compile(model.features[3], backend="eager")
+    logits, _ = manifold(images, labels)
+    assert logits.shape == (4, 5)
+
+
+def test_what_cannot_work_says_so() -> None:
+    model = SharedModel()
+    with pytest.raises(ValueError, match="compiled as a whole"):
+        ManifoldMixer(torch.compile(model), ["conv1"], "mixup", "points", num_classes=5)
+    with pytest.raises(ValueError, match="no layer 'conv9'; its children: conv1, conv2"):
+        ManifoldMixer(model, ["conv1", "conv9"], "mixup", "points", num_classes=5)
+    with pytest.raises(ValueError, match="list of at least one"):
+        ManifoldMixer(model, "conv1", "mixup", "points", num_classes=5)
+    with pytest.raises(ValueError, match="saliency_at"):
+        ManifoldMixer(model, ["conv1"], saliency_at="output")
+    model.unused = nn.Linear(1, 1)
+    with pytest.raises(RuntimeError, match="'unused' did not run"):
+        ManifoldMixer(model, ["unused"], "mixup", "points", num_classes=5)(torch.randn(2, 6, 3), torch.arange(2))
+
+    class Checkpointed(SharedModel):
+        def forward(self, points: Tensor) -> Tensor:
+            return self.head(
+                checkpoint(lambda x: self.fc(self.conv1(x.mT).amax(2).repeat(1, 2)), points, use_reentrant=False)
+            )
+
+    with pytest.raises(RuntimeError, match="checkpointed region"):
+        ManifoldMixer(Checkpointed(), ["conv1"], "mixup", "points", num_classes=5)(
+            torch.randn(2, 6, 3), torch.arange(2)
+        )
+
+
+def test_distributed_data_parallel_is_seen_through(tmp_path: Any) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        model = SharedModel()
+        manifold = ManifoldMixer(
+            nn.parallel.DistributedDataParallel(model), ["conv2"], "sagemix", "points", num_classes=5
+        )
+        logits, targets = manifold(torch.randn(4, 6, 3), torch.arange(4))
+        F.cross_entropy(logits, targets).backward()
+        assert all(q.grad is not None for q in model.parameters())
+        assert hooks(model) == 0
+    finally:
+        torch.distributed.destroy_process_group()
