@@ -41,9 +41,11 @@ class Mixer(nn.Module):
         saliency: a `GradientSaliency`, or a function of the batch alone; needed if ``method.needs`` says so.
         p: probability that a batch is mixed at all. Default: the method's, which is 1 unless its paper says otherwise.
         ignore_index: per-element label that does not count (`MixPlan.element_targets`). Default None.
+        clean_weight: above 0, the saliency pass is a training pass too, in the model's own mode, and `clean_loss` is
+            this weight times its loss. Default: the method's, which is 0 unless its paper says otherwise.
 
     Raises:
-        ValueError: p outside [0, 1], or a method that needs a saliency and has none.
+        ValueError: p outside [0, 1], a method that needs a saliency and has none, or a clean_weight without a model.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Mixer(nn.Module):
         saliency: Saliency | None = None,
         p: float | None = None,
         ignore_index: int | None = None,
+        clean_weight: float | None = None,
     ) -> None:
         super().__init__()
         self.method = method
@@ -62,14 +65,29 @@ class Mixer(nn.Module):
         self.num_classes = num_classes
         self.p = method.p if p is None else p
         self.ignore_index = ignore_index
+        # without a model there is no clean pass to weigh; asking for it all the same is an error
+        has_model = isinstance(saliency, GradientSaliency)
+        self.clean_weight = (method.clean_weight if has_model else 0.0) if clean_weight is None else clean_weight
+        self._clean_loss: Tensor | None = None
         self._saliency = (saliency,)  # in a tuple, so that nn.Module does not register a saliency that is a module
         if not 0 <= self.p <= 1:
             raise ValueError(f"p must lie in [0, 1], got {p}")
+        if self.clean_weight < 0 or (self.clean_weight and not has_model):
+            raise ValueError(f"clean_weight must be >= 0, and above 0 needs model=, got {clean_weight}")
         if "saliency" in method.needs and saliency is None:
             raise ValueError(
                 f"{type(method).__name__} needs saliency: give model=, or saliency= a function of the batch"
                 + (f" or one of {', '.join(domain.saliencies)}" if domain.saliencies else "")
             )
+
+    @property
+    def clean_loss(self) -> Tensor:
+        """What the last mixed batch adds to the loss: clean_weight times the loss of its clean pass, else 0."""
+        return torch.zeros(()) if self._clean_loss is None else self._clean_loss
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles leave the last batch's graph behind."""
+        return {**self.__dict__, "_clean_loss": None}
 
     @property
     def saliency(self) -> Saliency | None:
@@ -138,6 +156,7 @@ class Mixer(nn.Module):
 
     def skips(self, generator: torch.Generator | None = None) -> bool:
         """Draw whether this batch stays unmixed, which happens with probability 1 - p."""
+        self._clean_loss = None
         return self.p < 1 and bool(torch.rand((), generator=generator) >= self.p)
 
     def find_saliency(self, batch: Tensor, labels: Any) -> Tensor | None:
@@ -146,7 +165,11 @@ class Mixer(nn.Module):
         if "saliency" not in self.method.needs:
             return None
         if isinstance(saliency, GradientSaliency):
-            return saliency(batch, labels, self.domain)
+            if not self.clean_weight:
+                return saliency(batch, labels, self.domain)
+            found, loss = saliency.with_loss(batch, labels, self.domain)
+            self._clean_loss = self.clean_weight * loss
+            return found
         if saliency is None:
             raise ValueError(f"{type(self.method).__name__} needs saliency: make the mixer with model= or saliency=")
         with torch.no_grad():
@@ -212,6 +235,7 @@ def create_mixer(
     loss: Callable[[Any, Any], Tensor] = cross_entropy,
     p: float | None = None,
     ignore_index: int | None = None,
+    clean_weight: float | None = None,
     **options: Any,
 ) -> Mixer:
     """Make a mixer by name: ``create_mixer("sagemix", domain="image", num_classes=100, model=model)``.
@@ -226,6 +250,7 @@ def create_mixer(
         loss: the loss of the model's saliency, ``loss(output, labels)``. Default: cross entropy without smoothing.
         p: probability that a batch is mixed. Default: the method's.
         ignore_index: see `Mixer`.
+        clean_weight: see `Mixer`.
         options: the method's own (``theta=0.2``) and the domain's (``layout="bcn"``).
 
     Raises:
@@ -255,7 +280,15 @@ def create_mixer(
         saliency = domain.saliencies[saliency]
     if saliency is None and model is not None and "saliency" in method.needs:
         saliency = GradientSaliency(model, loss)
-    return Mixer(method, domain, num_classes=num_classes, saliency=saliency, p=p, ignore_index=ignore_index)
+    return Mixer(
+        method,
+        domain,
+        num_classes=num_classes,
+        saliency=saliency,
+        p=p,
+        ignore_index=ignore_index,
+        clean_weight=clean_weight,
+    )
 
 
 def _accepted(cls: type) -> dict[str, inspect.Parameter]:

@@ -64,6 +64,18 @@ class GradientSaliency:
         """
         return domain.saliency(self.gradient(batch, labels))
 
+    def with_loss(self, batch: Tensor, labels: Any, domain: Domain) -> tuple[Tensor, Tensor]:
+        """Saliency by a pass that is a training pass too: in the model's own mode, its loss kept for the user to add.
+
+        Returns:
+            The saliency (B, N), detached, and the loss over B, a scalar that ``backward()`` carries to the weights.
+        """
+        with torch.enable_grad():
+            inputs = batch.detach().requires_grad_()
+            loss = self.loss(unwrap(self.model)(inputs), labels).sum() / len(batch)
+            (grad,) = torch.autograd.grad(loss, inputs, retain_graph=True)
+        return domain.saliency(grad.detach()), loss
+
     def gradient(self, batch: Tensor, labels: Any, layer: nn.Module | None = None) -> Any:
         """The gradient of the loss with respect to the batch, or to the output of one of the model's layers.
 

@@ -282,6 +282,32 @@ def test_accumulated_and_autocast_training_steps_work() -> None:
     assert all(torch.isfinite(q).all() for q in model.parameters())
 
 
+def test_the_clean_pass_can_be_trained_on_too() -> None:
+    inputs, labels, model = case("points")
+    model.head[0].p = 0.0
+    mixer = create_mixer("sagemix", domain="points", num_classes=5, model=model, clean_weight=0.5)
+    assert mixer.clean_loss == 0
+    reference = copy.deepcopy(model)
+    mixer(inputs, labels)
+    assert all(q.grad is None for q in model.parameters())  # nothing is written behind the user's back
+    expected = 0.5 * F.cross_entropy(reference(inputs), labels)
+    torch.testing.assert_close(mixer.clean_loss, expected)
+    mixer.clean_loss.backward()
+    expected.backward()
+    for ours, theirs in zip(model.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+    assert torch.equal(model.norm.running_mean, reference.norm.running_mean)  # a training pass, BatchNorm included
+    mixer(inputs, labels)
+    copy.deepcopy(mixer)
+    pickle.dumps(mixer)
+    mixer.p = 0.0
+    mixer(inputs, labels)
+    assert mixer.clean_loss == 0
+    for bad in ({"clean_weight": -1.0}, {"model": None, "saliency": lambda x: x.norm(dim=2), "clean_weight": 1.0}):
+        with pytest.raises(ValueError, match="clean_weight must be >= 0"):
+            create_mixer("sagemix", **{"domain": "points", "num_classes": 5, "model": model, **bad})
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

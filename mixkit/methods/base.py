@@ -25,6 +25,9 @@ class Method(ABC):
     #: The share of batches that the method's paper mixes; a mixer's default ``p``.
     p: ClassVar[float] = 1.0
 
+    #: How much the method's paper trains on the clean pass as well; a mixer's default ``clean_weight``.
+    clean_weight: ClassVar[float] = 0.0
+
     @abstractmethod
     def plan(
         self,

@@ -2,6 +2,7 @@
 
 from mixkit_image.domain import PixelGrid
 from mixkit_image.spectral import spectral_residual
+from mixkit_image.timm import TimmMixup
 from mixkit_image.transforms import MixTransform, Mixup, SageMix
 
-__all__ = ["MixTransform", "Mixup", "PixelGrid", "SageMix", "spectral_residual"]
+__all__ = ["MixTransform", "Mixup", "PixelGrid", "SageMix", "TimmMixup", "spectral_residual"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,8 +15,9 @@ from torchvision.transforms import v2
 from mixkit import create_mixer
 from mixkit.methods import Method
 from mixkit.mixer import Saliency
+from mixkit.saliency import cross_entropy
 
-LabelsGetter = Callable[[Any], Tensor]
+LabelsGetter = Callable[[Any], Tensor | None]
 
 
 class MixTransform(v2.Transform):
@@ -23,7 +25,8 @@ class MixTransform(v2.Transform):
 
     Called like `torchvision.transforms.v2.MixUp`: ``transform(images, labels)`` or ``transform(sample)`` with a tuple
     or dict of batched tensors. The images (B, C, H, W) and the labels are replaced by the mixed ones, the rest passes
-    through. ``collate_fn=transform.collate`` mixes in the loader, whose workers draw from torch's seeded global
+    through. A `tv_tensors.Mask` (B, H, W) or (B, 1, H, W) becomes class shares (B, mask_classes, H, W), mixed by the
+    same plan. ``collate_fn=transform.collate`` mixes in the loader, whose workers draw from torch's seeded global
     generator. In ``eval()`` mode the images pass unmixed, and the labels become soft.
 
     Args:
@@ -32,13 +35,18 @@ class MixTransform(v2.Transform):
         model: the model whose gradient is the saliency; then mix after the loader, not in it.
         saliency: a saliency without a model, by name or as a function of the images. Default "spectral_residual" where
             no model is given.
+        loss: of the model's saliency, ``loss(output, labels)``, given the masks where there are no labels.
+            Default: cross entropy.
         p: probability that a batch is mixed. Default: the method's.
         labels_getter: "default" takes the second item of a tuple, or a dict's "labels" or "label"; or a function of the
-            sample that returns its labels.
+            sample that returns its labels, or None where its mask is all the labels there are.
+        mask_classes: number of classes of a mask; needed for masks.
+        ignore_index: the mask's label that does not count (`mixkit.MixPlan.element_targets`). Default None.
         options: the method's own.
 
     Raises:
-        ValueError: no labels or not exactly one batch of images found; masks or boxes, which this transform cannot mix.
+        ValueError: no labels, or not exactly one batch of images; a mask without mask_classes; bounding boxes, which no
+            mixing of pixels keeps true.
     """
 
     def __init__(
@@ -48,38 +56,64 @@ class MixTransform(v2.Transform):
         num_classes: int | None = None,
         model: nn.Module | None = None,
         saliency: str | Saliency | None = None,
+        loss: Callable[[Any, Any], Tensor] = cross_entropy,
         p: float | None = None,
         labels_getter: LabelsGetter | str = "default",
+        mask_classes: int | None = None,
+        ignore_index: int | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
         if labels_getter != "default" and not callable(labels_getter):
             raise ValueError(f"labels_getter must be 'default' or a function of the sample, got {labels_getter!r}")
         self.labels_getter: LabelsGetter = labels_getter if callable(labels_getter) else _default_labels
-        if saliency is None and model is None:
-            saliency = "spectral_residual"
+        self.mask_classes = mask_classes
         self.mixer = create_mixer(
-            method, "image", num_classes=num_classes, model=model, saliency=saliency, p=p, **options
+            method,
+            "image",
+            num_classes={"labels": num_classes, "mask": mask_classes},
+            model=model,
+            saliency="spectral_residual" if saliency is None and model is None else saliency,
+            loss=functools.partial(_loss_of_labels, loss),
+            p=p,
+            ignore_index=ignore_index,
+            **options,
         )
 
     def forward(self, *inputs: Any) -> Any:
-        """Mix the images of a sample and its labels; the sample's structure stays."""
+        """Mix the images of a sample, its labels and its mask; the sample's structure stays."""
         sample = inputs if len(inputs) > 1 else inputs[0]
         labels = self.labels_getter(sample)
-        if not isinstance(labels, Tensor):
-            raise ValueError(f"labels must be a tensor, got {type(labels).__name__}: set labels_getter")
         leaves, structure = tree_flatten(sample)
-        if spatial := [leaf for leaf in leaves if isinstance(leaf, (tv_tensors.Mask, tv_tensors.BoundingBoxes))]:
-            raise ValueError(f"{type(self).__name__} mixes images and their labels, not a {type(spatial[0]).__name__}")
-        found = [i for i, leaf in enumerate(leaves) if _is_images(leaf) and leaf is not labels]
-        where = [i for i, leaf in enumerate(leaves) if leaf is labels]
-        if len(found) != 1 or len(where) != 1:
-            shapes = [tuple(leaf.shape) if isinstance(leaf, Tensor) else type(leaf).__name__ for leaf in leaves]
-            raise ValueError(f"wanted one batch of images (B, C, H, W) and its labels, got a sample of {shapes}")
-        images = leaves[found[0]]
-        mixed, targets = self.mixer(images.as_subclass(Tensor), labels)
-        leaves[found[0]] = tv_tensors.wrap(mixed, like=images) if isinstance(images, tv_tensors.Image) else mixed
-        leaves[where[0]] = targets
+        places: dict[str, list[int]] = {"images": [], "labels": [], "mask": []}
+        for i, leaf in enumerate(leaves):
+            if isinstance(leaf, tv_tensors.BoundingBoxes):
+                raise ValueError(f"{type(self).__name__} mixes images, labels and masks; it cannot mix bounding boxes")
+            if leaf is labels and isinstance(leaf, Tensor):
+                places["labels"].append(i)
+            elif isinstance(leaf, tv_tensors.Mask):
+                places["mask"].append(i)
+            elif isinstance(leaf, tv_tensors.Image) or (isinstance(leaf, Tensor) and leaf.dim() >= 4):
+                places["images"].append(i)
+        if not places["labels"] and not places["mask"]:
+            raise ValueError(
+                "found no labels: wanted (images, labels), or a dict with 'labels' or 'label', or a mask; "
+                f"got {_describe(sample)}; or set labels_getter"
+            )
+        if len(places["images"]) != 1 or len(places["mask"]) > 1:
+            raise ValueError(
+                f"wanted one batch of images (B, C, H, W), its labels and at most one mask, got {_describe(sample)}"
+            )
+        if places["mask"] and self.mask_classes is None:
+            raise ValueError("a mask needs mask_classes: give mask_classes=K")
+        found = {kind: leaves[where[0]] for kind, where in places.items() if where}
+        images = found.pop("images")
+        mixed, targets = self.mixer(images.as_subclass(Tensor), {kind: _plain(leaf) for kind, leaf in found.items()})
+        leaves[places["images"][0]] = (
+            tv_tensors.wrap(mixed, like=images) if isinstance(images, tv_tensors.Image) else mixed
+        )
+        for kind, target in targets.items():
+            leaves[places[kind][0]] = target
         return tree_unflatten(leaves, structure)
 
     def collate(self, samples: list[Any]) -> Any:
@@ -149,18 +183,27 @@ class Mixup(MixTransform):
         )
 
 
-def _is_images(leaf: Any) -> bool:
-    return isinstance(leaf, Tensor) and (isinstance(leaf, tv_tensors.Image) or leaf.dim() >= 4)
-
-
-def _default_labels(sample: Any) -> Tensor:
+def _default_labels(sample: Any) -> Tensor | None:
     if isinstance(sample, (tuple, list)) and len(sample) >= 2:
         return sample[1]
     if isinstance(sample, Mapping):
-        for key in ("labels", "label"):
-            if key in sample:
-                return sample[key]
-    raise ValueError(
-        "found no labels: wanted (images, labels) or a dict with 'labels' or 'label', "
-        f"got {type(sample).__name__}; or set labels_getter"
-    )
+        return sample.get("labels", sample.get("label"))
+    return None
+
+
+def _loss_of_labels(loss: Callable[[Any, Any], Tensor], output: Any, labels: Mapping[str, Tensor]) -> Tensor:
+    return loss(output, labels["labels"] if "labels" in labels else labels["mask"])
+
+
+def _plain(labels: Tensor) -> Tensor:
+    """A mask (B, 1, H, W) as (B, H, W) class numbers; other labels as they are."""
+    if isinstance(labels, tv_tensors.Mask):
+        mask = labels.as_subclass(Tensor)
+        return (mask[:, 0] if mask.dim() == 4 and mask.shape[1] == 1 else mask).long()
+    return labels
+
+
+def _describe(sample: Any) -> str:
+    leaves = tree_flatten(sample)[0]
+    shapes = [str(tuple(leaf.shape)) if isinstance(leaf, Tensor) else type(leaf).__name__ for leaf in leaves]
+    return f"a {type(sample).__name__} of {', '.join(shapes)}"

@@ -14,6 +14,7 @@ from torchvision.transforms import v2
 import mixkit
 import mixkit_image
 from mixkit_image import PixelGrid, spectral_residual
+from tests.conftest import ImageModel
 
 
 def test_elements_are_pixels_in_row_major_order() -> None:
@@ -229,6 +230,34 @@ def test_any_method_by_name() -> None:
     assert "PointMixup(alpha=2.0" in repr(transform)
 
 
+def test_masks_are_mixed_by_the_same_plan() -> None:
+    transform = mixkit_image.MixTransform("sagemix", num_classes=7, mask_classes=4, ignore_index=255)
+    images, labels = torch.rand(7, 3, 8, 10), torch.arange(7)
+    mask = torch.randint(4, (7, 8, 10))
+    pictures = mask[:, None].expand(-1, 3, -1, -1).float()  # images that show their masks
+    mask[:, 0] = 255
+    for given in (mask, mask[:, None], mask.byte()):
+        mixed = transform({"image": pictures, "labels": labels, "mask": tv_tensors.Mask(given)})
+        assert mixed["mask"].shape == (7, 4, 8, 10)
+        assert mixed["labels"].shape == (7, 7)
+        shown = (mixed["mask"] * torch.arange(4.0)[:, None, None]).sum(1)[:, 1:]
+        torch.testing.assert_close(shown, mixed["image"][:, 0, 1:])
+        assert mixed["mask"][:, :, 0].abs().sum() == 0
+    alone = transform({"image": images, "mask": tv_tensors.Mask(mask)})
+    assert alone["mask"].shape == (7, 4, 8, 10)
+    with pytest.raises(ValueError, match="mask_classes=K"):
+        mixkit_image.SageMix(num_classes=7)({"image": images, "labels": labels, "mask": tv_tensors.Mask(mask)})
+
+
+def test_a_transform_by_a_models_saliency() -> None:
+    model = ImageModel(7)
+    images, labels = torch.rand(7, 3, 8, 8), torch.arange(7)
+    assert mixkit_image.SageMix(num_classes=7, model=model)(images, labels)[1].shape == (7, 7)
+    transform = mixkit_image.SageMix(num_classes=7, model=model)
+    with pytest.raises(ValueError, match="after the loader"):
+        transform.mixer.collate([(images[0], 0), (images[1], 1)])
+
+
 def test_transform_errors() -> None:
     transform = mixkit_image.SageMix(num_classes=7)
     images, labels = torch.rand(7, 3, 8, 8), torch.arange(7)
@@ -241,7 +270,7 @@ def test_transform_errors() -> None:
     with pytest.raises(TypeError, match="uint8"):
         transform((images * 255).byte(), labels)
     boxes = tv_tensors.BoundingBoxes(torch.zeros(7, 4), format="XYXY", canvas_size=(8, 8))
-    with pytest.raises(ValueError, match="BoundingBoxes"):
+    with pytest.raises(ValueError, match="bounding boxes"):
         transform({"image": images, "labels": labels, "boxes": boxes})
     with pytest.raises(ValueError, match="labels_getter"):
         mixkit_image.SageMix(num_classes=7, labels_getter="labels")
