@@ -1,0 +1,1 @@
+"""Benchmarks, one module each; figures are ratios within one run."""

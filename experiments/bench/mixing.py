@@ -1,0 +1,124 @@
+"""What mixing a batch costs, saliency and assignment given, beside torchvision's v2.MixUp in the same run.
+
+The floor is memory: two reads and one write of the batch, at the speed of a plain copy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torchvision.transforms import v2
+
+import mixkit
+from experiments.bench.timing import interleaved_medians
+from experiments.environment import describe_environment
+from experiments.models import create_model
+
+WORKLOADS = {
+    "100 x 3 x 32 x 32": ("image", (100, 3, 32, 32)),
+    "32 x 3 x 224 x 224": ("image", (32, 3, 224, 224)),
+    "32 x 1024 points": ("points", (32, 1024, 3)),
+}
+NUM_CLASSES = 100
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `bench mixing`."""
+    parser.add_argument("--methods", nargs="+", metavar="METHOD", help="default: every method of each domain")
+    parser.add_argument("--repeats", type=int, default=15, help="timings of each method (default: 15)")
+    parser.add_argument("--device", default="cpu", help="default: cpu")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the benchmark and print one table per workload."""
+    console = Console()
+    device = torch.device(args.device)
+    results = {
+        name: measure(domain, shape, args.methods, args.repeats, device) for name, (domain, shape) in WORKLOADS.items()
+    }
+    for name, rows in results.items():
+        console.print(_table(name, rows))
+    if args.json:
+        written = {"environment": describe_environment(device, "32"), "results": results}
+        args.json.write_text(json.dumps(written, indent=2) + "\n")
+    return 0
+
+
+def measure(
+    domain: str, shape: tuple[int, ...], methods: list[str] | None, repeats: int, device: torch.device
+) -> dict[str, dict[str, float]]:
+    """Milliseconds per batch of each method, and its ratios to v2.MixUp, to the memory floor and to a training step."""
+    batch = torch.randn(shape).to(device)
+    labels = torch.randint(NUM_CLASSES, shape[:1]).to(device)
+    images = batch if domain == "image" else batch[:, None]  # v2.MixUp knows images only: one channel of N x 3
+    torchvision = v2.MixUp(num_classes=NUM_CLASSES)
+    target = torch.empty_like(batch)
+    work: dict[str, Callable[[], object]] = {
+        "v2.MixUp": lambda: torchvision(images, labels),
+        "copy": lambda: target.copy_(batch),
+    }
+    for method in methods or mixkit.list_methods(domain):
+        if method in mixkit.list_methods(domain):
+            work[method] = _mixing(method, domain, batch, labels)
+    medians = interleaved_medians(work, repeats=repeats)
+    medians |= interleaved_medians({"training step": _step(domain, shape, labels)}, repeats=3, warmup=1)
+    floor = medians.pop("copy") * 1.5  # a copy is one read and one write
+    return {
+        name: {
+            "ms": 1e3 * seconds,
+            "to v2.MixUp": seconds / medians["v2.MixUp"],
+            "to the floor": seconds / floor,
+            "% of a step": 100 * seconds / medians["training step"],
+        }
+        for name, seconds in medians.items()
+    }
+
+
+def _mixing(method: str, domain: str, batch: Tensor, labels: Tensor) -> Callable[[], object]:
+    """Plan and apply, with the saliency given and the assignment known."""
+    mixer = mixkit.create_mixer(method, domain, num_classes=NUM_CLASSES, saliency=_no_saliency, p=1.0)
+    elements = mixer.domain.elements(batch)
+    size = elements.coords.shape[:2]
+    saliency = torch.rand(size, device=batch.device)
+    if domain == "points":
+        known = torch.rand(size, device=batch.device).argsort(1)
+        mixer.domain.assign = lambda coords_a, coords_b: known  # type: ignore[method-assign]
+    return lambda: mixer(batch, labels, saliency=saliency)
+
+
+def _no_saliency(batch: Tensor) -> Tensor:
+    raise AssertionError("the saliency is given")
+
+
+def _step(domain: str, shape: tuple[int, ...], labels: Tensor) -> Callable[[], object]:
+    """A vanilla training step of PreActResNet18 or PointNet, in float32."""
+    channels = shape[1] if domain == "image" else shape[2]
+    model = create_model(domain, channels=channels, num_classes=NUM_CLASSES, width=64).to(labels.device)
+    optimiser = torch.optim.SGD(model.parameters(), 0.01)
+    batch = torch.randn(shape, device=labels.device)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        F.cross_entropy(model(batch), labels).backward()
+        optimiser.step()
+
+    return step
+
+
+def _table(name: str, rows: dict[str, dict[str, float]]) -> Table:
+    table = Table(title=f"mixing {name}, medians, {torch.get_num_threads()} threads", title_justify="left")
+    table.add_column("method")
+    for column in next(iter(rows.values())):
+        table.add_column(column, justify="right")
+    for method, row in rows.items():
+        table.add_row(method, *(f"{value:.2f}" for value in row.values()))
+    return table

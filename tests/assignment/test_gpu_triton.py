@@ -1,0 +1,126 @@
+"""The Triton kernel: run by Triton's interpreter in a process of its own, and compiled for a GPU that may be absent."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+ROOT = Path(__file__).resolve().parents[2]
+
+INTERPRET = """
+import torch
+from mixkit.assignment import triton_auction
+from tests.assignment.gpu_cases import CASES, check
+import sys
+for name, (make, tolerance) in CASES.items():
+    try:
+        check(triton_auction.solve, *make(int(sys.argv[1])), tolerance, again=name == "not a power of two")
+    except AssertionError as error:
+        raise SystemExit(f"{name}: {error}")
+a, b = torch.rand(1, 9, 3), torch.rand(1, 9, 3)
+a[0, 3], a[0, 4, 1], b[0, 5] = torch.nan, torch.inf, -torch.inf
+assert sorted(triton_auction.solve(a, b, 0.01)[0][0].tolist()) == list(range(9)), "not finite"
+"""
+
+COUNT = """
+import torch
+from mixkit.assignment import triton_auction
+from mixkit.assignment.triton_kernel import MAX_PHASES, ROWS, WINS_PER_POINT
+from tests.assignment.gpu_cases import CASES
+for name in ("all points equal", "far tight clusters"):
+    a, b = CASES[name][0](12)
+    n = a.shape[1]
+    phases, rounds, bids, steps, scanned = triton_auction.solve_counted(a, b, 0.01)[2].long().T
+    most = WINS_PER_POINT.value * n + ROWS.value
+    assert (phases <= MAX_PHASES.value).all()
+    assert (rounds <= phases * most).all(), name
+    assert (bids <= rounds * ROWS.value).all(), name
+    assert (scanned <= phases * n * (n + 8)).all(), name
+"""
+
+COMPILE = """
+import sys
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from mixkit.assignment.triton_kernel import auction
+block, dims, warps = map(int, sys.argv[1:])
+types = {"rows": "*fp32", "targets": "*fp32", "prices": "*fp32", "floats": "*fp32",
+         "matches": "*i32", "integers": "*i32", "counts": "*i32",
+         "tolerance": "fp32", "floor": "fp32", "span": "fp32", "n": "i32", "stride": "i32",
+         "BLOCK": "constexpr", "D": "constexpr"}
+names = auction.arg_names
+constants = {(names.index("BLOCK"),): block, (names.index("D"),): dims}
+aligned = {(names.index(x),): [["tt.divisibility", 16]] for x in names if types[x][0] == "*" or x == "stride"}
+source = ASTSource(fn=auction, signature={x: types[x] for x in names}, constexprs=constants, attrs=aligned)
+options = {"num_warps": warps, "enable_fp_fusion": True}
+compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+assert compiled.metadata.shared <= 48 * 1024, compiled.metadata.shared
+assert "atom" not in compiled.asm["ptx"]
+assert compiled.asm["cubin"]
+"""
+
+
+def _run(code: str, *arguments: str, interpret: bool) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "TRITON_INTERPRET": str(int(interpret)),
+        "OMP_NUM_THREADS": "1",
+    }
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("size", ["11", pytest.param("40", marks=pytest.mark.slow)])
+def test_every_kind_of_cloud(size: str) -> None:
+    done = _run(INTERPRET, size, interpret=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_work_stays_within_the_stated_bound() -> None:
+    done = _run(COUNT, interpret=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("arguments", [(1024, 3, 8), pytest.param((8192, 12, 16), marks=pytest.mark.slow)])
+def test_compiles_for_hopper_without_a_gpu(arguments: tuple[int, int, int]) -> None:
+    from triton import knobs
+
+    try:
+        knobs.nvidia.ptxas  # noqa: B018
+    except Exception as error:
+        pytest.skip(f"no ptxas beside triton: {error}")
+    done = _run(COMPILE, *map(str, arguments), interpret=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_the_gpu() -> None:
+    from mixkit.assignment import triton_auction
+    from tests.assignment.gpu_cases import CASES, check
+
+    def solve(a: torch.Tensor, b: torch.Tensor, tolerance: float) -> tuple[torch.Tensor, torch.Tensor]:
+        index, price = triton_auction.solve(a.cuda(), b.cuda(), tolerance)
+        return index.cpu(), price.cpu()
+
+    for make, tolerance in CASES.values():
+        check(solve, *make(100), tolerance)
+
+
+def test_clouds_too_large_for_the_kernel_go_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mixkit.assignment import triton_auction
+
+    monkeypatch.setattr(triton_auction, "MAX_POINTS", 10)
+    a, b = torch.rand(1, 11, 3), torch.rand(1, 11, 3)
+    index, _, counts = triton_auction.solve_counted(a, b, 0.01)
+    assert counts is None
+    assert sorted(index[0].tolist()) == list(range(11))
