@@ -74,7 +74,8 @@ class MixPlan:
 
         Args:
             partner: (B,) long, the partner of each sample.
-            weight: (B, N) or (B, 1), the weight of the sample itself; its partner has the rest.
+            weight: (B, N) or (B, 1), the weight of the sample itself; its partner has the rest. With 1 for B, the same
+                for all.
             assignment: (B, N) long, the partner's element that each element is paired with. Default None: the same.
         """
         own = torch.arange(len(partner), device=partner.device)
@@ -84,7 +85,8 @@ class MixPlan:
             index = torch.stack(
                 [torch.arange(assignment.shape[1], device=partner.device).expand_as(assignment), assignment], 1
             )
-        return cls(source, index, torch.stack([weight, 1 - weight], 1), keeps_own=True)
+        weights = torch.stack([weight, 1 - weight], 1).expand(len(partner), -1, -1)
+        return cls(source, index, weights, keeps_own=True)
 
     # ---- what it is
 

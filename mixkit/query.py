@@ -68,27 +68,25 @@ def draw(weights: Tensor, uniform: Tensor) -> Tensor:
     Returns:
         (B,) long; an element of weight 0 is never drawn.
     """
-    cdf = weights.cumsum(1)
+    cdf = weights.cumsum(1, dtype=torch.float32 if weights.device.type == "mps" else torch.float64)
     # a float32 number below 1 times a float64 total stays below the total, so the first cdf above it exists
     place = torch.searchsorted(cdf, uniform.to(cdf.dtype)[:, None] * cdf[:, -1:], right=True)
     return place[:, 0].clamp_max(weights.shape[1] - 1)
 
 
 class _Weights(NamedTuple):
-    scaled: Tensor  # (B, N) divided by the row's peak; whatever it was where that is not usable
+    scaled: Tensor  # (B, N) float32, divided by the row's peak; whatever it was where that is not usable
     usable: Tensor  # (B, 1) some weight is positive and all are finite
     relative: Tensor  # (B, N) scaled where usable, else the fallback
 
 
-def _weights(weights: Tensor, fallback: Tensor | None = None) -> _Weights:
-    """Weights over their row's peak, in float64 where the device has it; unusable rows become the fallback's, or 1."""
-    weights = weights.to(torch.float32 if weights.device.type == "mps" else torch.float64).clamp_min(0)
+def _weights(weights: Tensor, fallback: Tensor | float = 1.0) -> _Weights:
+    """Weights over their row's peak; unusable rows become the fallback's, or uniform."""
+    weights = weights.to(torch.promote_types(weights.dtype, torch.float32)).clamp_min(0)
     peak = weights.amax(1, keepdim=True)
     usable = torch.isfinite(peak) & (peak > 0)
-    scaled = weights / peak
-    return _Weights(
-        scaled, usable, torch.where(usable, scaled, torch.ones_like(scaled) if fallback is None else fallback)
-    )
+    scaled = (weights / peak).float()
+    return _Weights(scaled, usable, torch.where(usable, scaled, fallback))
 
 
 def _given(saliency: Tensor | None) -> Tensor:

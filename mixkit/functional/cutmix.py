@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -29,9 +31,12 @@ def cutmix(coords: Tensor, partner: Tensor, assignment: Tensor | None, centre: T
     if centre.dim() != 2 or centre.shape != half.shape or centre.shape[1] != coords.shape[2]:
         got = f"{tuple(centre.shape)} and {tuple(half.shape)}"
         raise ValueError(f"centre and half must be (B, {coords.shape[2]}) or (1, {coords.shape[2]}), got {got}")
-    low, high = (centre - half)[:, None], (centre + half)[:, None]
-    inside = ((coords >= low) & (coords < high)).all(2)
-    return MixPlan.pair(partner, (~inside).to(torch.float32), assignment)
+    if coords.stride(0) == 0:  # the same places in every sample: as many weights as there are boxes
+        coords = coords[:1]
+    low, high = centre - half, centre + half
+    axes = range(coords.shape[2])
+    outside = [(coords[..., d] < low[:, d, None]) | (coords[..., d] >= high[:, d, None]) for d in axes]
+    return MixPlan.pair(partner, functools.reduce(torch.logical_or, outside).to(torch.float32), assignment)
 
 
 saliencymix = cutmix

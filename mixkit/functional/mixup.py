@@ -20,7 +20,7 @@ def mixup(partner: Tensor, ratio: Tensor, assignment: Tensor | None = None) -> M
     Returns:
         A plan with K = 2, term 0 the sample itself.
     """
-    return MixPlan.pair(partner, ratio.float().expand(len(partner))[:, None], assignment)
+    return MixPlan.pair(partner, ratio.float()[:, None], assignment)
 
 
 pointmixup = mixup

@@ -55,7 +55,7 @@ class CutMix(Method):
         if elements.grid is not None:
             centre = centre - frame.cell / 2  # between cells, where no rounding can move an edge across one
         assignment = assigned(elements, partner, assign)
-        return functional.cutmix(elements.coords, partner, assignment, centre.expand_as(half), half)
+        return functional.cutmix(elements.coords, partner, assignment, *torch.broadcast_tensors(centre, half))
 
     def _centre(
         self,
