@@ -4,8 +4,9 @@ from mixkit import functional, methods
 from mixkit.assignment import assign
 from mixkit.domain import Domain
 from mixkit.elements import ElementSet
+from mixkit.factory import create_mixer
 from mixkit.manifold import ManifoldMixer
-from mixkit.mixer import Mixer, create_mixer
+from mixkit.mixer import Mixer
 from mixkit.plan import MixPlan
 from mixkit.registry import list_domains, list_methods, register_domain, register_method
 from mixkit.saliency import GradientSaliency

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mixkit import draws
 from mixkit.elements import ElementSet
-from mixkit.mixer import create_mixer
+from mixkit.factory import create_mixer
 from mixkit.plan import MixPlan
 from mixkit.saliency import GradientSaliency, unwrap
 

@@ -1,8 +1,7 @@
-"""The mixer: a batch and its labels in, the mixed batch and its targets out. And the factory that makes one by name."""
+"""The mixer: a batch and its labels in, the mixed batch and its targets out."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -17,8 +16,7 @@ from mixkit.elements import ElementSet
 from mixkit.labels import check_labels, map_labels
 from mixkit.methods.base import Method
 from mixkit.plan import MixPlan
-from mixkit.registry import get_domain, get_method
-from mixkit.saliency import GradientSaliency, cross_entropy
+from mixkit.saliency import GradientSaliency
 
 #: Saliency that needs no model: ``function(batch) -> (B, N)``; or a `GradientSaliency`.
 Saliency = Callable[[Tensor], Tensor] | GradientSaliency
@@ -111,22 +109,17 @@ class Mixer(nn.Module):
         Raises:
             TypeError, ValueError: a batch or labels of the wrong kind; the message says what came and what was wanted.
         """
-        if self.training:
-            plan = self.plan(batch, labels, saliency=saliency, generator=generator)
-            return self.apply(plan, batch, labels)
-        self.check(batch, labels)
-        return batch, self.targets(MixPlan.identity(len(batch), batch.device), labels)
+        elements = self.check(batch, labels)
+        if not self.training:
+            return batch, self.targets(MixPlan.identity(len(batch), batch.device), labels)
+        plan = self._plan(elements, batch, labels, saliency, generator)
+        return self._apply(plan, elements, batch), self.targets(plan, labels)
 
     def plan(
         self, batch: Tensor, labels: Any, *, saliency: Tensor | None = None, generator: torch.Generator | None = None
     ) -> MixPlan:
         """Draw a plan without applying it; arguments as for `forward`."""
-        draws.check_generator(generator)
-        elements = self.check(batch, labels)
-        if self.skips(generator):
-            return MixPlan.identity(elements.num_samples, batch.device)
-        saliency = self.find_saliency(batch, labels) if saliency is None else saliency.detach().flatten(1)
-        return self.draw(elements, saliency, generator)
+        return self._plan(self.check(batch, labels), batch, labels, saliency, generator)
 
     def apply(self, plan: MixPlan, batch: Tensor | None = None, labels: Any = None) -> Any:  # type: ignore[override]
         """Apply a plan already drawn. Returns the mixed batch and its targets, as `forward`.
@@ -137,14 +130,7 @@ class Mixer(nn.Module):
             return super().apply(plan)
         if batch is None:
             raise TypeError("apply takes a plan, a batch and its labels; got a plan alone")
-        elements = self.check(batch, labels)
-        values = plan.apply(elements.values)
-        # the places of a grid stay where they are
-        coords = (
-            elements.coords[:1].expand(len(values), -1, -1) if elements.grid else plan.apply_coords(elements.coords)
-        )
-        mixed = ElementSet(coords, values, elements.grid)
-        return self.domain.batch(mixed, like=batch), self.targets(plan, labels)
+        return self._apply(plan, self.check(batch, labels), batch), self.targets(plan, labels)
 
     # ---- the steps, for whoever mixes elsewhere than at the input
 
@@ -224,74 +210,26 @@ class Mixer(nn.Module):
             f"num_classes={self.num_classes}, saliency={saliency}, p={self.p}"
         )
 
+    def _plan(
+        self,
+        elements: ElementSet,
+        batch: Tensor,
+        labels: Any,
+        saliency: Tensor | None,
+        generator: torch.Generator | None,
+    ) -> MixPlan:
+        draws.check_generator(generator)
+        if self.skips(generator):
+            return MixPlan.identity(elements.num_samples, batch.device)
+        saliency = self.find_saliency(batch, labels) if saliency is None else saliency.detach().flatten(1)
+        return self.draw(elements, saliency, generator)
 
-def create_mixer(
-    method: str | Method,
-    domain: str | Domain,
-    *,
-    num_classes: Any = None,
-    model: nn.Module | None = None,
-    saliency: str | Saliency | None = None,
-    loss: Callable[[Any, Any], Tensor] = cross_entropy,
-    p: float | None = None,
-    ignore_index: int | None = None,
-    clean_weight: float | None = None,
-    **options: Any,
-) -> Mixer:
-    """Make a mixer by name: ``create_mixer("sagemix", domain="image", num_classes=100, model=model)``.
-
-    Args:
-        method: a name of `list_methods`, or a method.
-        domain: a name of `list_domains`, or a domain.
-        num_classes: see `Mixer`.
-        model: the model whose gradient is the saliency; held unregistered. Ignored by methods without saliency, so
-            that a comparison changes one word.
-        saliency: instead of a model: a name of the domain's ``saliencies``, or a function of the batch -> (B, N).
-        loss: the loss of the model's saliency, ``loss(output, labels)``. Default: cross entropy without smoothing.
-        p: probability that a batch is mixed. Default: the method's.
-        ignore_index: see `Mixer`.
-        clean_weight: see `Mixer`.
-        options: the method's own (``theta=0.2``) and the domain's (``layout="bcn"``).
-
-    Raises:
-        ValueError: an unknown name, or a value that an option does not take.
-        TypeError: an option that neither the method nor the domain has.
-    """
-    domain_class = get_domain(domain) if isinstance(domain, str) else type(domain)
-    method_class = (
-        get_method(method, domain if isinstance(domain, str) else None) if isinstance(method, str) else type(method)
-    )
-    ours = _accepted(domain_class) if isinstance(domain, str) else {}
-    theirs = _accepted(method_class) if isinstance(method, str) else {}
-    if unknown := [name for name in options if name not in ours and name not in theirs]:
-        raise TypeError(
-            f"unexpected option {', '.join(map(repr, unknown))}; the method takes: {', '.join(theirs) or 'none'}; "
-            f"the domain takes: {', '.join(ours) or 'none'}"
+    def _apply(self, plan: MixPlan, elements: ElementSet, batch: Tensor) -> Tensor:
+        values = plan.apply(elements.values)
+        # the places of a grid stay where they are
+        coords = (
+            plan.apply_coords(elements.coords)
+            if elements.grid is None
+            else elements.coords[:1].expand(len(values), -1, -1)
         )
-    if isinstance(domain, str):
-        domain = domain_class(**{name: value for name, value in options.items() if name in ours})
-    if isinstance(method, str):
-        chosen = {name: value for name, value in options.items() if name in theirs}
-        method = method_class(**{**domain.method_defaults.get(method, {}), **chosen})
-    if isinstance(saliency, str):
-        if saliency not in domain.saliencies:
-            there = ", ".join(domain.saliencies) or "none"
-            raise ValueError(f"unknown saliency {saliency!r}; {type(domain).__name__} has: {there}")
-        saliency = domain.saliencies[saliency]
-    if saliency is None and model is not None and "saliency" in method.needs:
-        saliency = GradientSaliency(model, loss)
-    return Mixer(
-        method,
-        domain,
-        num_classes=num_classes,
-        saliency=saliency,
-        p=p,
-        ignore_index=ignore_index,
-        clean_weight=clean_weight,
-    )
-
-
-def _accepted(cls: type) -> dict[str, inspect.Parameter]:
-    """The options that a class's constructor takes by name."""
-    parameters = inspect.signature(cls).parameters
-    return {n: q for n, q in parameters.items() if q.kind in (q.POSITIONAL_OR_KEYWORD, q.KEYWORD_ONLY)}
+        return self.domain.batch(ElementSet(coords, values, elements.grid), like=batch)

@@ -1,0 +1,87 @@
+"""Making a mixer from names and options."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from mixkit.domain import Domain
+from mixkit.methods.base import Method
+from mixkit.mixer import Mixer, Saliency
+from mixkit.registry import get_domain, get_method
+from mixkit.saliency import GradientSaliency, cross_entropy
+
+
+def create_mixer(
+    method: str | Method,
+    domain: str | Domain,
+    *,
+    num_classes: Any = None,
+    model: nn.Module | None = None,
+    saliency: str | Saliency | None = None,
+    loss: Callable[[Any, Any], Tensor] = cross_entropy,
+    p: float | None = None,
+    ignore_index: int | None = None,
+    clean_weight: float | None = None,
+    **options: Any,
+) -> Mixer:
+    """Make a mixer by name: ``create_mixer("sagemix", domain="image", num_classes=100, model=model)``.
+
+    Args:
+        method: a name of `list_methods`, or a method.
+        domain: a name of `list_domains`, or a domain.
+        num_classes: see `Mixer`.
+        model: the model whose gradient is the saliency; held unregistered. Ignored by methods without saliency, so
+            that a comparison changes one word.
+        saliency: instead of a model: a name of the domain's ``saliencies``, or a function of the batch -> (B, N).
+        loss: the loss of the model's saliency, ``loss(output, labels)``. Default: cross entropy without smoothing.
+        p: probability that a batch is mixed. Default: the method's.
+        ignore_index: see `Mixer`.
+        clean_weight: see `Mixer`.
+        options: the method's own (``theta=0.2``) and the domain's (``layout="bcn"``).
+
+    Raises:
+        ValueError: an unknown name, or a value that an option does not take.
+        TypeError: an option that neither the method nor the domain has.
+    """
+    domain_class = get_domain(domain) if isinstance(domain, str) else type(domain)
+    method_class = (
+        get_method(method, domain if isinstance(domain, str) else None) if isinstance(method, str) else type(method)
+    )
+    ours = _accepted(domain_class) if isinstance(domain, str) else {}
+    theirs = _accepted(method_class) if isinstance(method, str) else {}
+    if unknown := [name for name in options if name not in ours and name not in theirs]:
+        raise TypeError(
+            f"unexpected option {', '.join(map(repr, unknown))}; the method takes: {', '.join(theirs) or 'none'}; "
+            f"the domain takes: {', '.join(ours) or 'none'}"
+        )
+    if isinstance(domain, str):
+        domain = domain_class(**{name: value for name, value in options.items() if name in ours})
+    if isinstance(method, str):
+        chosen = {name: value for name, value in options.items() if name in theirs}
+        method = method_class(**{**domain.method_defaults.get(method, {}), **chosen})
+    if isinstance(saliency, str):
+        if saliency not in domain.saliencies:
+            there = ", ".join(domain.saliencies) or "none"
+            raise ValueError(f"unknown saliency {saliency!r}; {type(domain).__name__} has: {there}")
+        saliency = domain.saliencies[saliency]
+    if saliency is None and model is not None and "saliency" in method.needs:
+        saliency = GradientSaliency(model, loss)
+    return Mixer(
+        method,
+        domain,
+        num_classes=num_classes,
+        saliency=saliency,
+        p=p,
+        ignore_index=ignore_index,
+        clean_weight=clean_weight,
+    )
+
+
+def _accepted(cls: type) -> dict[str, inspect.Parameter]:
+    """The options that a class's constructor takes by name."""
+    parameters = inspect.signature(cls).parameters
+    return {n: q for n, q in parameters.items() if q.kind in (q.POSITIONAL_OR_KEYWORD, q.KEYWORD_ONLY)}
