@@ -112,14 +112,14 @@ class Mixer(nn.Module):
         elements = self.check(batch, labels)
         if not self.training:
             return batch, self.targets(MixPlan.identity(len(batch), batch.device), labels)
-        plan = self._plan(elements, batch, labels, saliency, generator)
-        return self._apply(plan, elements, batch), self.targets(plan, labels)
+        plan = self._draw_for(elements, batch, labels, saliency, generator)
+        return self._mix(plan, elements, batch), self.targets(plan, labels)
 
     def plan(
         self, batch: Tensor, labels: Any, *, saliency: Tensor | None = None, generator: torch.Generator | None = None
     ) -> MixPlan:
         """Draw a plan without applying it; arguments as for `forward`."""
-        return self._plan(self.check(batch, labels), batch, labels, saliency, generator)
+        return self._draw_for(self.check(batch, labels), batch, labels, saliency, generator)
 
     def apply(self, plan: MixPlan, batch: Tensor | None = None, labels: Any = None) -> Any:  # type: ignore[override]
         """Apply a plan already drawn. Returns the mixed batch and its targets, as `forward`.
@@ -130,7 +130,7 @@ class Mixer(nn.Module):
             return super().apply(plan)
         if batch is None:
             raise TypeError("apply takes a plan, a batch and its labels; got a plan alone")
-        return self._apply(plan, self.check(batch, labels), batch), self.targets(plan, labels)
+        return self._mix(plan, self.check(batch, labels), batch), self.targets(plan, labels)
 
     # ---- the steps, for whoever mixes elsewhere than at the input
 
@@ -210,7 +210,7 @@ class Mixer(nn.Module):
             f"num_classes={self.num_classes}, saliency={saliency}, p={self.p}"
         )
 
-    def _plan(
+    def _draw_for(
         self,
         elements: ElementSet,
         batch: Tensor,
@@ -224,7 +224,7 @@ class Mixer(nn.Module):
         saliency = self.find_saliency(batch, labels) if saliency is None else saliency.detach().flatten(1)
         return self.draw(elements, saliency, generator)
 
-    def _apply(self, plan: MixPlan, elements: ElementSet, batch: Tensor) -> Tensor:
+    def _mix(self, plan: MixPlan, elements: ElementSet, batch: Tensor) -> Tensor:
         values = plan.apply(elements.values)
         # the places of a grid stay where they are
         coords = (

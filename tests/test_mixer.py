@@ -264,6 +264,7 @@ def test_module_apply_still_initialises() -> None:
     seen: list[nn.Module] = []
     nn.Sequential(nn.Linear(2, 2), mixer).apply(seen.append)
     assert mixer in seen
+    assert nn.Sequential(mixer).to(torch.float64)[0] is mixer
     with pytest.raises(TypeError, match="got a plan alone"):
         mixer.apply(MixPlan.identity(2))
 

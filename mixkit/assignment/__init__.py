@@ -1,4 +1,4 @@
-"""Optimal one-to-one assignment between point clouds, with a certified gap: the public face; the solvers live beside it."""
+"""Optimal one-to-one assignment between point clouds, with a certified gap. The solvers live beside this."""
 
 from mixkit.assignment.api import Assignment, assign
 

@@ -1,16 +1,17 @@
-"""`assign`: checks its input, centres the clouds, picks a solver and certifies what it returns. No algorithm lives here."""
+"""`assign`: checks its input, centres the clouds, picks a solver, returns a certificate. No algorithm lives here."""
 
 from __future__ import annotations
 
 import importlib.util
 import math
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from mixkit.assignment import cpu, exact
-from mixkit.assignment.certificate import certify
+from mixkit.assignment.certificate import certify, matching_cost
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "auto": (),
@@ -19,7 +20,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "identity": (),
     "auction_rounds": ("eps", "iterations"),
 }
-FLOAT32_TOLERANCE = 1e-4  # below it, float32 solvers cannot be trusted to arrive: the CPU's float64 finish takes over
+FLOAT32_TOLERANCE = 1e-4  # below it accelerators, which work in float32, leave the pair to the CPU
 
 
 class Assignment(NamedTuple):
@@ -42,54 +43,55 @@ def assign(
         coords_a: (B, N, D) floats, any B, N, D >= 1, any strides. Not changed; gradients do not flow.
         coords_b: (B, N, D), same shape, dtype and device.
         tolerance: the certified relative gap to reach, >= 0; 0 is exact (gap <= 1e-9).
-        solver: "auto" or "auction", the epsilon-scaled auction for the input's device: compiled by numba on a CPU, a Triton kernel on
-            CUDA, batched torch elsewhere; "exact", SciPy pair by pair; "identity", i with i (its gap is the bound that nearest
-            neighbours give); "auction_rounds", the auction that the SageMix authors stop early, for reproduction only: it is
-            **not** a bijection, its gap is infinite, and it takes `eps` (0.005) and `iterations` (500).
-        options: what the solver takes beside the tolerance; only "auction_rounds" takes any.
+        solver: "auto" and "auction", the epsilon-scaled auction for the input's device: compiled by numba on a CPU, a
+            Triton kernel on CUDA, batched torch elsewhere. "exact", SciPy pair by pair, on the CPU. "identity", i with
+            i, of which nothing is certified (infinite gap). "auction_rounds", the auction that the SageMix authors
+            stop early, for reproduction only: it is **not** a bijection (infinite gap).
+        options: `eps` (0.005) and `iterations` (500), for "auction_rounds" only.
 
     Returns:
-        `Assignment(index (B, N) long, cost (B,) float64, gap (B,) float64)` on the input's device. The same input gives the same
-        output, whatever the number of threads.
+        `Assignment(index (B, N) long, cost (B,) float64, gap (B,) float64)` on the input's device. The same input gives
+        the same output, whatever the number of threads.
 
     Raises:
-        TypeError: not tensors, not floating point, different dtypes or devices, or an option that the solver does not take.
-        ValueError: shapes that are not one (B, N, D) without empty sides, NaN or infinity (on an accelerator, where raising would
-            make the host wait, such a pair gets a NaN cost and gap instead), a negative tolerance, an unknown solver.
+        TypeError: not tensors, not floating point, different dtypes or devices, an option the solver does not take.
+        ValueError: shapes that are not one (B, N, D) without empty sides, a negative tolerance, an unknown solver, NaN
+            or infinity. On an accelerator, where raising would make the host wait, a pair with NaN or infinity gets a
+            NaN cost and gap instead, and a pair that float32 cannot bring within the tolerance its true, larger gap;
+            a tolerance below 1e-4 is worked out on the CPU.
     """
     _check(coords_a, coords_b, tolerance, solver, options)
     device = coords_a.device
     a, b = coords_a.detach(), coords_b.detach()
-    if device.type == "mps" or (device.type != "cpu" and tolerance < FLOAT32_TOLERANCE):
-        a, b = a.cpu(), b.cpu()  # no float64 on the device, or not as precise as asked for
-    if a.device.type == "cpu" and not (torch.isfinite(a).all() and torch.isfinite(b).all()):
-        raise ValueError("coordinates must be finite, got NaN or infinity")
-    a, b, scale = _normalise(a, b)
-
     if solver == "auction_rounds":
         from mixkit.assignment.rounds import auction_rounds
 
-        index = auction_rounds(coords_a.detach(), coords_b.detach(), **options)
-        price, certified = None, False
+        index = auction_rounds(a, b, **options)
     elif solver == "identity":
-        index, price, certified = torch.arange(a.shape[1], device=a.device).repeat(a.shape[0], 1), None, True
+        index = torch.arange(a.shape[1], device=device).repeat(a.shape[0], 1)
+    if solver == "exact" or tolerance < FLOAT32_TOLERANCE or device.type == "mps":  # which has no float64
+        a, b = a.cpu(), b.cpu()
+    if a.device.type == "cpu" and not (torch.isfinite(a).all() and torch.isfinite(b).all()):
+        raise ValueError("coordinates must be finite, got NaN or infinity")
+    a, b, scale = _normalise(a, b)
+    if solver in ("identity", "auction_rounds"):
+        cost = matching_cost(a, b, index.to(a.device))
+        gap = torch.full_like(cost, torch.inf)
     elif solver == "exact":
-        index, price, certified = exact.solve(a, b), None, True
+        index, cost, gap = exact.solve(a, b)
     elif a.device.type == "cpu":
-        index, price = cpu.solve(a, b, tolerance)
-        certified = True
+        index, cost, gap = cpu.solve(a, b, tolerance)
     else:
-        finite = torch.nan_to_num
-        index, price = _accelerator().solve(finite(a).float().contiguous(), finite(b).float().contiguous(), tolerance)
-        certified = True
-    cost, gap = certify(a, b, index, torch.zeros_like(a[..., 0]) if price is None else price)
-    gap = gap if certified else torch.full_like(gap, torch.inf)
+        index, price = _accelerator(device).solve(_single(a), _single(b), tolerance)
+        cost, gap = certify(a, b, index, price)
     return Assignment(index.to(device), (cost * scale).to(device), gap.to(device))
 
 
 def _normalise(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Both clouds in float64 around the middle of their common box, within [-1, 1]; and the length that was 1. Distances keep
-    their ratios, and float32 solvers neither overflow nor lose a small cloud far from the origin."""
+    """Both clouds in float64 around the middle of their common box, within [-1, 1], and the length (B,) that was 1.
+
+    Distances keep their ratios; float32 solvers neither overflow nor lose a small cloud far from the origin.
+    """
     a, b = a.to(torch.float64), b.to(torch.float64)
     both = torch.cat([a, b], dim=1)
     low, high = both.amin(1, keepdim=True), both.amax(1, keepdim=True)
@@ -99,9 +101,14 @@ def _normalise(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (a - centre) / scale, (b - centre) / scale, scale[:, 0, 0]
 
 
-def _accelerator() -> Any:
-    """The GPU's solver: the Triton kernel where it can run, else plain torch."""
-    if torch.cuda.is_available() and importlib.util.find_spec("triton") is not None:
+def _single(coords: Tensor) -> Tensor:
+    """What accelerators work on: float32, contiguous, and finite, whatever came."""
+    return torch.nan_to_num(coords, nan=0.0, posinf=0.0, neginf=0.0).float().contiguous()
+
+
+def _accelerator(device: torch.device) -> ModuleType:
+    """The device's solver: the Triton kernel on CUDA, where Triton is installed; else plain torch."""
+    if device.type == "cuda" and importlib.util.find_spec("triton") is not None:
         from mixkit.assignment import triton_auction
 
         return triton_auction

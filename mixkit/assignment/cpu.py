@@ -1,81 +1,46 @@
-"""v1"""
+"""The CPU solver over a batch: threads over the pairs. The algorithm itself is in cpu_auction and cpu_paths.
+
+Plain threads over code that releases the GIL, made and joined within each call: a forked worker inherits nothing half
+alive (numba's own parallel loops do not survive a fork), and a pair's result does not depend on who computes it.
+"""
 
 from __future__ import annotations
+
 from concurrent.futures import ThreadPoolExecutor
-import numba
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from mixkit.assignment import cpu_auction, cpu_paths
+from mixkit.assignment.certificate import relative_gap
 
-def solve(coords_a: Tensor, coords_b: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
-    a, b = coords_a.numpy(), coords_b.numpy()
+EXACT = 1e-6  # a tolerance below this asks for the exact finish: float32 prices cannot certify it
+BEFORE_EXACT = 1e-5  # the tolerance at which the auction hands over to it
+
+
+def solve(coords_a: Tensor, coords_b: Tensor, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Index (B, N) long, cost (B,) and certified gap (B,) float64, of two (B, N, D) float64 within [-1, 1]."""
+    missing = max(0, 3 - coords_a.shape[2])  # the compiled code has its first three axes unrolled
+    a = torch.nn.functional.pad(coords_a, (0, missing)).contiguous().numpy()  # any other layout would be compiled anew
+    b = torch.nn.functional.pad(coords_b, (0, missing)).contiguous().numpy()
     batch, size, _ = a.shape
-    index = np.empty((batch, size), np.int64)
-    price = np.zeros((batch, size))
+    index, bounds = np.full((batch, size), -1), np.zeros((batch, 2))
 
-    def one(pair: int) -> None:
-        _solve_pair(
-            np.ascontiguousarray(a[pair].T),
-            np.ascontiguousarray(b[pair].T),
-            max(tolerance, 1e-6),
-            index[pair],
-            price[pair],
-        )
+    def solve_pair(pair: int) -> None:
+        price, proposal = np.zeros(size), index[pair]
+        if size > 1:
+            cost, lower, _ = cpu_auction.solve_pair(a[pair], b[pair], max(tolerance, BEFORE_EXACT), proposal, price)
+        if size == 1 or tolerance < EXACT or proposal.min() < 0 or cost - lower > tolerance * lower:
+            cost, lower = cpu_paths.finish(a[pair], b[pair], price, proposal)
+        bounds[pair] = cost, lower
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(one, range(batch)))
-    if tolerance < 1e-6:
-        from mixkit.assignment import exact
-
-        index = exact.solve(coords_a, coords_b).numpy()
-    return torch.from_numpy(index), torch.from_numpy(price)
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _solve_pair(a, b, tolerance, index, price):
-    dim, n = a.shape
-    eps = 0.2
-    value = np.empty(n)
-    owner = np.empty(n, np.int64)
-    queue = np.empty(n, np.int64)
-    while True:
-        index[:] = -1
-        owner[:] = -1
-        count = n
-        for i in range(n):
-            queue[i] = i
-        while count:
-            count -= 1
-            i = queue[count]
-            value[:] = 0
-            for d in range(dim):
-                for j in range(n):
-                    value[j] += (a[d, i] - b[d, j]) ** 2
-            for j in range(n):
-                value[j] = np.sqrt(value[j]) + price[j]
-            best, second, target = np.inf, np.inf, 0
-            for j in range(n):
-                v = value[j]
-                if v < second:
-                    if v < best:
-                        second, best, target = best, v, j
-                    else:
-                        second = v
-            price[target] += (second - best if n > 1 else 0.0) + eps
-            if owner[target] >= 0:
-                queue[count] = owner[target]
-                count += 1
-            owner[target] = i
-            index[i] = target
-        for j in range(n):
-            index[owner[j]] = j
-        cost = 0.0
-        for i in range(n):
-            s = 0.0
-            for d in range(dim):
-                s += (a[d, i] - b[d, index[i]]) ** 2
-            cost += np.sqrt(s)
-        if n * eps <= 0.9 * tolerance * cost or eps <= 1e-9:
-            break
-        eps = max(eps / 5, 1e-9)
+    threads = min(torch.get_num_threads(), batch)
+    if threads == 1:
+        for pair in range(batch):
+            solve_pair(pair)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(solve_pair, range(batch)))
+    cost, lower = torch.from_numpy(bounds).unbind(1)
+    return torch.from_numpy(index), cost, relative_gap(cost, lower)
