@@ -1,0 +1,344 @@
+"""The compiled auction for one pair: k-d order, pruned scans, bids, levels, certificate. No threads, no torch.
+
+The *bidders* are the points of a, the *targets* those of b; a bidder's *profit* is the least distance + price it can
+get. A file of compiled code calls only itself, because numba's cache does not notice an edit in another file.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+BLOCK = 64  # points that share one bounding box: long enough for SIMD, small enough to prune
+LEAF = 16  # points that the k-d order leaves unsorted
+FAR, BIG = np.float32(1e20), np.float32(1e30)  # "infinite", but finite because fastmath assumes so; FAR < BIG
+ZERO = np.float32(0)
+BIDS = 100  # bids per bidder and level before the auction gives up
+COARSEN = 4  # bidders per bidder of the next coarser level
+REACH = 3  # a search for candidates looks this many eps beyond the second best
+FIRST_EPS = 0.15  # on the coarsest level, where the clouds' box is 2 wide
+EPS_FACTOR = 5  # from one phase to the next
+LEVEL_EPS = 0.25  # a coarse level's prices mean nothing below LEVEL_EPS / sqrt(N of the level)
+EPS_PER_GAP = 2.5  # eps relative to the mean distance per unit of certified gap: measured, see docs/assignment.md
+MIN_EPS = 2e-6  # float32 prices do not resolve less
+
+compiled = numba.njit(cache=True, nogil=True, fastmath=True)
+
+
+@compiled
+def kd_order(x):
+    """Row numbers of x (N, D) in k-d tree order: split the widest axis at the median, down to leaves. (N,) int32."""
+    size, dim = x.shape
+    order = np.arange(size).astype(np.int32)
+    key = np.empty(size, x.dtype)
+    stack = [(0, size)]
+    while len(stack):
+        start, stop = stack.pop()
+        if stop - start <= LEAF:
+            continue
+        axis, widest = 0, x.dtype.type(-1)
+        for d in range(dim):
+            low = high = x[order[start], d]
+            for k in range(start + 1, stop):
+                low, high = min(low, x[order[k], d]), max(high, x[order[k], d])
+            if high - low > widest:
+                axis, widest = d, high - low
+        unit = BLOCK if stop - start > BLOCK else LEAF
+        middle = start + max((stop - start) // unit // 2, 1) * unit
+        for k in range(start, stop):
+            key[k] = x[order[k], axis]
+        left, right = start, stop - 1
+        while left < right:  # quickselect: afterwards no key before `middle` is greater than one after it
+            a, b, c = key[left], key[(left + right) // 2], key[right]
+            pivot = max(min(a, b), min(max(a, b), c))
+            i, j = left, right
+            while i <= j:
+                while key[i] < pivot:
+                    i += 1
+                while key[j] > pivot:
+                    j -= 1
+                if i <= j:
+                    key[i], key[j] = key[j], key[i]
+                    order[i], order[j] = order[j], order[i]
+                    i += 1
+                    j -= 1
+            if middle <= j:
+                right = j
+            elif middle >= i:
+                left = i
+            else:
+                break
+        stack.append((start, middle))
+        stack.append((middle, stop))
+    return order
+
+
+@compiled
+def pack(x):
+    """Columns (D, M) of x (N, D), M the next multiple of BLOCK, and the blocks' boxes: low and high (D, M / BLOCK)."""
+    size, dim = x.shape
+    blocks = (size + BLOCK - 1) // BLOCK
+    columns = np.empty((dim, blocks * BLOCK), x.dtype)
+    low, high = np.full((dim, blocks), BIG), np.full((dim, blocks), -BIG)
+    for d in range(dim):
+        for k in range(blocks * BLOCK):
+            value = x[min(k, size - 1), d]
+            columns[d, k] = value
+            low[d, k // BLOCK] = min(low[d, k // BLOCK], value)
+            high[d, k // BLOCK] = max(high[d, k // BLOCK], value)
+    return columns, low, high
+
+
+@compiled
+def weigh(weight, blocks):
+    """Weights padded by BIG to whole blocks, and the least weight of each block."""
+    padded, least = np.full(blocks * BLOCK, BIG), np.full(blocks, BIG)
+    for k in range(weight.shape[0]):
+        padded[k] = weight[k]
+        least[k // BLOCK] = min(least[k // BLOCK], weight[k])
+    return padded, least
+
+
+@compiled
+def distance(x, i, columns, j):
+    square = x[i, 0] * 0
+    for d in range(x.shape[1]):
+        square += (x[i, d] - columns[d, j]) ** 2
+    return math.sqrt(square)
+
+
+@compiled
+def scratch(blocks):
+    """What a scan works in: bounds per block; per lane (position in a block) squares, best, second best, best block."""
+    lane = np.empty(BLOCK, np.float32)
+    return np.empty(blocks, np.float32), lane, lane.copy(), lane.copy(), np.empty(BLOCK, np.int32)
+
+
+@compiled
+def scan(x, i, columns, low, high, weight, least, threshold, index, length, row, work):
+    """List the elements j of least distance(x_i, j) + weight_j up to the threshold: index and length[row, :count].
+
+    A box is opened only if its nearest corner and its least weight can come below the threshold. Each SIMD lane keeps
+    its two best values: whatever is below the best of all second places must be first in its lane, so the list is
+    complete up to there. Returns count and that value: what is not listed is worth at least as much.
+    """
+    bounds, square, first, second, best_block = work
+    x0, x1, x2 = x[i, 0], x[i, 1], x[i, 2]
+    for q in range(bounds.shape[0]):
+        s = max(max(low[0, q] - x0, x0 - high[0, q]), ZERO)
+        t = max(max(low[1, q] - x1, x1 - high[1, q]), ZERO)
+        u = max(max(low[2, q] - x2, x2 - high[2, q]), ZERO)
+        bounds[q] = s * s + t * t + u * u
+    for d in range(3, x.shape[1]):
+        xd = x[i, d]
+        for q in range(bounds.shape[0]):
+            s = max(max(low[d, q] - xd, xd - high[d, q]), ZERO)
+            bounds[q] += s * s
+    for q in range(bounds.shape[0]):
+        bounds[q] = math.sqrt(bounds[q]) + least[q]
+
+    for k in range(BLOCK):
+        first[k], second[k], best_block[k] = BIG, BIG, 0
+    for q in range(bounds.shape[0]):
+        if bounds[q] >= threshold:
+            continue
+        start = q * BLOCK
+        for k in range(BLOCK):
+            s, t, u = x0 - columns[0, start + k], x1 - columns[1, start + k], x2 - columns[2, start + k]
+            square[k] = s * s + t * t + u * u
+        for d in range(3, x.shape[1]):
+            xd = x[i, d]
+            for k in range(BLOCK):
+                square[k] += (xd - columns[d, start + k]) ** 2
+        for k in range(BLOCK):
+            value = math.sqrt(square[k]) + weight[start + k]
+            second[k] = min(second[k], max(value, first[k]))
+            best_block[k] = q if value < first[k] else best_block[k]
+            first[k] = min(first[k], value)
+
+    half = BLOCK // 2
+    while half >= 8:  # a minimum by halves, because LLVM does not vectorise the plain loop
+        for k in range(half):
+            second[k] = min(second[k], second[k + half])
+        half //= 2
+    for k in range(8):
+        threshold = min(threshold, second[k])
+    count = 0
+    for k in range(BLOCK):
+        if first[k] <= threshold:  # or equal: the very best is listed even where it ties with its lane's second
+            j = best_block[k] * BLOCK + k
+            index[row, count], length[row, count] = j, first[k] - weight[j]
+            count += 1
+    return count, threshold
+
+
+@compiled
+def auction(x, columns, low, high, price, least, index, owner, eps, lists, budget):
+    """Bidders x (N, D) bid in turn until each owns a target within eps of its best, or the budget of bids is spent.
+
+    Gauss-Seidel forward auction from the given prices. Prices only rise, so a bidder's list stays true: what it leaves
+    out is worth at least its threshold, and only a best that exceeds that makes the bidder look again. A bid that takes
+    the threshold for the second best is smaller than it could be, but a bid. Returns the bids made.
+    """
+    targets, lengths, count, threshold = lists
+    size, work = x.shape[0], scratch(low.shape[1])
+    queue = np.empty(size, np.int32)
+    index[:] = -1
+    owner[:] = -1
+    for i in range(size):
+        queue[i] = size - 1 - i
+    waiting, bids = size, 0
+    while waiting and bids < budget:
+        waiting -= 1
+        bids += 1
+        i = queue[waiting]
+        best, second, target = _best_two(targets, lengths, i, count[i], price)
+        if best > threshold[i]:
+            if count[i] == 0 and i > 0:  # nothing known yet: what the neighbour knows bounds the search
+                for k in range(count[i - 1]):
+                    best = min(best, distance(x, i, columns, targets[i - 1, k]) + price[targets[i - 1, k]])
+            reach = min(best + max(REACH * eps, np.float32(1e-6) * best), FAR)
+            count[i], threshold[i] = scan(x, i, columns, low, high, price, least, reach, targets, lengths, i, work)
+            best, second, target = _best_two(targets, lengths, i, count[i], price)
+        block = target // BLOCK
+        was_least = price[target] <= least[block]
+        price[target] += min(second, threshold[i]) - best + eps
+        if was_least:
+            lowest = BIG
+            for k in range(block * BLOCK, block * BLOCK + BLOCK):
+                lowest = min(lowest, price[k])
+            least[block] = lowest
+        loser = owner[target]
+        if loser >= 0:
+            index[loser] = -1
+            queue[waiting] = loser
+            waiting += 1
+        owner[target], index[i] = i, target
+    return bids
+
+
+@compiled
+def _best_two(targets, lengths, i, count, price):
+    best, second, target = BIG, BIG, 0
+    for k in range(count):
+        value = lengths[i, k] + price[targets[i, k]]
+        second = min(second, max(value, best))
+        target = targets[i, k] if value < best else target
+        best = min(best, value)
+    return best, second, target
+
+
+@compiled
+def profits(price, lists):
+    """(N,) a lower bound on each bidder's profit, from its list alone; equal to it but for lists that ran full."""
+    targets, lengths, count, threshold = lists
+    profit = np.empty(count.shape[0], np.float32)
+    for i in range(profit.shape[0]):
+        best, _, _ = _best_two(targets, lengths, i, count[i], price)
+        profit[i] = min(best, threshold[i])
+    return profit
+
+
+@compiled
+def nearest(x64, x, y64, packed, weight, guess):
+    """min_k |x_i - y_k| + weight_k for each i: (N,) float64, never more than the true minimum.
+
+    `guess` is any index per i, the better the faster; the neighbour's best is tried as well. The float32 scan only selects: what it selects is computed in
+    float64, and what it leaves out is no lower than its threshold but for rounding, which `slack` covers.
+    """
+    columns, low, high = packed
+    padded, least = weigh(weight.astype(np.float32), low.shape[1])
+    size, dim = x.shape
+    work = scratch(low.shape[1])
+    index, length = np.empty((1, BLOCK), np.int32), np.empty((1, BLOCK), np.float32)
+    lowest = np.empty(size)
+    k = guess[0]
+    for i in range(size):
+        if distance(x64, i, y64, guess[i]) + weight[guess[i]] < distance(x64, i, y64, k) + weight[k]:
+            k = guess[i]
+        best = distance(x64, i, y64, k) + weight[k]
+        slack = 2e-7 * (dim + 2) * (1 + abs(best) + abs(weight[k]))
+        count, threshold = scan(
+            x, i, columns, low, high, padded, least, np.float32(best + slack), index, length, 0, work
+        )
+        for c in range(count):
+            value = distance(x64, i, y64, index[0, c]) + weight[index[0, c]]
+            if value < best:
+                best, k = value, index[0, c]
+        lowest[i] = min(best, threshold - slack)
+    return lowest
+
+
+@compiled
+def solve_pair(a, b, tolerance, matching, price_out):
+    """Auction for one pair, from coarse to fine, then at ever smaller eps until the certificate meets the tolerance.
+
+    a, b: (N, D) float64 within [-1, 1], D >= 3. Writes matching (N,) int64 and price_out (N,) float64. Returns cost,
+    the certificate's lower bound, and the bids made: at most BIDS * N on each level, less than 4/3 * BIDS * N in all.
+    Where they do not suffice, the bidders left over have -1 in matching.
+    """
+    size = a.shape[0]
+    order_a, order_b = kd_order(a.astype(np.float32)), kd_order(b.astype(np.float32))
+    a, b = a[order_a], b[order_b]
+    step = 1
+    while size // step >= 2 * BLOCK:
+        step *= COARSEN
+    price = np.zeros(b[step // 2 :: step].shape[0])
+    eps, all_bids, lower = FIRST_EPS, 0, 0.0
+    while True:
+        x64, y64 = a[step // 2 :: step].copy(), b[step // 2 :: step].copy()
+        x, y = x64.astype(np.float32), y64.astype(np.float32)
+        level = x.shape[0]
+        x_columns, y_columns = x64.T.copy(), y64.T.copy()
+        x_packed = pack(x)
+        columns, low, high = pack(y)
+        padded, least = weigh(price.astype(np.float32), low.shape[1])
+        index, owner = np.empty(level, np.int64), np.empty(padded.shape[0], np.int64)
+        lists = (
+            np.empty((level, BLOCK), np.int32),
+            np.empty((level, BLOCK), np.float32),
+            np.zeros(level, np.int64),
+            np.full(level, -BIG),
+        )
+        bids = 0
+        while True:
+            bids += auction(
+                x, columns, low, high, padded, least, index, owner, np.float32(eps), lists, BIDS * level - bids
+            )
+            cost, paired = 0.0, 0
+            for i in range(level):
+                if index[i] >= 0:
+                    cost += distance(x64, i, y_columns, index[i])
+                    paired += 1
+            profit = profits(padded, lists).astype(np.float64)
+            goal = max(EPS_PER_GAP * tolerance * cost / paired, MIN_EPS)
+            if bids >= BIDS * level:
+                break
+            if step > 1:
+                goal = max(goal, LEVEL_EPS / math.sqrt(level))
+            if eps > 1.2 * goal:
+                eps = max(eps / EPS_FACTOR, goal)
+                continue
+            if step > 1:
+                break
+            lower = nearest(y64, y, x_columns, x_packed, -profit, owner).sum() + profit.sum()
+            excess = cost - lower
+            if excess <= tolerance * lower or eps <= MIN_EPS:
+                break
+            shrink = 0.9 * tolerance * max(lower, 0.0) / excess
+            eps = max(eps * min(max(shrink, 1 / EPS_FACTOR), 0.7), MIN_EPS)
+        all_bids += bids
+        if step == 1:
+            break
+        step //= COARSEN
+        finer = b[step // 2 :: step].copy()
+        guess = np.minimum(np.arange(finer.shape[0]) // COARSEN, level - 1)
+        price = -nearest(finer, finer.astype(np.float32), x_columns, x_packed, -profit, guess)
+        price -= price.min()
+        eps = max(EPS_PER_GAP * tolerance * cost / paired, LEVEL_EPS / math.sqrt(finer.shape[0]))
+    for i in range(size):
+        matching[order_a[i]] = order_b[index[i]] if index[i] >= 0 else -1
+        price_out[order_b[i]] = padded[i]
+    return cost, lower, all_bids

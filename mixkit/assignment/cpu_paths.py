@@ -1,0 +1,133 @@
+"""The compiled exact finish for one pair: shortest augmenting paths from an auction's prices. All float64, no threads.
+
+Here u and v are the dual variables of the rows (points of a) and the columns (points of b): u_i + v_j <= c_ij always,
+with equality on matched pairs. A column's v is minus its price.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+TIGHT = 1e-13  # the clouds lie within [-1, 1]: below this, a reduced cost is rounding
+LANES = 64
+BIG = 1e300
+
+compiled = numba.njit(cache=True, nogil=True, fastmath=True)
+
+
+@compiled
+def _reduced_row(x, i, columns, v, out):
+    """out_j = c_ij - v_j."""
+    out[:] = 0
+    for d in range(x.shape[1]):
+        xd = x[i, d]
+        for j in range(out.shape[0]):
+            out[j] += (xd - columns[d, j]) ** 2
+    for j in range(out.shape[0]):
+        out[j] = math.sqrt(out[j]) - v[j]
+
+
+@compiled
+def _argmin(values, best, best_block):
+    """Position of the least value; lane by lane first, because LLVM does not vectorise the plain loop."""
+    size = values.shape[0]
+    whole = size // LANES * LANES
+    best[:] = BIG
+    best_block[:] = 0
+    for start in range(0, whole, LANES):
+        for k in range(LANES):
+            best_block[k] = start if values[start + k] < best[k] else best_block[k]
+            best[k] = min(best[k], values[start + k])
+    lowest, position = BIG, 0
+    for k in range(LANES):
+        if best[k] < lowest:
+            lowest, position = best[k], best_block[k] + k
+    for j in range(whole, size):
+        if values[j] < lowest:
+            lowest, position = values[j], j
+    return position
+
+
+@compiled
+def finish(a, b, price, matching):
+    """Make the matching optimal; returns its cost and the certificate's lower bound.
+
+    a, b: (N, D) float64. price (N,): any, the better the faster. matching (N,) int64: a proposal, -1 for none,
+    overwritten by the optimal bijection. Kept of the proposal is what the prices allow; each row left over takes the
+    shortest path to a free column (Dijkstra on the reduced costs; Jonker and Volgenant, 1987). At most N paths of at
+    most N steps of N operations: it always ends.
+    """
+    size = a.shape[0]
+    rows, columns = a.T.copy(), b.T.copy()
+    row = np.empty(size)
+    lane, lane_block = np.empty(LANES), np.empty(LANES, np.int64)
+    u, v = np.empty(size), -price
+    for i in range(size):
+        _reduced_row(a, i, columns, v, row)
+        u[i] = row[_argmin(row, lane, lane_block)]
+    owner = np.full(size, -1, np.int64)
+    for i in range(size):
+        if matching[i] >= 0:
+            owner[matching[i]] = i
+    free = np.ones(size, np.bool_)
+    for j in range(size):  # raise v_j as far as it goes: one row at least is then tight, at best the proposed one
+        _reduced_row(b, j, rows, u, row)
+        i = _argmin(row, lane, lane_block)
+        v[j] = row[i]
+        if owner[j] >= 0 and row[owner[j]] - v[j] <= TIGHT:
+            i = owner[j]
+        owner[j] = -1
+        if free[i]:
+            owner[j], free[i] = i, False
+    matching[:] = -1
+    for j in range(size):
+        if owner[j] >= 0:
+            matching[owner[j]] = j
+
+    reach, open_reach = np.empty(size), np.empty(size)
+    before = np.empty(size, np.int64)
+    scanned = np.empty(size, np.int64)
+    for start in range(size):
+        if matching[start] >= 0:
+            continue
+        reach[:] = BIG
+        open_reach[:] = BIG
+        closed = np.zeros(size)
+        count, i, base = 0, start, 0.0
+        while True:
+            _reduced_row(a, i, columns, v, row)
+            offset = base - u[i]
+            for j in range(size):
+                nearer = row[j] + offset + closed[j] < reach[j]
+                before[j] = i if nearer else before[j]
+                reach[j] = row[j] + offset if nearer else reach[j]
+                open_reach[j] = reach[j] + closed[j]
+            j = _argmin(open_reach, lane, lane_block)
+            base = reach[j]
+            if owner[j] < 0:
+                break
+            closed[j] = BIG
+            scanned[count] = j
+            count += 1
+            i = owner[j]
+        u[start] += base
+        for k in range(count):
+            column = scanned[k]
+            u[owner[column]] += base - reach[column]
+            v[column] -= base - reach[column]
+        while True:
+            i = before[j]
+            owner[j] = i
+            matching[i], j = j, matching[i]
+            if i == start:
+                break
+
+    cost, lower = 0.0, v.sum()
+    for i in range(size):
+        _reduced_row(a, i, columns, v, row)
+        lower += row[_argmin(row, lane, lane_block)]
+        cost += row[matching[i]] + v[matching[i]]
+    return cost, lower
