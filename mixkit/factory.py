@@ -46,6 +46,13 @@ def create_mixer(
     Raises:
         ValueError: an unknown name, or a value that an option does not take.
         TypeError: an option that neither the method nor the domain has.
+
+    Example:
+        >>> import torch
+        >>> mixer = create_mixer("pointmixup", domain="points", num_classes=10)
+        >>> mixed, targets = mixer(torch.randn(8, 128, 3), torch.arange(8))
+        >>> mixed.shape, targets.shape
+        (torch.Size([8, 128, 3]), torch.Size([8, 10]))
     """
     domain_class = get_domain(domain) if isinstance(domain, str) else type(domain)
     method_class = (

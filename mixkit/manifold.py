@@ -37,6 +37,13 @@ class ManifoldMixer(nn.Module):
 
     Raises:
         ValueError: no layers, a layer that the model has not, or a model compiled as a whole.
+
+    Example:
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 5))
+        >>> manifold = ManifoldMixer(model, ["input", "1"], "cutmix", "image", num_classes=5)
+        >>> logits, targets = manifold(torch.randn(4, 3, 8, 8), torch.arange(4))
+        >>> logits.shape, targets.shape
+        (torch.Size([4, 5]), torch.Size([4, 5]))
     """
 
     def __init__(

@@ -34,6 +34,14 @@ class MixPlan:
     Raises:
         TypeError: a field has the wrong dtype.
         ValueError: the shapes do not fit together. The values are checked by `validate`, which reads them.
+
+    Example:
+        >>> plan = MixPlan.pair(partner=torch.tensor([1, 0]), weight=torch.tensor([[0.75], [1.0]]))
+        >>> plan.apply(torch.tensor([[[4.0]], [[8.0]]])).flatten()
+        tensor([5., 8.])
+        >>> plan.targets(torch.tensor([0, 2]), num_classes=3)
+        tensor([[0.7500, 0.0000, 0.2500],
+                [0.0000, 0.0000, 1.0000]])
     """
 
     source: Tensor

@@ -41,6 +41,13 @@ def sagemix(
 
     Raises:
         ValueError: sigma <= 0, or shapes that do not fit together.
+
+    Example:
+        >>> line = torch.tensor([[[0.0], [1.0], [2.0]]]).expand(2, -1, -1)
+        >>> swap, ends = torch.tensor([1, 0]), (torch.tensor([0, 0]), torch.tensor([2, 2]))
+        >>> plan = sagemix(line, swap, None, *ends, prior=torch.full((2,), 0.5), sigma=1.0)
+        >>> plan.weight[0, 0]  # near a's query at 0 it is a, near b's at 2 it is b
+        tensor([0.8808, 0.5000, 0.1192])
     """
     _check(coords, partner, assignment, query, partner_query, prior, sigma)
     if not log_ratio:  # in the prior's own precision: 1 - 1e-12 is a float64
