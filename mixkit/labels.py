@@ -68,12 +68,12 @@ def map_labels(function: Callable[[Tensor, int | None], Any], labels: Any, num_c
             raise ValueError(f"num_classes must be one number for one label tensor, got {num_classes!r}")
         return function(labels, num_classes)
     if isinstance(labels, Mapping):
-        sizes = num_classes if isinstance(num_classes, Mapping) else dict.fromkeys(labels, num_classes)
-        if missing := [key for key in labels if key not in sizes]:
+        named = num_classes if isinstance(num_classes, Mapping) else dict.fromkeys(labels, num_classes)
+        if missing := [key for key in labels if key not in named]:
             raise ValueError(
                 f"num_classes has no entry for the labels {missing}; give None for a label without classes"
             )
-        return {key: map_labels(function, value, sizes[key]) for key, value in labels.items()}
+        return {key: map_labels(function, value, named[key]) for key, value in labels.items()}
     if isinstance(labels, (tuple, list)):
         many = isinstance(num_classes, (tuple, list))
         if many and len(num_classes) != len(labels):

@@ -1,1 +1,1 @@
-"""Benchmarks: what is fast, what is small, what is certified. Each module has `add_arguments` and `main`; none is a test."""
+"""Benchmarks of speed and memory, never tests: modules with `add_arguments` and `main`, and what they share."""

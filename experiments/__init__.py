@@ -1,0 +1,1 @@
+"""Experiments with mixkit on real data: `python -m experiments --help`. Stays in the repository, outside the wheel."""

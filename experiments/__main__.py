@@ -1,0 +1,61 @@
+"""`python -m experiments`: the command line. Each command is a module of its own, imported when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments import compare
+from experiments.errors import ExperimentError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code, 2 for what the user can put right."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="python -m experiments", description="Experiments with mixkit on real data.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    comparison = commands.add_parser("compare", help=compare.SUMMARY)
+    compare.add_arguments(comparison)
+    comparison.set_defaults(main=compare.main)
+
+    pictures = commands.add_parser("cards", help="draw the pictures of the method cards")
+    if arguments[:1] == ["cards"]:
+        from experiments import cards
+
+        cards.add_arguments(pictures)
+        pictures.set_defaults(main=cards.main)
+
+    benchmarks = _benchmarks()
+    bench = commands.add_parser("bench", help=f"measure speed: {', '.join(benchmarks) or 'none here'}")
+    bench.description = f"Benchmarks: {', '.join(benchmarks) or 'none here'}. Each has a --help of its own."
+    names = bench.add_subparsers(dest="benchmark", required=True, metavar="NAME")
+    for name in benchmarks:
+        one = names.add_parser(name)
+        if arguments[:2] == ["bench", name]:
+            module = importlib.import_module(f"experiments.bench.{name}")
+            one.description = module.__doc__
+            module.add_arguments(one)
+            one.set_defaults(main=module.main)
+
+    args = parser.parse_args(arguments)
+    try:
+        return int(args.main(args))
+    except ExperimentError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; what was saved is kept", file=sys.stderr)
+        return 130
+
+
+def _benchmarks() -> list[str]:
+    """The benchmarks in experiments/bench: modules with add_arguments and main; none is imported to find out."""
+    modules = (Path(__file__).parent / "bench").glob("*.py")
+    return sorted(path.stem for path in modules if "\ndef add_arguments(" in path.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,226 @@
+"""`python -m experiments bench assignment`: `mixkit.assign` against SciPy, lapx, POT and torch-linear-assignment.
+
+Solvers that work pair by pair are timed on a few pairs; ours solves the batch, with torch's number of threads, and its
+time is divided by the batch. Each speed-up is a ratio of medians from one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import resource
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
+from torch import Tensor
+
+from mixkit.assignment import assign
+
+TOLERANCES = (0.05, 0.01, 0.001, 0.0)
+SECONDS_PER_PEER = 60.0  # a peer that is slower than that on its pairs stops early
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this benchmark."""
+    parser.add_argument("--data-root", type=Path, default=Path("../shared/data"), help="where modelnet10.npz lies")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 1024, 2048, 4096], help="points per cloud")
+    parser.add_argument("--batch", type=int, default=32, help="pairs per call")
+    parser.add_argument("--repeats", type=int, default=5, help="calls per tolerance")
+    parser.add_argument(
+        "--peer-pairs", type=int, default=8, help="pairs that each other solver is timed on (2 at 4096)"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="write the rows here as well")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run and print; returns 0."""
+    console = Console(width=None if sys.stdout.isatty() else 100)  # a file is as wide as the table
+    rows: list[dict] = []
+    sources: dict[str, Callable[[int, np.random.Generator], np.ndarray]] = {"synthetic": synthetic_shape}
+    archive = args.data_root / "modelnet10.npz"
+    if archive.exists():
+        points = np.load(archive)["points_train"].astype(np.float32)
+        sources = {"modelnet10": lambda size, draw: modelnet_shape(points, size, draw), **sources}
+    else:
+        console.print(f"{archive} is absent: synthetic shapes only")
+    first = torch.randn(1, 100, 3, generator=torch.Generator().manual_seed(args.seed))
+    start = time.perf_counter()
+    assign(first, first.flip(1), tolerance=0)
+    console.print(f"first call (compiles, or loads numba's cache): {time.perf_counter() - start:.1f} s")
+    console.print(f"{torch.get_num_threads()} threads, batch {args.batch}, median of {args.repeats} calls")
+    for name, shape in sources.items():
+        for size in args.sizes:
+            draw = np.random.default_rng(args.seed)
+            a, b = (torch.from_numpy(np.stack([shape(size, draw) for _ in range(args.batch)])) for _ in range(2))
+            rows += compare(name, a, b, args.repeats, args.peer_pairs if size < 4096 else min(2, args.peer_pairs))
+            console.print(table([row for row in rows if row["data"] == name and row["points"] == size]))
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1))
+    return 0
+
+
+def modelnet_shape(points: np.ndarray, size: int, draw: np.random.Generator) -> np.ndarray:
+    """A training shape, augmented as in training, (size, 3); beyond its own points, points between near neighbours."""
+    shape = points[draw.integers(len(points))]
+    if size <= len(shape):
+        shape = shape[draw.permutation(len(shape))[:size]]
+    else:
+        _, near = cKDTree(shape).query(shape, 6)
+        corners = near[draw.integers(len(shape), size=size)][np.arange(size)[:, None], draw.integers(0, 6, (size, 3))]
+        shape = np.einsum("nk,nkd->nd", draw.dirichlet([1, 1, 1], size), shape[corners])
+    return (shape * draw.uniform(2 / 3, 3 / 2, 3) + draw.uniform(-0.2, 0.2, 3)).astype(np.float32)
+
+
+def synthetic_shape(size: int, draw: np.random.Generator) -> np.ndarray:
+    """The surface of a random box, ellipsoid or torus, (size, 3), inside the unit sphere."""
+    kind = draw.integers(3)
+    normal = draw.normal(size=(size, 3))
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    if kind == 0:
+        shape = normal / np.abs(normal).max(1, keepdims=True)
+    elif kind == 1:
+        shape = normal
+    else:
+        ring = normal[:, :2] / np.linalg.norm(normal[:, :2], axis=1, keepdims=True)
+        angle = draw.uniform(0, 2 * np.pi, size)
+        shape = np.c_[ring * (1 + 0.4 * np.cos(angle))[:, None], 0.4 * np.sin(angle)]
+    shape = shape * draw.uniform(0.3, 1, 3)
+    return (shape / np.linalg.norm(shape, axis=1).max() + draw.uniform(-0.2, 0.2, 3)).astype(np.float32)
+
+
+def peers() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
+    """The other solvers that are installed: coordinates (N, 3) of a pair in, column of each row (N,) out."""
+    found: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+        "scipy": lambda a, b: linear_sum_assignment(cdist(a, b))[1]
+    }
+    lap, ot, tla = (_import(name) for name in ("lap", "ot", "torch_linear_assignment"))
+    if lap:
+        found["lapx lapjvc"] = lambda a, b: lap.lapjvc(cdist(a, b), return_cost=False)[1]
+    if ot:
+        found["POT emd"] = lambda a, b: ot.emd([], [], cdist(a, b), numItermax=10**7).argmax(1)
+    if tla:
+        found["torch-linear-assignment"] = lambda a, b: tla.batch_linear_assignment(
+            torch.from_numpy(cdist(a, b))[None]
+        )[0].numpy()
+    return found
+
+
+def _import(name: str) -> ModuleType | None:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+def compare(data: str, a: Tensor, b: Tensor, repeats: int, peer_pairs: int) -> list[dict]:
+    """One row per solver; gaps are against SciPy's optimum where it was timed, else against ours at tolerance 0."""
+    batch, size, _ = a.shape
+    optimum = assign(a, b, tolerance=0).cost
+    rows: list[dict] = []
+
+    def report(solver: str, seconds: list[float], index: Tensor) -> dict:
+        pairs = len(index)
+        rows.append(
+            {
+                "data": data,
+                "points": size,
+                "solver": solver,
+                "pairs": pairs,
+                "ms_per_pair": 1e3 * statistics.median(seconds),
+                "true_gap": (cost(a[:pairs], b[:pairs], index) / optimum[:pairs] - 1).max().item(),
+                "unique_targets": sum(len(targets.unique()) for targets in index) / index.numel(),
+            }
+        )
+        rows[-1]["speed_up"] = rows[0]["ms_per_pair"] / rows[-1]["ms_per_pair"]
+        return rows[-1]
+
+    for name, solver in peers().items():
+        seconds: list[float] = []
+        indices: list[np.ndarray] = []
+        while len(seconds) < min(peer_pairs, batch) and sum(seconds) < SECONDS_PER_PEER:
+            pair = (a[len(seconds)].numpy(), b[len(seconds)].numpy())
+            start = time.perf_counter()
+            indices.append(solver(*pair))
+            seconds.append(time.perf_counter() - start)
+        index = torch.from_numpy(np.stack(indices).astype(np.int64))
+        if name == "scipy":
+            optimum[: len(index)] = cost(a[: len(index)], b[: len(index)], index)
+        report(name, seconds, index)
+    for tolerance in TOLERANCES:
+        seconds = []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            match = assign(a, b, tolerance=tolerance)
+            seconds.append((time.perf_counter() - start) / batch)
+        ours = report(f"mixkit {tolerance:g}", seconds, match.index)
+        ours["certified_gap"] = match.gap.max().item()
+        ours["extra_memory_mb"] = extra_memory(partial(assign, a, b, tolerance=tolerance))
+    return rows
+
+
+def cost(a: Tensor, b: Tensor, index: Tensor) -> Tensor:
+    """(B,) float64 sum of distances."""
+    return (a.double() - b.double().gather(1, index[..., None].expand_as(b))).norm(dim=-1).sum(1)
+
+
+def extra_memory(call: Callable[[], object]) -> float | None:
+    """MB by which the process grows at most during the call, sampled every 0.5 ms; None where there is no /proc."""
+    status = Path("/proc/self/statm")
+    if not status.exists():
+        return None
+    page = resource.getpagesize() / 2**20
+    before = peak = int(status.read_text().split()[1])
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.0005):
+            peak = max(peak, int(status.read_text().split()[1]))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    call()
+    done.set()
+    watcher.join()
+    return (peak - before) * page
+
+
+def table(rows: list[dict]) -> Table:
+    """The rows of one data set and size."""
+    shown = Table(title=f"{rows[0]['data']}, {rows[0]['points']} points")
+    for column in ("solver", "pairs", "ms/pair", "x SciPy", "true gap", "certified", "unique", "MB"):
+        shown.add_column(column, justify="left" if column == "solver" else "right", no_wrap=True)
+    for entry in rows:
+        certified, memory = entry.get("certified_gap"), entry.get("extra_memory_mb")
+        shown.add_row(
+            entry["solver"],
+            str(entry["pairs"]),
+            f"{entry['ms_per_pair']:.2f}",
+            f"{entry['speed_up']:.1f}",
+            f"{entry['true_gap']:.1e}",
+            "" if certified is None else f"{certified:.1e}",
+            f"{entry['unique_targets']:.3f}",
+            "" if memory is None else f"{memory:.0f}",
+        )
+    return shown
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    raise SystemExit(main(parser.parse_args()))

@@ -1,0 +1,120 @@
+"""What a data set is here, class-balanced subsets, and where files are looked for; no data set in particular."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from experiments.errors import ExperimentError
+
+SMALLEST_TEST_SET = 1000
+
+
+def unchanged(stored: Tensor, generator: torch.Generator) -> Tensor:
+    """No augmentation."""
+    return stored
+
+
+def as_float(stored: Tensor) -> Tensor:
+    """The stored samples as float32."""
+    return stored.float()
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Training and test samples in memory, in a compact type, and how they become what a model reads.
+
+    Attributes:
+        name: as on the command line.
+        title: as people write it.
+        domain: "image" or "points".
+        classes: names of the classes, in the order of the labels.
+        train, test: stored samples, (n, C, H, W) or (n, N, D).
+        train_labels, test_labels: (n,) long.
+        augment: (stored batch, CPU generator) to a stored batch, training only.
+        prepare: stored batch to float32, as the model reads it.
+        augmentation: what `augment` does, in words, for the report.
+        restore: prepared images to [0, 1] for pictures.
+    """
+
+    name: str
+    title: str
+    domain: str
+    classes: tuple[str, ...]
+    train: Tensor
+    train_labels: Tensor
+    test: Tensor
+    test_labels: Tensor
+    augment: Callable[[Tensor, torch.Generator], Tensor] = unchanged
+    prepare: Callable[[Tensor], Tensor] = as_float
+    augmentation: str = "none"
+    restore: Callable[[Tensor], Tensor] = as_float
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image, numbers per point of a point set."""
+        return self.train.shape[1 if self.domain == "image" else 2]
+
+    def limited(self, limit: int) -> DataSet:
+        """`limit` training samples and at most max(limit, 1000) test samples, class-balanced and deterministic."""
+        train = balanced_subset(self.train_labels, limit)
+        test = balanced_subset(self.test_labels, max(limit, SMALLEST_TEST_SET))
+        return replace(
+            self,
+            train=self.train[train],
+            train_labels=self.train_labels[train],
+            test=self.test[test],
+            test_labels=self.test_labels[test],
+        )
+
+    def to(self, device: torch.device) -> DataSet:
+        """The same data set on a device; draws of the augmentation stay on the CPU."""
+        names = ("train", "train_labels", "test", "test_labels")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
+
+def balanced_subset(labels: Tensor, limit: int, seed: int = 0) -> Tensor:
+    """Indices of `limit` samples, taken in turn from every class until a class has no more.
+
+    Args:
+        labels: (n,) classes.
+        limit: how many to keep; all where it is at least n.
+        seed: which samples of a class come first.
+
+    Returns:
+        (min(limit, n),) sorted indices. Class sizes differ by at most one as long as every class has samples left.
+    """
+    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    by_class = shuffled[torch.argsort(labels[shuffled], stable=True)]
+    counts = torch.bincount(labels)
+    starts = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+    turn = torch.arange(len(labels)) - starts  # the how-manieth of its class a sample is
+    return by_class[torch.argsort(turn, stable=True)[:limit]].sort().values
+
+
+def find_first(roots: Iterable[Path], relative: str) -> Path | None:
+    """The first root that holds `relative`, joined with it."""
+    return next((root / relative for root in roots if (root / relative).exists()), None)
+
+
+def check_md5(path: Path, expected: str, remedy: str) -> None:
+    """Raise ExperimentError where the file's md5 is not `expected`; `remedy` says what to do then."""
+    digest = hashlib.md5(usedforsecurity=False)
+    try:
+        with path.open("rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+    except OSError as error:
+        raise ExperimentError(f"{path} cannot be read ({error.strerror}): {remedy}.") from error
+    if digest.hexdigest() != expected:
+        raise ExperimentError(f"{path} is damaged (its md5 is {digest.hexdigest()}, not {expected}): {remedy}.")
+
+
+def names_of(roots: Sequence[Path]) -> str:
+    """The folders that were searched, for a message."""
+    return " or ".join(str(root) for root in roots)

@@ -1,0 +1,11 @@
+"""Errors that a person running an experiment sees as one sentence; all others are defects and keep their traceback."""
+
+from __future__ import annotations
+
+
+class ExperimentError(Exception):
+    """What the user can put right: an option, a missing or damaged file. Shown without a traceback, exit code 2."""
+
+
+class RunStoppedError(ExperimentError):
+    """One run could not go on (its loss is not finite); the runs beside it are not affected."""

@@ -1,0 +1,287 @@
+"""`compare` from end to end at a tiny budget, its options, files, report and messages."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from experiments.__main__ import main
+from experiments.data import load_data
+from experiments.errors import ExperimentError
+from experiments.methods import MethodSpec, make_mixer, parse_methods
+from experiments.models import create_model
+from experiments.report.figures import accuracy_limits
+from experiments.report.gallery import make_gallery
+from experiments.results import RunResult, cells, curves_of, make_output, summarise
+from experiments.runner import make_fabric
+from experiments.train import EpochRecord, History
+
+TINY = ["--threads", "1", "--epochs", "2", "--width", "4", "--limit", "64", "--batch-size", "32"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compare") / "run"
+    picture = folder.parent / "docs" / "gallery.png"
+    assert main(["compare", *TINY, "--seeds", "0", "1", "--output", str(folder), "--gallery", str(picture)]) == 0
+    return folder
+
+
+def test_every_row_is_trained_and_written_down(finished: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text(encoding="utf-8"))
+    assert summary["status"] == "complete"
+    rows = [(row["domain"], row["method"]) for row in summary["rows"]]
+    assert rows == [
+        ("image", "vanilla"),
+        ("image", "mixup"),
+        ("image", "sagemix"),
+        ("points", "vanilla"),
+        ("points", "pointmixup"),
+        ("points", "sagemix (σ 2)"),
+        ("points", "sagemix (σ 0.3)"),
+    ]
+    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(lines) == 7 * 2 * 2  # rows, seeds, epochs
+    keys = "domain method seed epoch train_loss test_accuracy ece gap lr seconds"
+    assert all(set(line) == set(keys.split()) for line in lines)
+    for row in summary["rows"]:
+        last = [
+            line["test_accuracy"]
+            for line in lines
+            if (line["domain"], line["method"], line["epoch"]) == (row["domain"], row["method"], 2)
+        ]
+        assert row["final"]["mean"] == pytest.approx(sum(last) / 2)
+        assert row["final"]["std"] == pytest.approx(abs(last[0] - last[1]) / 2**0.5)
+        assert (row["cost"] == 1) == (row["method"] == "vanilla")
+    about = summary["config"]["domains"]["points"]
+    assert (about["train_samples"], about["recipe"]["epochs"], about["recipe"]["width"]) == (64, 2, 4)
+    assert summary["environment"]["packages"]["torch"]
+    assert (finished.parent / "docs" / "gallery.png").read_bytes()[:4] == b"\x89PNG"
+
+
+class Links(HTMLParser):
+    """Collects what a page would fetch, and every id."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.ids: list[str] = []
+        self.images = 0
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.images += tag == "img"
+        for name, value in attributes:
+            if name in ("src", "href", "xlink:href", "srcset", "data", "action") and value:
+                self.fetched.append(value)
+            if name == "id" and value:
+                self.ids.append(value)
+
+
+def test_the_report_needs_nothing_from_outside(finished: Path) -> None:
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    links = Links()
+    links.feed(page)
+    assert links.fetched
+    assert all(link.startswith(("data:", "#")) for link in links.fetched)
+    assert not re.search(r"url\((?!#)", page)
+    assert "@import" not in page
+    assert "<script" not in page
+    assert links.images == 2 * 3 * 6
+    assert len(links.ids) == len(set(links.ids))
+    assert page.count("<svg") == page.count("</svg>") == 2
+    assert "prefers-color-scheme: dark" in page
+    for words in (
+        "PreActResNet18",
+        "PointNet",
+        "64 images of digits for 2 epochs",
+        "sagemix (σ 0.3)",
+        "mean ± standard",
+    ):
+        assert words in page
+
+
+def test_a_finished_run_is_not_overwritten(finished: Path, capsys: pytest.CaptureFixture) -> None:
+    before = (finished / "summary.json").read_bytes()
+    again = ["compare", *TINY, "--epochs", "1", "--domains", "image", "--methods", "mixup", "--output", str(finished)]
+    assert main(again) == 0
+    assert (finished / "summary.json").read_bytes() == before
+    other = finished.with_name("run-2")
+    assert f"is in use; writing to {other}" in capsys.readouterr().out
+    summary = json.loads((other / "summary.json").read_text(encoding="utf-8"))
+    assert [row["method"] for row in summary["rows"]] == ["vanilla", "mixup"]
+    assert list(summary["config"]["domains"]) == ["image"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--image-data", "cifar100", "--data-root", "{tmp}"], "CIFAR-100 is not in"),
+        (["--point-data", "modelnet10", "--data-root", "{tmp}"], "modelnet10.npz is not in"),
+        (["--methods", "mixop"], "unknown method 'mixop'"),
+        (["--methods", "sound/mixup"], "unknown domain 'sound'"),
+        (["--methods", "sagemix:sigma=-1"], "sigma"),
+        (["--methods", "sagemix:sigmas=1"], "sigmas"),
+        (["--methods", "sagemix:sigma"], "name:option=value"),
+        (["--limit", "20", "--batch-size", "32"], "batch of 32 is larger than the 20"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_code_2(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    options = [option.format(tmp=tmp_path) for option in options]
+    assert main(["compare", *options, "--output", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("options", [["--epochs", "0"], ["--seeds", "-1"], ["--batch-size", "1"], ["--limit", "x"]])
+def test_impossible_numbers_are_refused(options: list[str], capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["compare", *options])
+    assert stop.value.code == 2
+    assert "wanted a whole number" in capsys.readouterr().err
+
+
+def test_a_run_that_stops_leaves_the_others_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from experiments import runner
+
+    def explosive(spec: MethodSpec, domain: str, **options: object) -> object:
+        return None if spec.name == "vanilla" else (lambda batch, labels: (batch * torch.nan, labels))
+
+    monkeypatch.setattr(runner, "make_mixer", explosive)
+    options = ["compare", *TINY, "--domains", "points", "--methods", "pointmixup", "--output", str(tmp_path / "run")]
+    assert main(options) == 1
+    out = capsys.readouterr().out
+    assert "the loss became nan in epoch 1, step 1 of 2; the run stops here and keeps what was saved" in out
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["status"] == "stopped"
+    assert summary["rows"][0]["final"] is not None
+    assert summary["rows"][1]["final"] is None
+    assert "stopped" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
+def test_methods_are_read_into_rows() -> None:
+    rows = parse_methods(["mixup", "points/sagemix:sigma=2.0,query=max", "points/sagemix"], ["image", "points"])
+    assert [spec.label for spec in rows["image"]] == ["vanilla", "mixup"]
+    assert [spec.label for spec in rows["points"]] == ["vanilla", "mixup", "sagemix (σ 2, query max)", "sagemix"]
+    assert rows["points"][2].options == {"sigma": 2.0, "query": "max"}
+    with pytest.raises(ExperimentError, match="vanilla has no options"):
+        parse_methods(["vanilla:p=1"], ["image"])
+
+
+def test_the_mixer_draws_from_its_own_generator(fabric) -> None:
+    data = load_data("points", "digits", [], limit=32)
+    model = create_model("points", channels=3, num_classes=10, width=4)
+    mixes = [
+        make_mixer(MethodSpec("sagemix"), "points", num_classes=10, model=model, fabric=fabric, seed=seed)
+        for seed in (0, 0, 1)
+    ]
+    state = torch.get_rng_state()
+    first, again, other = (mix(data.train, data.train_labels) for mix in mixes)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert not torch.equal(first[0], other[0])
+
+
+@pytest.mark.parametrize(("domain", "method"), [("points", "pointmixup"), ("image", "mixup")])
+def test_autocast_reaches_the_saliency_alone(domain: str, method: str) -> None:
+    """Mixing itself is as exact in bf16 as in float32."""
+    data = load_data(domain, "digits", [], limit=32)
+    model = create_model(domain, channels=data.channels, num_classes=10, width=4)
+    batch = data.prepare(data.train)
+    full, half = (
+        make_mixer(
+            MethodSpec(method),
+            domain,
+            num_classes=10,
+            model=model,
+            fabric=make_fabric(precision),
+            seed=0,
+        )(batch, data.train_labels)
+        for precision in ("32", "bf16")
+    )
+    assert half[0].dtype == half[1].dtype == torch.float32
+    assert torch.equal(full[0], half[0])
+    assert torch.equal(full[1], half[1])
+
+
+def records(accuracies: list[float]) -> History:
+    return History(
+        [EpochRecord(i + 1, 1.0, a, 5.0, -1.0, 0.1, 2.0) for i, a in enumerate(accuracies)], [0.4] * 3, [0.2, 0.1, 0.3]
+    )
+
+
+def test_summary_has_best_final_and_last_ten() -> None:
+    up = [float(i) for i in range(1, 13)]
+    vanilla = RunResult("image", "vanilla", 0, History(records(up).records, [0.1, 0.1, 9.0], [0.0] * 3))
+    mixed = [RunResult("image", "mixup", seed, records([90.0, *up[:-1]])) for seed in (0, 1)]
+    broken = RunResult("image", "mixup", 2, records([50.0]), "the loss became nan")
+    first, second = summarise([vanilla, *mixed, broken])
+    assert (first["best"]["mean"], first["final"]["mean"], first["last10"]["mean"]) == (12, 12, 7.5)
+    assert (second["best"]["mean"], second["final"]["mean"], second["best"]["std"]) == (90, 11, 0)
+    assert second["last10"]["mean"] == pytest.approx(sum(range(2, 12)) / 10)
+    assert second["cost"] == pytest.approx(2)  # 0.4 over 0.2, the median of 2, 4/3 and 4
+    assert second["stopped"] == {"2": "the loss became nan"}
+    assert cells(first) == ["12.0", "12.0", "7.5", "5.0", "−1.0", "1.00×"]
+    assert cells(second)[0] == "90.0±0.0"
+    assert curves_of([vanilla, *mixed, broken], "image")["mixup"].shape == (2, 12)
+
+
+def test_output_takes_the_next_free_name(tmp_path: Path) -> None:
+    assert make_output(tmp_path / "a") == tmp_path / "a"
+    (tmp_path / "a" / "summary.json").write_text("{}")
+    assert make_output(tmp_path / "a") == tmp_path / "a-2"
+    assert make_output(tmp_path / "a") == tmp_path / "a-2"  # still empty
+    (tmp_path / "file").write_text("")
+    assert make_output(tmp_path / "file") == tmp_path / "file-2"
+    with pytest.raises(ExperimentError, match="cannot be made"):
+        make_output(tmp_path / "file" / "below")
+
+
+def test_gallery_shows_what_the_plan_says() -> None:
+    for domain in ("image", "points"):
+        data = load_data(domain, "digits", [])
+        torch.manual_seed(0)
+        model = create_model(domain, channels=data.channels, num_classes=10, width=4)
+        for item in make_gallery(data, model, pairs=2):
+            assert item.class_a != item.class_b
+            assert item.weight_a == pytest.approx(item.own.mean(), abs=1e-5)
+            assert item.saliency_a.max() == pytest.approx(1)
+            if domain == "image":
+                share = item.own[..., None]
+                wanted = share * item.sample_a + (1 - share) * item.sample_b
+                assert np.abs(wanted - item.mixed).max() < 1e-5
+            else:
+                # every mixed point lies between its own point of a and some point of b
+                off = item.mixed - item.own[:, None] * item.sample_a
+                there = off / (1 - item.own[:, None]).clip(1e-3)
+                near = np.linalg.norm(there[:, None] - item.sample_b[None], axis=2).min(1)
+                assert near[item.own < 0.9].max() < 1e-4
+                assert np.argmax(item.own) == item.query_a or item.own.max() > 0.9
+
+
+def test_accuracy_axis_leaves_out_the_first_epochs_only() -> None:
+    low, high = accuracy_limits([np.array([[10.0, 60.0, 90.0, 92.0, 94.0, 96.0]])])
+    assert 88 <= low < 90
+    assert 96 < high <= 101
+
+
+def test_help_names_the_commands(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert "compare" in out
+    assert "bench" in out

@@ -1,0 +1,240 @@
+"""The data sets: what the samples are, subsets, augmentation, and the messages where files are wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torchvision.datasets import CIFAR100
+
+from experiments.data import cifar, digits, load_data, modelnet
+from experiments.data.base import balanced_subset
+from experiments.errors import ExperimentError
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+# ---- digits
+
+
+def test_points_lie_on_ink_and_only_there() -> None:
+    ink = torch.zeros(2, 8, 8)
+    ink[0, 1, 6] = 3.0  # one pixel of the first image, two of the second, the right one three times as dark
+    ink[1, 4, 2], ink[1, 4, 5] = 1.0, 3.0
+    points = digits.ink_points(ink, 4000, generator())
+    column = ((points[..., 0] + 1) * 4).floor()
+    row = ((1 - points[..., 1]) * 4).ceil() - 1  # y points up
+    assert (column[0] == 6).all()
+    assert (row[0] == 1).all()
+    assert (row[1] == 4).all()
+    assert set(column[1].tolist()) == {2.0, 5.0}
+    assert (column[1] == 5).float().mean() == pytest.approx(0.75, abs=0.03)
+    assert points[..., 2].abs().max() <= digits.EXTRUSION
+    assert points[..., 2].std() == pytest.approx(digits.EXTRUSION / 3**0.5, rel=0.05)
+
+
+def test_digit_points_are_the_same_digits_as_the_images() -> None:
+    images, points = digits.load_digit_images(), digits.load_digit_points()
+    assert torch.equal(images.train_labels, points.train_labels)
+    assert torch.equal(images.test_labels, points.test_labels)
+    assert len(images.train) + len(images.test) == 1797
+    ink = images.test[:, 0]
+    across = torch.arange(8.0)
+    spread = (ink.sum(1) * across).sum(1) / ink.sum((1, 2))  # mean column of the ink
+    width = ((ink.sum(1) * (across - spread[:, None]) ** 2).sum(1) / ink.sum((1, 2))).sqrt()
+    height_of = ink.sum(2)
+    middle = (height_of * across).sum(1) / ink.sum((1, 2))
+    height = ((height_of * (across - middle[:, None]) ** 2).sum(1) / ink.sum((1, 2))).sqrt()
+    aspect = points.test[..., 0].std(1) / points.test[..., 1].std(1)
+    assert torch.corrcoef(torch.stack([width / height, aspect]))[0, 1] > 0.9  # another digit's points would not fit
+
+
+def test_digit_points_fill_the_unit_sphere_and_depend_on_the_seed_alone() -> None:
+    first, again, other = (digits.load_digit_points(seed=seed) for seed in (0, 0, 1))
+    assert first.train.shape[1:] == (256, 3)
+    torch.testing.assert_close(first.train.mean(1), torch.zeros(len(first.train), 3), atol=1e-6, rtol=0)
+    torch.testing.assert_close(first.train.norm(dim=2).amax(1), torch.ones(len(first.train)))
+    assert torch.equal(first.train, again.train)
+    assert not torch.equal(first.train, other.train)
+
+
+def test_digit_images_are_scikit_learns() -> None:
+    data = digits.load_digit_images()
+    ours = torch.cat([data.train, data.test]).flatten(1).double() * 16
+    theirs = torch.from_numpy(load_digits().data)
+    assert torch.equal(ours[np.lexsort(ours.numpy().T)], theirs[np.lexsort(theirs.numpy().T)])
+    counts = torch.bincount(data.test_labels).float() / torch.bincount(torch.cat([data.train_labels, data.test_labels]))
+    assert ((counts - 0.25).abs() < 0.01).all()
+    torch.testing.assert_close(digits.uncentre(digits.centre(data.test)), data.test)
+
+
+def test_shift_by_one_moves_each_image_by_itself() -> None:
+    image = torch.rand(1, 1, 8, 8, generator=generator()) + 0.1
+    moved = digits.shift_by_one(image.expand(300, 1, 8, 8), generator())
+    padded = torch.nn.functional.pad(image, (1, 1, 1, 1))
+    allowed = [padded[0, :, r : r + 8, c : c + 8] for r in range(3) for c in range(3)]
+    which = [[torch.equal(one, candidate) for candidate in allowed].index(True) for one in moved]
+    assert set(which) == set(range(9))
+
+
+# ---- subsets
+
+
+def test_limit_is_balanced_and_deterministic() -> None:
+    labels = torch.tensor([0] * 50 + [1] * 30 + [2] * 4)
+    chosen = balanced_subset(labels, 31)
+    assert torch.bincount(labels[chosen]).tolist() == [14, 13, 4]  # the small class gives all it has
+    assert chosen.unique().numel() == 31
+    assert torch.equal(chosen, balanced_subset(labels, 31))
+    assert not torch.equal(chosen, balanced_subset(labels, 31, seed=1))
+    assert torch.equal(balanced_subset(labels, 1000), torch.arange(84))
+
+
+def test_limit_keeps_samples_and_labels_together() -> None:
+    full, part = load_data("points", "digits", []), load_data("points", "digits", [], limit=100)
+    assert torch.bincount(part.train_labels).tolist() == [10] * 10
+    assert len(part.test) == len(full.test)  # fewer than 1,000 anyway
+    for points, label in zip(part.train[:5], part.train_labels[:5], strict=True):
+        place = (full.train == points).flatten(1).all(1).nonzero().item()
+        assert full.train_labels[place] == label
+
+
+# ---- CIFAR-100
+
+
+def reference_crop(image: np.ndarray, row: int, column: int, flip: bool) -> np.ndarray:
+    padded = np.zeros((3, 36, 36), dtype=np.uint8)
+    padded[:, 2:34, 2:34] = image
+    crop = padded[:, row : row + 32, column : column + 32]
+    return crop[:, :, ::-1] if flip else crop
+
+
+def test_crop_and_flip_equals_a_loop() -> None:
+    images = torch.randint(0, 256, (64, 3, 32, 32), generator=generator(), dtype=torch.uint8)
+    out = cifar.crop_and_flip(images, generator(5))
+    draws = generator(5)
+    offsets = torch.randint(0, 5, (2, 64, 1), generator=draws)
+    flips = torch.rand(64, 1, generator=draws) < 0.5
+    for i in range(64):
+        wanted = reference_crop(images[i].numpy(), int(offsets[0, i]), int(offsets[1, i]), bool(flips[i]))
+        assert np.array_equal(out[i].numpy(), wanted)
+    assert out.dtype == torch.uint8
+    assert 10 < flips.sum() < 54
+
+
+def test_normalise_is_the_protocols() -> None:
+    pixel = torch.tensor([129, 0, 255], dtype=torch.uint8).reshape(1, 3, 1, 1)
+    out = cifar.normalise(pixel)
+    assert out.flatten().tolist() == pytest.approx([-0.3 / 68.2, -124.1 / 65.4, 142.6 / 70.4], abs=1e-6)
+    torch.testing.assert_close(cifar.restore(out), pixel / 255, atol=1e-6, rtol=0)
+
+
+def test_cifar100_equals_torchvisions(real_roots: list[Path]) -> None:
+    if not any((root / cifar.FOLDER).is_dir() for root in real_roots):
+        pytest.skip("CIFAR-100 is not unpacked in ./data: ../shared/data/unpack.sh data")
+    data = cifar.load_cifar100(real_roots)
+    root = next(root for root in real_roots if (root / cifar.FOLDER).is_dir())
+    theirs = CIFAR100(str(root), train=False)
+    assert (len(data.train), len(data.test), len(data.classes)) == (50_000, 10_000, 100)
+    for i in (0, 4321, 9999):
+        picture, label = theirs[i]
+        assert np.array_equal(np.asarray(picture).transpose(2, 0, 1), data.test[i].numpy())
+        assert data.test_labels[i] == label
+    assert data.classes == tuple(theirs.classes)
+
+
+def test_cifar100_in_parts_says_how_to_unpack(tmp_path: Path) -> None:
+    (tmp_path / "cifar-100-python.tar.xz.part0").write_bytes(b"x")
+    with pytest.raises(ExperimentError, match=r"only as the parts.*tar -xJ -C data.*--data-root data"):
+        cifar.load_cifar100([tmp_path])
+    (tmp_path / "unpack.sh").write_text("")
+    with pytest.raises(ExperimentError, match=rf"bash {tmp_path}/unpack\.sh data"):
+        cifar.load_cifar100([tmp_path])
+
+
+def test_cifar100_absent_says_what_is_wanted(tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match=r"train, test and meta.*https://.*--data-root"):
+        cifar.load_cifar100([tmp_path])
+
+
+def test_cifar100_damaged_names_the_file(tmp_path: Path) -> None:
+    folder = tmp_path / cifar.FOLDER
+    folder.mkdir()
+    with pytest.raises(ExperimentError, match="lacks the file 'train'"):
+        cifar.load_cifar100([tmp_path])
+    (folder / "train").write_bytes(b"not the data")
+    with pytest.raises(ExperimentError, match=r"train is damaged \(its md5 is .*, not 16019d7e"):
+        cifar.load_cifar100([tmp_path])
+
+
+# ---- ModelNet10
+
+
+def write_npz(path: Path, **changes: np.ndarray | None) -> None:
+    arrays: dict[str, np.ndarray | None] = {
+        "points_train": np.zeros((6, 5, 3), np.float16),
+        "labels_train": np.arange(6, dtype=np.uint8) % 2,
+        "points_test": np.ones((4, 5, 3), np.float16),
+        "labels_test": np.arange(4, dtype=np.uint8) % 2,
+        "classes": np.array(["bed", "sofa"]),
+    }
+    arrays.update(changes)
+    np.savez(path / modelnet.FILE, **{name: array for name, array in arrays.items() if array is not None})
+
+
+def test_modelnet10_reads_its_arrays(tmp_path: Path) -> None:
+    write_npz(tmp_path)
+    data = load_data("points", "modelnet10", [tmp_path / "none", tmp_path])
+    assert data.train.shape == (6, 5, 3)
+    assert data.classes == ("bed", "sofa")
+    assert data.test_labels.tolist() == [0, 1, 0, 1]
+    assert data.prepare(data.test).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels_test": None}, "lacks labels_test"),
+        ({"points_train": np.zeros((6, 3), np.float16)}, r"points_train is \(6, 3\).*wanted \(n, N, 3\)"),
+        ({"labels_train": np.zeros(5, np.uint8)}, r"labels_train \(5,\)"),
+        ({"labels_train": np.full(6, 9, np.uint8)}, "impossible values"),
+        ({"points_test": np.full((4, 5, 3), np.nan, np.float16)}, "impossible values"),
+    ],
+)
+def test_modelnet10_with_wrong_arrays_says_which(tmp_path: Path, changes: dict, message: str) -> None:
+    write_npz(tmp_path, **changes)
+    with pytest.raises(ExperimentError, match=message):
+        modelnet.load_modelnet10([tmp_path])
+
+
+def test_modelnet10_damaged_or_absent(tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match=r"modelnet10\.npz is not in .*points_train.*--data-root"):
+        modelnet.load_modelnet10([tmp_path])
+    write_npz(tmp_path, points_train=np.random.default_rng(0).random((6, 500, 3)))
+    file = tmp_path / modelnet.FILE
+    whole = file.read_bytes()
+    for broken in (whole[: len(whole) // 2], b"", b"hello", whole[:5000] + bytes(200) + whole[5200:]):
+        file.write_bytes(broken)
+        with pytest.raises(ExperimentError, match="is damaged and cannot be read"):
+            modelnet.load_modelnet10([tmp_path])
+
+
+def test_scale_shift_shuffle_is_one_affine_map_per_set() -> None:
+    points = torch.randn(40, 16, 3, generator=generator()).half()
+    out = modelnet.scale_shift_shuffle(points, generator(1))
+    # an axis-wise increasing map keeps the order along every axis: sorted coordinates fit a line
+    before, after = points.float().sort(1).values, out.sort(1).values
+    scale = (after[:, -1] - after[:, 0]) / (before[:, -1] - before[:, 0])
+    shift = after[:, 0] - scale * before[:, 0]
+    torch.testing.assert_close(after, before * scale[:, None] + shift[:, None], atol=2e-3, rtol=0)
+    assert scale.min() >= 2 / 3 - 1e-2
+    assert scale.max() <= 3 / 2 + 1e-2
+    assert scale.max() - scale.min() > 0.7
+    assert shift.abs().max() <= 0.2 + 1e-2
+    straight = points.float() * scale[:, None] + shift[:, None]
+    assert (straight - out).abs().amax((1, 2)).min() > 0.05  # every set is shuffled
