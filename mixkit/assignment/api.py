@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mixkit.assignment import cpu, exact
 from mixkit.assignment.certificate import certify, matching_cost
+from mixkit.assignment.normalise import normalise
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "auto": (),
@@ -23,7 +25,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 FLOAT32_TOLERANCE = 1e-4  # below it accelerators, which work in float32, leave the pair to the CPU
 
 
-class Assignment(NamedTuple):
+@dataclass(frozen=True)
+class Assignment:
     """A one-to-one assignment of the elements of a to those of b, per pair of the batch, with its certificate."""
 
     index: Tensor
@@ -71,34 +74,21 @@ def assign(
         index = torch.arange(a.shape[1], device=device).repeat(a.shape[0], 1)
     if solver == "exact" or tolerance < FLOAT32_TOLERANCE or device.type == "mps":  # which has no float64
         a, b = a.cpu(), b.cpu()
-    if a.device.type == "cpu" and not (torch.isfinite(a).all() and torch.isfinite(b).all()):
+    if a.device.type == "cpu" and not all(coords.isfinite().all() for coords in (*a, *b)):
         raise ValueError("coordinates must be finite, got NaN or infinity")
-    a, b, scale = _normalise(a, b)
+    if a.device.type == "cpu" and solver in ("auto", "auction"):
+        index, cost, gap = cpu.solve(a, b, tolerance)
+        return Assignment(index.to(device), cost.to(device), gap.to(device))
+    a, b, scale = normalise(a, b)
     if solver in ("identity", "auction_rounds"):
         cost = matching_cost(a, b, index.to(a.device))
         gap = torch.full_like(cost, torch.inf)
     elif solver == "exact":
         index, cost, gap = exact.solve(a, b)
-    elif a.device.type == "cpu":
-        index, cost, gap = cpu.solve(a, b, tolerance)
     else:
         index, price = _accelerator(device).solve(_single(a), _single(b), tolerance)
         cost, gap = certify(a, b, index, price)
     return Assignment(index.to(device), (cost * scale).to(device), gap.to(device))
-
-
-def _normalise(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Both clouds in float64 around the middle of their common box, within [-1, 1], and the length (B,) that was 1.
-
-    Distances keep their ratios; float32 solvers neither overflow nor lose a small cloud far from the origin.
-    """
-    a, b = a.to(torch.float64), b.to(torch.float64)
-    both = torch.cat([a, b], dim=1)
-    low, high = both.amin(1, keepdim=True), both.amax(1, keepdim=True)
-    centre = low / 2 + high / 2
-    scale = (high / 2 - low / 2).amax(2, keepdim=True)
-    scale = torch.where(scale > 0, scale, 1.0)
-    return (a - centre) / scale, (b - centre) / scale, scale[:, 0, 0]
 
 
 def _single(coords: Tensor) -> Tensor:

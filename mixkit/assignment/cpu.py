@@ -1,4 +1,4 @@
-"""The CPU solver over a batch: threads over the pairs. The algorithm itself is in cpu_auction and cpu_paths.
+"""The CPU solver over a batch: threads over the pairs. The algorithm itself is in cpu_order, cpu_auction, cpu_paths.
 
 Plain threads over code that releases the GIL, made and joined within each call: a forked worker inherits nothing half
 alive (numba's own parallel loops do not survive a fork), and a pair's result does not depend on who computes it.
@@ -14,26 +14,35 @@ from torch import Tensor
 
 from mixkit.assignment import cpu_auction, cpu_paths
 from mixkit.assignment.certificate import relative_gap
+from mixkit.assignment.cpu_order import kd_order
+from mixkit.assignment.normalise import normalise
 
 EXACT = 1e-6  # a tolerance below this asks for the exact finish: float32 prices cannot certify it
 BEFORE_EXACT = 1e-5  # the tolerance at which the auction hands over to it
 
 
 def solve(coords_a: Tensor, coords_b: Tensor, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Index (B, N) long, cost (B,) and certified gap (B,) float64, of two (B, N, D) float64 within [-1, 1]."""
-    missing = max(0, 3 - coords_a.shape[2])  # the compiled code has its first three axes unrolled
-    a = torch.nn.functional.pad(coords_a, (0, missing)).contiguous().numpy()  # any other layout would be compiled anew
-    b = torch.nn.functional.pad(coords_b, (0, missing)).contiguous().numpy()
-    batch, size, _ = a.shape
-    index, bounds = np.full((batch, size), -1), np.zeros((batch, 2))
+    """Index (B, N) long, cost (B,) and certified gap (B,) float64, of two (B, N, D) floats on the CPU.
+
+    torch sees one pair at a time: an operation on the whole batch would wake its own threads, and they go on spinning
+    for a while on the cores that the pairs need.
+    """
+    batch, size, dim = coords_a.shape
+    missing = max(0, 3 - dim)  # the compiled code has its first three axes unrolled
+    index, bounds = np.empty((batch, size), np.int64), np.empty((batch, 2))
 
     def solve_pair(pair: int) -> None:
-        price, proposal = np.zeros(size), index[pair]
+        a, b, scale = normalise(coords_a[pair : pair + 1], coords_b[pair : pair + 1])
+        first, second = (np.pad(coords[0].contiguous().numpy(), ((0, 0), (0, missing))) for coords in (a, b))
+        order_a, order_b = kd_order(first.astype(np.float32)), kd_order(second.astype(np.float32))
+        first, second = first[order_a], second[order_b]
+        price, matching = np.zeros(size), np.full(size, -1)
         if size > 1:
-            cost, lower, _ = cpu_auction.solve_pair(a[pair], b[pair], max(tolerance, BEFORE_EXACT), proposal, price)
-        if size == 1 or tolerance < EXACT or proposal.min() < 0 or cost - lower > tolerance * lower:
-            cost, lower = cpu_paths.finish(a[pair], b[pair], price, proposal)
-        bounds[pair] = cost, lower
+            cost, lower, _ = cpu_auction.solve_pair(first, second, max(tolerance, BEFORE_EXACT), matching, price)
+        if size == 1 or tolerance < EXACT or matching.min() < 0 or cost - lower > tolerance * lower:
+            cost, lower = cpu_paths.finish(first, second, price, matching)
+        index[pair, order_a] = order_b[matching]
+        bounds[pair] = cost * scale.item(), lower * scale.item()
 
     threads = min(torch.get_num_threads(), batch)
     if threads == 1:

@@ -1,4 +1,4 @@
-"""The compiled auction for one pair: k-d order, pruned scans, bids, levels, certificate. No threads, no torch.
+"""The compiled auction for one pair in k-d order: pruned scans, bids, levels, certificate. No threads, no torch.
 
 The *bidders* are the points of a, the *targets* those of b; a bidder's *profit* is the least distance + price it can
 get. A file of compiled code calls only itself, because numba's cache does not notice an edit in another file.
@@ -7,12 +7,12 @@ get. A file of compiled code calls only itself, because numba's cache does not n
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import numba
 import numpy as np
 
 BLOCK = 64  # points that share one bounding box: long enough for SIMD, small enough to prune
-LEAF = 16  # points that the k-d order leaves unsorted
 FAR, BIG = np.float32(1e20), np.float32(1e30)  # "infinite", but finite because fastmath assumes so; FAR < BIG
 ZERO = np.float32(0)
 BIDS = 100  # bids per bidder and level before the auction gives up
@@ -24,59 +24,15 @@ LEVEL_EPS = 0.25  # a coarse level's prices mean nothing below LEVEL_EPS / sqrt(
 EPS_PER_GAP = 2.5  # eps relative to the mean distance per unit of certified gap: measured, see docs/assignment.md
 MIN_EPS = 2e-6  # float32 prices do not resolve less
 
+Array: TypeAlias = np.ndarray
+Packed: TypeAlias = tuple[Array, Array, Array]  # what `pack` returns
+Lists: TypeAlias = tuple[Array, Array, Array, Array]  # per bidder: targets, their distances; how many; threshold
+
 compiled = numba.njit(cache=True, nogil=True, fastmath=True)
 
 
 @compiled
-def kd_order(x):
-    """Row numbers of x (N, D) in k-d tree order: split the widest axis at the median, down to leaves. (N,) int32."""
-    size, dim = x.shape
-    order = np.arange(size).astype(np.int32)
-    key = np.empty(size, x.dtype)
-    stack = [(0, size)]
-    while len(stack):
-        start, stop = stack.pop()
-        if stop - start <= LEAF:
-            continue
-        axis, widest = 0, x.dtype.type(-1)
-        for d in range(dim):
-            low = high = x[order[start], d]
-            for k in range(start + 1, stop):
-                low, high = min(low, x[order[k], d]), max(high, x[order[k], d])
-            if high - low > widest:
-                axis, widest = d, high - low
-        unit = BLOCK if stop - start > BLOCK else LEAF
-        middle = start + max((stop - start) // unit // 2, 1) * unit
-        for k in range(start, stop):
-            key[k] = x[order[k], axis]
-        left, right = start, stop - 1
-        while left < right:  # quickselect: afterwards no key before `middle` is greater than one after it
-            a, b, c = key[left], key[(left + right) // 2], key[right]
-            pivot = max(min(a, b), min(max(a, b), c))
-            i, j = left, right
-            while i <= j:
-                while key[i] < pivot:
-                    i += 1
-                while key[j] > pivot:
-                    j -= 1
-                if i <= j:
-                    key[i], key[j] = key[j], key[i]
-                    order[i], order[j] = order[j], order[i]
-                    i += 1
-                    j -= 1
-            if middle <= j:
-                right = j
-            elif middle >= i:
-                left = i
-            else:
-                break
-        stack.append((start, middle))
-        stack.append((middle, stop))
-    return order
-
-
-@compiled
-def pack(x):
+def pack(x: Array) -> Packed:
     """Columns (D, M) of x (N, D), M the next multiple of BLOCK, and the blocks' boxes: low and high (D, M / BLOCK)."""
     size, dim = x.shape
     blocks = (size + BLOCK - 1) // BLOCK
@@ -92,7 +48,7 @@ def pack(x):
 
 
 @compiled
-def weigh(weight, blocks):
+def weigh(weight: Array, blocks: int) -> tuple[Array, Array]:
     """Weights padded by BIG to whole blocks, and the least weight of each block."""
     padded, least = np.full(blocks * BLOCK, BIG), np.full(blocks, BIG)
     for k in range(weight.shape[0]):
@@ -102,7 +58,7 @@ def weigh(weight, blocks):
 
 
 @compiled
-def distance(x, i, columns, j):
+def distance(x: Array, i: int, columns: Array, j: int) -> float:
     square = x[i, 0] * 0
     for d in range(x.shape[1]):
         square += (x[i, d] - columns[d, j]) ** 2
@@ -110,20 +66,32 @@ def distance(x, i, columns, j):
 
 
 @compiled
-def scratch(blocks):
+def scratch(blocks: int) -> tuple[Array, Array, Array, Array, Array]:
     """What a scan works in: bounds per block; per lane (position in a block) squares, best, second best, best block."""
     lane = np.empty(BLOCK, np.float32)
     return np.empty(blocks, np.float32), lane, lane.copy(), lane.copy(), np.empty(BLOCK, np.int32)
 
 
 @compiled
-def scan(x, i, columns, low, high, weight, least, threshold, index, length, row, work):
+def scan(
+    x: Array,
+    i: int,
+    targets: Packed,
+    weight: Array,
+    least: Array,
+    threshold: float,
+    index: Array,
+    length: Array,
+    row: int,
+    work: tuple[Array, Array, Array, Array, Array],
+) -> tuple[int, float]:
     """List the elements j of least distance(x_i, j) + weight_j up to the threshold: index and length[row, :count].
 
     A box is opened only if its nearest corner and its least weight can come below the threshold. Each SIMD lane keeps
     its two best values: whatever is below the best of all second places must be first in its lane, so the list is
     complete up to there. Returns count and that value: what is not listed is worth at least as much.
     """
+    columns, low, high = targets
     bounds, square, first, second, best_block = work
     x0, x1, x2 = x[i, 0], x[i, 1], x[i, 2]
     for q in range(bounds.shape[0]):
@@ -175,14 +143,25 @@ def scan(x, i, columns, low, high, weight, least, threshold, index, length, row,
 
 
 @compiled
-def auction(x, columns, low, high, price, least, index, owner, eps, lists, budget):
+def auction(
+    x: Array,
+    targets: Packed,
+    price: Array,
+    least: Array,
+    index: Array,
+    owner: Array,
+    eps: float,
+    lists: Lists,
+    budget: int,
+) -> int:
     """Bidders x (N, D) bid in turn until each owns a target within eps of its best, or the budget of bids is spent.
 
     Gauss-Seidel forward auction from the given prices. Prices only rise, so a bidder's list stays true: what it leaves
     out is worth at least its threshold, and only a best that exceeds that makes the bidder look again. A bid that takes
     the threshold for the second best is smaller than it could be, but a bid. Returns the bids made.
     """
-    targets, lengths, count, threshold = lists
+    columns, low, _ = targets
+    candidates, lengths, count, threshold = lists
     size, work = x.shape[0], scratch(low.shape[1])
     queue = np.empty(size, np.int32)
     index[:] = -1
@@ -193,15 +172,17 @@ def auction(x, columns, low, high, price, least, index, owner, eps, lists, budge
     while waiting and bids < budget:
         waiting -= 1
         bids += 1
-        i = queue[waiting]
-        best, second, target = _best_two(targets, lengths, i, count[i], price)
+        i = int(queue[waiting])
+        best, second, target = _best_two(candidates, lengths, i, count[i], price)
         if best > threshold[i]:
             if count[i] == 0 and i > 0:  # nothing known yet: what the neighbour knows bounds the search
                 for k in range(count[i - 1]):
-                    best = min(best, distance(x, i, columns, targets[i - 1, k]) + price[targets[i - 1, k]])
-            reach = min(best + max(REACH * eps, np.float32(1e-6) * best), FAR)
-            count[i], threshold[i] = scan(x, i, columns, low, high, price, least, reach, targets, lengths, i, work)
-            best, second, target = _best_two(targets, lengths, i, count[i], price)
+                    best = min(best, distance(x, i, columns, candidates[i - 1, k]) + price[candidates[i - 1, k]])
+            reach = np.float32(min(best + max(REACH * eps, 1e-6 * best), FAR))
+            count[i], threshold[i] = scan(x, i, targets, price, least, reach, candidates, lengths, i, work)
+            if count[i] == 0:  # rounding has put even the neighbour's best beyond reach: only in many dimensions
+                count[i], threshold[i] = scan(x, i, targets, price, least, FAR, candidates, lengths, i, work)
+            best, second, target = _best_two(candidates, lengths, i, count[i], price)
         block = target // BLOCK
         was_least = price[target] <= least[block]
         price[target] += min(second, threshold[i]) - best + eps
@@ -220,38 +201,39 @@ def auction(x, columns, low, high, price, least, index, owner, eps, lists, budge
 
 
 @compiled
-def _best_two(targets, lengths, i, count, price):
-    best, second, target = BIG, BIG, 0
+def _best_two(candidates: Array, lengths: Array, i: int, count: int, price: Array) -> tuple[float, float, int]:
+    best, second, target = BIG, BIG, candidates[i, 0]
     for k in range(count):
-        value = lengths[i, k] + price[targets[i, k]]
+        value = lengths[i, k] + price[candidates[i, k]]
         second = min(second, max(value, best))
-        target = targets[i, k] if value < best else target
+        target = candidates[i, k] if value < best else target
         best = min(best, value)
     return best, second, target
 
 
 @compiled
-def profits(price, lists):
-    """(N,) a lower bound on each bidder's profit, from its list alone; equal to it but for lists that ran full."""
-    targets, lengths, count, threshold = lists
+def profits(price: Array, lists: Lists) -> Array:
+    """(N,) a lower bound on each bidder's profit, from its list alone; the profit itself where the list reaches it."""
+    candidates, lengths, count, threshold = lists
     profit = np.empty(count.shape[0], np.float32)
     for i in range(profit.shape[0]):
-        best, _, _ = _best_two(targets, lengths, i, count[i], price)
+        best, _, _ = _best_two(candidates, lengths, i, count[i], price)
         profit[i] = min(best, threshold[i])
     return profit
 
 
 @compiled
-def nearest(x64, x, y64, packed, weight, guess):
+def nearest(x64: Array, x: Array, y64: Array, y: Packed, weight: Array, guess: Array) -> Array:
     """min_k |x_i - y_k| + weight_k for each i: (N,) float64, never more than the true minimum.
 
-    `guess` is any index per i, the better the faster; the neighbour's best is tried as well. The float32 scan only selects: what it selects is computed in
-    float64, and what it leaves out is no lower than its threshold but for rounding, which `slack` covers.
+    `guess` is any index per i, the better the faster; the neighbour's best is tried as well. The float32 scan only
+    selects: what it selects is computed in float64, and what it leaves out is no lower than its threshold but for
+    rounding, which `slack` covers.
     """
-    columns, low, high = packed
-    padded, least = weigh(weight.astype(np.float32), low.shape[1])
+    blocks = y[1].shape[1]
+    padded, least = weigh(weight.astype(np.float32), blocks)
     size, dim = x.shape
-    work = scratch(low.shape[1])
+    work = scratch(blocks)
     index, length = np.empty((1, BLOCK), np.int32), np.empty((1, BLOCK), np.float32)
     lowest = np.empty(size)
     k = guess[0]
@@ -260,9 +242,7 @@ def nearest(x64, x, y64, packed, weight, guess):
             k = guess[i]
         best = distance(x64, i, y64, k) + weight[k]
         slack = 2e-7 * (dim + 2) * (1 + abs(best) + abs(weight[k]))
-        count, threshold = scan(
-            x, i, columns, low, high, padded, least, np.float32(best + slack), index, length, 0, work
-        )
+        count, threshold = scan(x, i, y, padded, least, np.float32(best + slack), index, length, 0, work)
         for c in range(count):
             value = distance(x64, i, y64, index[0, c]) + weight[index[0, c]]
             if value < best:
@@ -272,17 +252,15 @@ def nearest(x64, x, y64, packed, weight, guess):
 
 
 @compiled
-def solve_pair(a, b, tolerance, matching, price_out):
+def solve_pair(a: Array, b: Array, tolerance: float, matching: Array, price_out: Array) -> tuple[float, float, int]:
     """Auction for one pair, from coarse to fine, then at ever smaller eps until the certificate meets the tolerance.
 
-    a, b: (N, D) float64 within [-1, 1], D >= 3. Writes matching (N,) int64 and price_out (N,) float64. Returns cost,
+    a, b: (N, D) float64 within [-1, 1], D >= 3, in k-d order, so that every fourth point is a coarser cloud and BLOCK
+    points in a row make a small box. Writes matching (N,) int64 and price_out (N,) float64. Returns cost,
     the certificate's lower bound, and the bids made: at most BIDS * N on each level, less than 4/3 * BIDS * N in all.
     Where they do not suffice, the bidders left over have -1 in matching.
     """
-    size = a.shape[0]
-    order_a, order_b = kd_order(a.astype(np.float32)), kd_order(b.astype(np.float32))
-    a, b = a[order_a], b[order_b]
-    step = 1
+    size, step = a.shape[0], 1
     while size // step >= 2 * BLOCK:
         step *= COARSEN
     price = np.zeros(b[step // 2 :: step].shape[0])
@@ -293,8 +271,8 @@ def solve_pair(a, b, tolerance, matching, price_out):
         level = x.shape[0]
         x_columns, y_columns = x64.T.copy(), y64.T.copy()
         x_packed = pack(x)
-        columns, low, high = pack(y)
-        padded, least = weigh(price.astype(np.float32), low.shape[1])
+        targets = pack(y)
+        padded, least = weigh(price.astype(np.float32), targets[1].shape[1])
         index, owner = np.empty(level, np.int64), np.empty(padded.shape[0], np.int64)
         lists = (
             np.empty((level, BLOCK), np.int32),
@@ -304,9 +282,7 @@ def solve_pair(a, b, tolerance, matching, price_out):
         )
         bids = 0
         while True:
-            bids += auction(
-                x, columns, low, high, padded, least, index, owner, np.float32(eps), lists, BIDS * level - bids
-            )
+            bids += auction(x, targets, padded, least, index, owner, np.float32(eps), lists, BIDS * level - bids)
             cost, paired = 0.0, 0
             for i in range(level):
                 if index[i] >= 0:
@@ -338,7 +314,6 @@ def solve_pair(a, b, tolerance, matching, price_out):
         price = -nearest(finer, finer.astype(np.float32), x_columns, x_packed, -profit, guess)
         price -= price.min()
         eps = max(EPS_PER_GAP * tolerance * cost / paired, LEVEL_EPS / math.sqrt(finer.shape[0]))
-    for i in range(size):
-        matching[order_a[i]] = order_b[index[i]] if index[i] >= 0 else -1
-        price_out[order_b[i]] = padded[i]
+    matching[:] = index
+    price_out[:] = padded[:size]
     return cost, lower, all_bids

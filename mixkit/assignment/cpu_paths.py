@@ -7,6 +7,7 @@ with equality on matched pairs. A column's v is minus its price.
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import numba
 import numpy as np
@@ -15,11 +16,13 @@ TIGHT = 1e-13  # the clouds lie within [-1, 1]: below this, a reduced cost is ro
 LANES = 64
 BIG = 1e300
 
+Array: TypeAlias = np.ndarray
+
 compiled = numba.njit(cache=True, nogil=True, fastmath=True)
 
 
 @compiled
-def _reduced_row(x, i, columns, v, out):
+def _reduced_row(x: Array, i: int, columns: Array, v: Array, out: Array) -> None:
     """out_j = c_ij - v_j."""
     out[:] = 0
     for d in range(x.shape[1]):
@@ -31,7 +34,7 @@ def _reduced_row(x, i, columns, v, out):
 
 
 @compiled
-def _argmin(values, best, best_block):
+def _argmin(values: Array, best: Array, best_block: Array) -> int:
     """Position of the least value; lane by lane first, because LLVM does not vectorise the plain loop."""
     size = values.shape[0]
     whole = size // LANES * LANES
@@ -52,7 +55,7 @@ def _argmin(values, best, best_block):
 
 
 @compiled
-def finish(a, b, price, matching):
+def finish(a: Array, b: Array, price: Array, matching: Array) -> tuple[float, float]:
     """Make the matching optimal; returns its cost and the certificate's lower bound.
 
     a, b: (N, D) float64. price (N,): any, the better the faster. matching (N,) int64: a proposal, -1 for none,

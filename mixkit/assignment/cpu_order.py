@@ -1,0 +1,56 @@
+"""The order in which a cloud's neighbours stand together: compiled, for one cloud. Nothing about assignments."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+LEAF, BLOCK = 16, 64  # points that stay unsorted; splits of more than BLOCK points fall on its multiples
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def kd_order(x: np.ndarray) -> np.ndarray:
+    """Row numbers of x (N, D) in k-d tree order: split the widest axis at the median, down to leaves. (N,) int32."""
+    size, dim = x.shape
+    order = np.arange(size).astype(np.int32)
+    key = np.empty(size, x.dtype)
+    stack = [(0, size)]
+    while len(stack):
+        start, stop = stack.pop()
+        if stop - start <= LEAF:
+            continue
+        axis, widest = 0, x.dtype.type(-1)
+        for d in range(dim):
+            low = high = x[order[start], d]
+            for k in range(start + 1, stop):
+                low, high = min(low, x[order[k], d]), max(high, x[order[k], d])
+            if high - low > widest:
+                axis, widest = d, high - low
+        unit = BLOCK if stop - start > BLOCK else LEAF
+        middle = start + max((stop - start) // unit // 2, 1) * unit
+        for k in range(start, stop):
+            key[k] = x[order[k], axis]
+        left, right = start, stop - 1
+        while left < right:  # quickselect: afterwards no key before `middle` is greater than one after it
+            a, b, c = key[left], key[(left + right) // 2], key[right]
+            pivot = max(min(a, b), min(max(a, b), c))
+            i, j = left, right
+            while i <= j:
+                while key[i] < pivot:
+                    i += 1
+                while key[j] > pivot:
+                    j -= 1
+                if i <= j:
+                    key[i], key[j] = key[j], key[i]
+                    order[i], order[j] = order[j], order[i]
+                    i += 1
+                    j -= 1
+            if middle <= j:
+                right = j
+            elif middle >= i:
+                left = i
+            else:
+                break
+        stack.append((start, middle))
+        stack.append((middle, stop))
+    return order
