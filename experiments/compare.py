@@ -6,8 +6,9 @@ Imports nothing heavy, so that --help and mistakes in the options answer at once
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
+
+from experiments.settings import Settings
 
 SUMMARY = "train both domains with each method at one budget, and report accuracy, calibration and cost"
 DESCRIPTION = """\
@@ -25,24 +26,6 @@ examples:
   python -m experiments compare --domains points --seeds 0 1 2
   python -m experiments compare --image-data cifar100 --point-data modelnet10 --limit 5000 --epochs 10
 """
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The options of a comparison; None means the data set's own default (experiments/recipes.py)."""
-
-    data: dict[str, str]
-    roots: tuple[Path, ...]
-    methods: tuple[str, ...] | None
-    seeds: tuple[int, ...]
-    limit: int | None
-    epochs: int | None
-    batch_size: int | None
-    width: int | None
-    precision: str
-    output: Path
-    gallery: Path | None
-    threads: int | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

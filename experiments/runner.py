@@ -18,7 +18,6 @@ from lightning.fabric import Fabric
 from rich.console import Console
 from torch import nn
 
-from experiments.compare import Settings
 from experiments.console import NOTE, Monitor, make_table
 from experiments.data import DataSet, load_data
 from experiments.environment import describe_environment
@@ -28,6 +27,7 @@ from experiments.models import create_model
 from experiments.recipes import RECIPES, Recipe
 from experiments.report import write_report
 from experiments.results import RunResult, append_metrics, make_output, summarise, write_summary
+from experiments.settings import Settings
 from experiments.train import History, Watcher, steps_per_epoch, train
 
 MODELS = {"image": "PreActResNet18", "points": "PointNet"}
