@@ -1,0 +1,107 @@
+"""Puzzle Mix: saliency-guided masks and transport."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from mixkit import ElementSet, MixPlan, draws, register_method
+from mixkit.methods.base import Assign, Method, check_positive
+from mixkit_image import functional
+from mixkit_image.methods.grid import check_not_negative, image_grid
+
+_SIDES = (2, 4, 8, 16)
+
+
+@register_method("puzzlemix", domains=("image",))
+class PuzzleMix(Method):
+    """Puzzle Mix (Kim, Choo and Song, ICML 2020): a mask of n x n cells by graph cut, n drawn per batch, and transport.
+
+    n is uniform among those of 2, 4, 8 and 16 that divide both sides of the image; where none does, among those not
+    larger than the shorter side, with cells that differ by a pixel.
+
+    Args:
+        alpha: ``lambda ~ Beta(alpha, alpha)``, one per batch, > 0. Default 1.
+        beta: weight of the mask's smoothness, >= 0. Default 1.2.
+        gamma: weight of the data's in it, >= 0. Default 0.5.
+        eta: weight of the prior, >= 0. Default 0.2.
+        transport: move salient blocks under the mask. Default True.
+        t_eps: price of a block's way, >= 0. Default 0.8.
+        block: side in pixels of the blocks that move, at most; never more than a mask cell's. Default: an eighth of the
+            image's shorter side, which is the paper's 4 on CIFAR.
+        mean: the means by which the images were normalised, one per channel. Default: none. Accepted so that both
+            numbers of a pipeline can be given; the method uses differences of pixels only, from which it cancels.
+        std: the standard deviations likewise, which bring differences back to pixels in [0, 1]. Default: none.
+    """
+
+    needs = frozenset({"saliency", "values"})
+
+    #: The paper's weight of the clean pass's loss (the authors' clean_lam); the mixer's business.
+    clean_weight: ClassVar[float] = 0.0
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        beta: float = 1.2,
+        gamma: float = 0.5,
+        eta: float = 0.2,
+        transport: bool = True,
+        t_eps: float = 0.8,
+        block: int | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        self.alpha = check_positive("alpha", alpha)
+        self.beta = check_not_negative("beta", beta)
+        self.gamma = check_not_negative("gamma", gamma)
+        self.eta = check_not_negative("eta", eta)
+        self.transport = transport
+        self.t_eps = check_not_negative("t_eps", t_eps)
+        if block is not None and block < 1:
+            raise ValueError(f"block must be at least one pixel, got {block}")
+        self.block = block
+        self.mean = None if mean is None else tuple(float(m) for m in mean)
+        self.std = None if std is None else tuple(check_positive("std", s) for s in std)
+
+    def plan(
+        self,
+        elements: ElementSet,
+        *,
+        saliency: Tensor | None = None,
+        assign: Assign | None = None,
+        generator: torch.Generator | None = None,
+    ) -> MixPlan:
+        """See `Method.plan`. Raises ValueError for elements without a grid (H, W), or without saliency."""
+        grid = image_grid(elements, self)
+        if saliency is None:
+            raise ValueError("PuzzleMix needs saliency (B, N)")
+        device = elements.coords.device
+        partner = draws.partners(elements.num_samples, generator, device)
+        sides = cells_per_side(grid)
+        # a draw on the CPU, so reading it waits for no device
+        cells = sides[int(torch.randint(len(sides), (), generator=generator))]
+        ratio = torch.sigmoid(draws.beta_log_ratio(self.alpha, 1, generator, device))
+        return functional.puzzlemix(
+            elements.values,
+            grid,
+            saliency,
+            partner,
+            ratio,
+            cells,
+            beta=self.beta,
+            gamma=self.gamma,
+            eta=self.eta,
+            transport=self.transport,
+            t_eps=self.t_eps,
+            block=self.block,
+            std=self.std,
+        )
+
+
+def cells_per_side(grid: tuple[int, int]) -> list[int]:
+    """The n that may be drawn: 2, 4, 8, 16 where they divide both sides, else where they fit, else 1."""
+    dividing = [n for n in _SIDES if not any(size % n for size in grid)]
+    return dividing or [n for n in _SIDES if n <= min(grid)] or [1]
