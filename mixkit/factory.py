@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from mixkit.domain import Domain
 from mixkit.methods.base import Method
 from mixkit.mixer import Mixer, Saliency
-from mixkit.registry import get_domain, get_method
+from mixkit.registry import get_domain, get_method, name_of
 from mixkit.saliency import GradientSaliency, cross_entropy
 
 
@@ -54,10 +55,13 @@ def create_mixer(
         >>> mixed.shape, targets.shape
         (torch.Size([8, 128, 3]), torch.Size([8, 10]))
     """
+    for name, given, cls in (("method", method, Method), ("domain", domain, Domain)):
+        if not isinstance(given, (str, cls)):
+            raise TypeError(f"{name} must be a name or a {cls.__name__}, got {given!r}")
+    if loss is cross_entropy and ignore_index is not None:
+        loss = functools.partial(cross_entropy, ignore_index=ignore_index)
     domain_class = get_domain(domain) if isinstance(domain, str) else type(domain)
-    method_class = (
-        get_method(method, domain if isinstance(domain, str) else None) if isinstance(method, str) else type(method)
-    )
+    method_class = get_method(method, name_of(domain_class)) if isinstance(method, str) else type(method)
     ours = _accepted(domain_class) if isinstance(domain, str) else {}
     theirs = _accepted(method_class) if isinstance(method, str) else {}
     if unknown := [name for name in options if name not in ours and name not in theirs]:

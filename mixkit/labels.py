@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mixkit.elements import ElementSet
+
 
 def check_class_labels(labels: Tensor, num_classes: int | None, num_samples: int) -> int:
     """Check integer classes (B,) and return num_classes."""
@@ -44,14 +46,19 @@ def check_soft_labels(labels: Tensor, num_classes: int | None, num_samples: int)
         )
 
 
-def check_labels(labels: Any, num_classes: Any, num_samples: int, num_elements: int, ignore_index: int | None) -> None:
+def check_labels(labels: Any, num_classes: Any, elements: ElementSet, ignore_index: int | None) -> None:
     """Check the labels of a batch, whatever their kind, before anything is drawn from it."""
+    num_samples, num_elements = elements.num_samples, elements.num_elements
 
     def check(labels: Tensor, num_classes: int | None) -> None:
         if labels.is_floating_point():
             check_soft_labels(labels, num_classes, num_samples)
         elif labels.dim() > 1:
             check_element_labels(labels, num_classes, num_samples, num_elements, ignore_index)
+            if labels.dim() > 2 and labels.shape[1:] != elements.grid:
+                raise ValueError(
+                    f"element labels must be laid out as the grid {elements.grid}, got {tuple(labels.shape)}"
+                )
         else:
             check_class_labels(labels, num_classes, num_samples)
 

@@ -110,6 +110,7 @@ class Mixer(nn.Module):
             TypeError, ValueError: a batch or labels of the wrong kind; the message says what came and what was wanted.
         """
         elements = self.check(batch, labels)
+        self._clean_loss = None
         if not self.training:
             return batch, self.targets(MixPlan.identity(len(batch), batch.device), labels)
         plan = self._draw_for(elements, batch, labels, saliency, generator)
@@ -137,7 +138,7 @@ class Mixer(nn.Module):
     def check(self, batch: Tensor, labels: Any) -> ElementSet:
         """The elements of a batch, once it and its labels are found to be what the mixer takes."""
         elements = self.domain.elements(batch)
-        check_labels(labels, self.num_classes, elements.num_samples, elements.num_elements, self.ignore_index)
+        check_labels(labels, self.num_classes, elements, self.ignore_index)
         return elements
 
     def skips(self, generator: torch.Generator | None = None) -> bool:
@@ -194,12 +195,16 @@ class Mixer(nn.Module):
         Raises:
             ValueError: the saliency needs a model; mix after the loader then.
         """
+        self.refuse_in_loader()
+        batch, *labels = default_collate(samples)
+        return self(batch, labels[0] if len(labels) == 1 else tuple(labels))
+
+    def refuse_in_loader(self) -> None:
+        """Raise ValueError if the saliency needs a model: a loader's worker would have a copy, soon out of date."""
         if isinstance(self.saliency, GradientSaliency):
             raise ValueError(
                 "a mixer with a model's saliency cannot run in the loader: call it after the loader instead"
             )
-        batch, *labels = default_collate(samples)
-        return self(batch, labels[0] if len(labels) == 1 else tuple(labels))
 
     def extra_repr(self) -> str:
         """What ``print(mixer)`` says."""

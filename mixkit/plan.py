@@ -118,7 +118,8 @@ class MixPlan:
     def sample_weights(self) -> Tensor:
         """(M, B) how much of each output comes from each sample: the mean element weight; rows sum to 1."""
         source, weight = self._terms()
-        return weight.new_zeros(self.num_outputs, self.num_samples).scatter_add_(1, source, weight)
+        total = weight.new_zeros(self.num_outputs, self.num_samples).scatter_add_(1, source, weight)
+        return total.to(torch.promote_types(self.weight.dtype, torch.float32))
 
     # ---- using it
 
@@ -197,7 +198,8 @@ class MixPlan:
         num_classes = check_class_labels(labels, num_classes, self.num_samples)
         source, weight = self._terms()
         classes = labels.long()[source]
-        return weight.new_zeros(self.num_outputs, num_classes).scatter_add_(1, classes, weight)
+        total = weight.new_zeros(self.num_outputs, num_classes).scatter_add_(1, classes, weight)
+        return total.to(torch.promote_types(self.weight.dtype, torch.float32))
 
     def element_targets(self, labels: Tensor, num_classes: int | None, ignore_index: int | None = None) -> Tensor:
         """Mix labels that every element has, such as part labels or a segmentation mask.
@@ -296,6 +298,8 @@ class MixPlan:
         weight = self._at_least_float32()
         if self.source.shape[2] == 1:
             return self.source[:, :, 0], weight.mean(2)
+        # float64 where there is one: many thousand terms go into one sum
+        weight = weight.to(weight.dtype if weight.device.type == "mps" else torch.float64)
         return self.source.flatten(1), (weight / self.source.shape[2]).expand_as(self.source).flatten(1)
 
     def _place(self, k: int, num_elements: int) -> Tensor:

@@ -26,20 +26,20 @@ def uniform(coords: Tensor, saliency: Tensor | None, partner: Tensor, uniform: T
 
 def maximum(coords: Tensor, saliency: Tensor | None, partner: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     """Both queries the most salient element; uniform where a sample's saliency is unusable."""
-    weights = _weights(_given(saliency))
+    weights = _weights(_given(saliency, coords))
     most = torch.where(weights.usable[:, 0], weights.relative.argmax(1), draw(weights.relative, uniform[0]))
     return most, most[partner]
 
 
 def salient(coords: Tensor, saliency: Tensor | None, partner: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     """Both queries with probability proportional to saliency (Eq. 4 for both)."""
-    relative = _weights(_given(saliency)).relative
+    relative = _weights(_given(saliency, coords)).relative
     return draw(relative, uniform[0]), draw(take_samples(relative, partner), uniform[1])
 
 
 def sequential(coords: Tensor, saliency: Tensor | None, partner: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     """The method: the query by saliency (Eq. 4), the partner's by saliency times distance from the query (Eq. 5)."""
-    saliency = _given(saliency)
+    saliency = _given(saliency, coords)
     weights = _weights(saliency)
     query = draw(weights.relative, uniform[0])
     coords = coords.to(torch.promote_types(coords.dtype, torch.float32))
@@ -89,7 +89,9 @@ def _weights(weights: Tensor, fallback: Tensor | float = 1.0) -> _Weights:
     return _Weights(scaled, usable, torch.where(usable, scaled, fallback))
 
 
-def _given(saliency: Tensor | None) -> Tensor:
+def _given(saliency: Tensor | None, coords: Tensor) -> Tensor:
     if saliency is None:
         raise ValueError("this query needs saliency (B, N); query='uniform' does without")
+    if saliency.shape != coords.shape[:2]:
+        raise ValueError(f"saliency must be {tuple(coords.shape[:2])} as coords, got {tuple(saliency.shape)}")
     return saliency

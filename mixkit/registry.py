@@ -77,6 +77,12 @@ def get_domain(name: str) -> type[Domain]:
     return _domains[name]
 
 
+def name_of(domain: type[Domain]) -> str | None:
+    """The name under which a domain, or the class that it extends, is registered; None if it is not."""
+    _load_plugins()
+    return next((name for name, cls in _domains.items() if issubclass(domain, cls)), None)
+
+
 def get_method(name: str, domain: str | None = None) -> type[Method]:
     """The class of a method; ValueError where there is none, or it does not serve ``domain``."""
     _load_plugins()
@@ -107,5 +113,5 @@ def _refuse_other(name: str, kind: str, there: type | None, cls: type) -> None:
 
 def _unknown(kind: str, name: str, names: list[str]) -> str:
     close = difflib.get_close_matches(str(name), names, 1)
-    meant = f"; did you mean {close[0]!r}?" if close else ""
-    return f"unknown {kind} {name!r}{meant} There are: {', '.join(sorted(names))}"
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return f"unknown {kind} {name!r}; {meant}there are: {', '.join(sorted(names))}"

@@ -13,11 +13,16 @@ from torch import Tensor, nn
 from mixkit.domain import Domain
 
 
-def cross_entropy(logits: Any, labels: Any) -> Tensor:
+def cross_entropy(logits: Any, labels: Any, ignore_index: int | None = None) -> Tensor:
     """Cross entropy summed over the batch, without label smoothing: the saliency loss of SageMix and Puzzle Mix.
 
+    Args:
+        logits: (B, K, ...) floating point.
+        labels: integer classes (B, ...), or soft labels shaped like the logits.
+        ignore_index: class that does not count. Default None.
+
     Raises:
-        TypeError: the model's output is not a tensor of logits (B, K, ...), or labels are not one tensor.
+        TypeError: the model's output is no tensor of logits, or the labels are none that cross entropy takes.
     """
     if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.dim() < 2:
         got = f"{tuple(logits.shape)} {logits.dtype}" if isinstance(logits, Tensor) else type(logits).__name__
@@ -26,10 +31,17 @@ def cross_entropy(logits: Any, labels: Any) -> Tensor:
             "for other outputs give GradientSaliency(model, loss=function of output and labels)"
         )
     if not isinstance(labels, Tensor):
-        raise TypeError(
-            f"cross entropy takes one label tensor, got {type(labels).__name__}; give GradientSaliency(model, loss=...)"
-        )
-    return F.cross_entropy(logits, labels, reduction="sum")
+        raise TypeError(f"cross entropy takes one label tensor, got {type(labels).__name__}; give loss=")
+    if labels.is_floating_point():
+        if labels.shape != logits.shape:
+            got = f"{tuple(labels.shape)} for logits {tuple(logits.shape)}"
+            raise TypeError(
+                f"cross entropy takes classes, or soft labels shaped like the logits, got {got}; give loss="
+            )
+        return F.cross_entropy(logits, labels, reduction="sum")
+    return F.cross_entropy(
+        logits, labels.long(), reduction="sum", ignore_index=-100 if ignore_index is None else ignore_index
+    )
 
 
 class GradientSaliency:
@@ -72,9 +84,10 @@ class GradientSaliency:
         """
         with torch.enable_grad():
             inputs = batch.detach().requires_grad_()
-            loss = self.loss(unwrap(self.model)(inputs), labels).sum() / len(batch)
-            (grad,) = torch.autograd.grad(loss, inputs, retain_graph=True)
-        return domain.saliency(grad.detach()), loss
+            output = unwrap(self.model)(inputs.clone())
+            (grad,) = self._differentiate(output, labels, [inputs], retain_graph=True)
+            loss = self.loss(output, labels).sum() / len(batch)
+        return domain.saliency(grad), loss
 
     def gradient(self, batch: Tensor, labels: Any, layer: nn.Module | None = None) -> Any:
         """The gradient of the loss with respect to the batch, or to the output of one of the model's layers.
@@ -91,30 +104,56 @@ class GradientSaliency:
         leaves: list[Tensor] = []
 
         def cut(output: Any) -> Any:
-            """The same values as new leaves of the graph: nothing below them is differentiated."""
+            """The same values above new leaves of the graph: nothing below them is differentiated."""
             if isinstance(output, (tuple, list)):
                 return type(output)([cut(part) for part in output])
             if not isinstance(output, Tensor) or not output.is_floating_point():
                 return output
             leaf = output.detach().clone() if output.is_inference() else output.detach()
             leaves.append(leaf.requires_grad_())
-            return leaf
+            return leaf.clone()  # a leaf itself could not go into an in-place operation
+
+        def cut_once(module: nn.Module, args: Any, output: Any) -> Any:
+            return output if leaves else cut(output)  # of a layer that runs twice, the first time counts
 
         with torch.inference_mode(False), torch.enable_grad(), frozen(model):
-            handle = None if layer is None else layer.register_forward_hook(lambda module, args, output: cut(output))
+            handle = None if layer is None else layer.register_forward_hook(cut_once)
             try:
-                loss = self.loss(model(cut(batch) if layer is None else batch), labels).sum()
+                output = model(cut(batch) if layer is None else batch)
             finally:
                 if handle is not None:
                     handle.remove()
-            grads = torch.autograd.grad(loss, leaves, allow_unused=True) if loss.requires_grad else ()
+            found = self._differentiate(output, labels, leaves)
+        return found[0] if len(found) == 1 else tuple(found)
+
+    def _differentiate(
+        self, output: Any, labels: Any, leaves: list[Tensor], *, retain_graph: bool = False
+    ) -> list[Tensor]:
+        """The gradient of the summed loss with respect to each leaf."""
+        half = isinstance(output, Tensor) and output.dtype == torch.float16 and output.dim() > 1
+        if half:
+            # a well fitted sample's gradient underflows in float16 on its way down: send each down at norm 1 instead
+            end = output.detach().float().requires_grad_()
+            (start,) = torch.autograd.grad(self.loss(end, labels).sum(), end)
+            size = torch.linalg.vector_norm(start.flatten(1), dim=1).clamp_min(torch.finfo(torch.float32).tiny)
+            start, target = (start / _per_sample(size, start)).to(output.dtype), output
+        else:
+            start, target = None, self.loss(output, labels).sum()
+        grads: tuple[Tensor | None, ...] = ()
+        if target.requires_grad and leaves:
+            grads = torch.autograd.grad(target, leaves, start, allow_unused=True, retain_graph=retain_graph)
         if all(grad is None for grad in grads):
-            where = "batch" if layer is None else "layer"
-            raise ValueError(f"the loss does not depend on the {where}, so it has no gradient there: is it detached?")
-        found = tuple(
-            torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(leaves, grads, strict=True)
-        )
-        return found[0] if len(found) == 1 else found
+            raise ValueError(
+                "the loss does not depend on the batch or the layer, so it has no gradient: is it detached?"
+            )
+        found = [torch.zeros_like(leaf) if g is None else g.detach() for leaf, g in zip(leaves, grads, strict=True)]
+        if half:
+            found = [grad.float() * _per_sample(size, grad) if len(grad) == len(size) else grad for grad in found]
+        return found
+
+
+def _per_sample(size: Tensor, like: Tensor) -> Tensor:
+    return size.reshape(-1, *[1] * (like.dim() - 1))
 
 
 def unwrap(model: nn.Module) -> nn.Module:

@@ -169,6 +169,7 @@ def test_mixup_is_one_number_per_sample() -> None:
         ({"partner": torch.zeros(4, dtype=torch.long)}, r"partner must be \(5,\).*got \(4,\)"),
         ({"query": torch.zeros(5, 2, dtype=torch.long)}, "query"),
         ({"prior": torch.rand(1)}, "prior"),
+        ({"prior": torch.full((5,), 1.3)}, r"\[0, 1\]"),
         ({"assignment": torch.zeros(5, 11, dtype=torch.long)}, r"assignment must be \(5, 12\).*got \(5, 11\)"),
     ],
 )

@@ -203,6 +203,19 @@ def test_masks_of_images() -> None:
     torch.testing.assert_close(targets[:, :, 1:].sum(1), torch.ones(4, 5, 8), rtol=0, atol=1e-6)
 
 
+def test_ignored_labels_do_not_reach_the_saliency_loss() -> None:
+    model = nn.Conv2d(3, 5, 1)
+    mixer = create_mixer("sagemix", "image", num_classes=5, model=model, ignore_index=255)
+    masks = torch.randint(5, (4, 6, 8))
+    masks[:, :2] = 255
+    assert mixer(torch.randn(4, 3, 6, 8), masks)[1].shape == (4, 5, 6, 8)
+
+
+def test_a_method_for_points_refuses_another_domain_however_it_is_given() -> None:
+    with pytest.raises(ValueError, match="serves points"):
+        create_mixer("rsmix", mixkit.registry.get_domain("image")(), num_classes=5)
+
+
 def test_domain_and_method_defaults_reach_the_method() -> None:
     assert make("image")[0].method.theta == 0.3
     assert make("points")[0].method.theta == 0.2
@@ -315,7 +328,10 @@ def test_the_clean_pass_can_be_trained_on_too() -> None:
         ({"method": "sagemx"}, ValueError, "did you mean 'sagemix'"),
         ({"domain": "voxels"}, ValueError, r"unknown domain 'voxels'.*image, points"),
         ({"sigma": 0}, ValueError, "sigma must be > 0, got 0"),
-        ({"theta": -1}, ValueError, "theta must be > 0, got -1"),
+        ({"theta": -1}, ValueError, "theta must be > 0"),
+        ({"theta": float("inf")}, ValueError, "theta must be > 0 and below 1e.30, got inf"),
+        ({"domain": None}, TypeError, "domain must be a name or a Domain, got None"),
+        ({"method": mixkit.methods.SageMix}, TypeError, "method must be a name or a Method"),
         ({"query": "random"}, ValueError, "sequential.*got 'random'"),
         ({"thetta": 1}, TypeError, "'thetta'.*theta, sigma, query"),
         ({"model": None}, ValueError, "needs saliency"),
@@ -344,6 +360,7 @@ def test_the_factory_names_what_is_wrong(change: dict[str, Any], error: type[Exc
         ((torch.arange(4),), (5, 6), ValueError, "one entry for each of 1 labels"),
         ({"y": torch.arange(4)}, {"z": 5}, ValueError, "no entry"),
         (torch.arange(4), (5, 6), ValueError, "one number"),
+        (torch.zeros(4, 3, 3, dtype=torch.long), 5, ValueError, "laid out as the grid None"),
     ],
 )
 def test_bad_labels_are_named_before_anything_is_done(

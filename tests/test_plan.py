@@ -118,6 +118,13 @@ def test_targets_of_every_kind_of_label(plan: MixPlan) -> None:
     assert plan.targets(one_hot.half(), 8).dtype == torch.float32
 
 
+def test_sums_over_many_elements_stay_exact() -> None:
+    size = 224 * 224
+    plan = MixPlan(torch.randint(3, (2, 2, size)), None, torch.full((2, 2, size), 0.5), num_samples=3)
+    torch.testing.assert_close(plan.sample_weights.sum(1), torch.ones(2), rtol=0, atol=1e-6)
+    torch.testing.assert_close(plan.targets(torch.arange(3), 3).sum(1), torch.ones(2), rtol=0, atol=1e-6)
+
+
 def test_targets_escape_autocast() -> None:
     for plan in (pair_plan(), random_plan(samples=4)):
         labels = torch.rand(4, 7)

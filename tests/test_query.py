@@ -113,5 +113,7 @@ def test_a_single_element() -> None:
 
 
 def test_missing_saliency_is_named() -> None:
+    with pytest.raises(ValueError, match=r"\(2, 4\) as coords, got \(2, 3\)"):
+        query.salient(torch.randn(2, 4, 3), torch.rand(2, 3), PARTNER, torch.rand(2, 2))
     with pytest.raises(ValueError, match="needs saliency"):
         query.sequential(torch.randn(2, 4, 3), None, PARTNER, torch.rand(2, 2))

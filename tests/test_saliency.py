@@ -146,6 +146,57 @@ def test_half_precision() -> None:
     assert saliency.dtype == torch.float32
 
 
+def test_float16_keeps_the_saliency_of_well_fitted_samples() -> None:
+    """Logits far apart: the gradient is too small for float16 everywhere below them, and the saliency is not."""
+
+    class Fitted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 8, bias=False), nn.Linear(8, 4, bias=False)
+
+        def forward(self, points: torch.Tensor) -> torch.Tensor:
+            sure = torch.tensor([20.0, 0, 0, 0], dtype=points.dtype)
+            return self.last(self.first(points).tanh().mean(1)) + sure
+
+    model, points, labels = Fitted(), torch.randn(6, 40, 3), torch.zeros(6, dtype=torch.long)
+    expected = GradientSaliency(model)(points, labels, POINTS)
+    assert expected.max() < 1e-8
+    found = GradientSaliency(model.half())(points.half(), labels, POINTS)
+    torch.testing.assert_close(
+        found / found.sum(1, keepdim=True), expected / expected.sum(1, keepdim=True), rtol=0.05, atol=0
+    )
+    torch.testing.assert_close(found, expected, rtol=0.1, atol=0)
+
+
+def test_labels_as_the_mixer_takes_them() -> None:
+    model, points, labels = PointModel(), torch.randn(4, 11, 3), torch.tensor([0, 1, 2, 3])
+    expected = GradientSaliency(model)(points, labels, POINTS)
+    for dtype in (torch.int32, torch.int16, torch.uint8):
+        torch.testing.assert_close(GradientSaliency(model)(points, labels.to(dtype), POINTS), expected)
+    with pytest.raises(TypeError, match="shaped like the logits.*give loss="):
+        GradientSaliency(model)(points, torch.randn(4), POINTS)
+
+
+def test_in_place_operations_and_layers_that_run_twice() -> None:
+    model = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(3, 6), nn.ReLU(inplace=True), nn.Linear(6, 6))
+    model.append(model[3])
+
+    class Pooled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = model
+
+        def forward(self, points: torch.Tensor) -> torch.Tensor:
+            return self.body(points).mean(1)
+
+    points, labels, saliency = torch.randn(4, 11, 3), torch.tensor([0, 1, 2, 3]), GradientSaliency(Pooled())
+    before = points.clone()
+    assert saliency(points, labels, POINTS).shape == (4, 11)
+    assert torch.equal(points, before)
+    assert saliency.gradient(points, labels, model[1]).shape == (4, 11, 6)
+    assert saliency.gradient(points, labels, model[3]).shape == (4, 11, 6)
+
+
 @pytest.mark.parametrize("output", ["dict", "vector", "integers"])
 def test_a_model_without_logits_is_named(output: str) -> None:
     class Other(nn.Module):
@@ -167,5 +218,5 @@ def test_other_errors_are_named() -> None:
         def forward(self, points: torch.Tensor) -> torch.Tensor:
             return super().forward(points.detach())
 
-    with pytest.raises(ValueError, match="does not depend on the batch"):
+    with pytest.raises(ValueError, match="does not depend on the batch or the layer"):
         GradientSaliency(Detached())(torch.randn(2, 5, 3), torch.tensor([0, 1]), POINTS)

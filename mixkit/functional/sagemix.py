@@ -49,7 +49,7 @@ def sagemix(
         >>> plan.weight[0, 0]  # near a's query at 0 it is a, near b's at 2 it is b
         tensor([0.8808, 0.5000, 0.1192])
     """
-    _check(coords, partner, assignment, query, partner_query, prior, sigma)
+    _check(coords, partner, assignment, query, partner_query, prior, sigma, log_ratio)
     if not log_ratio:  # in the prior's own precision: 1 - 1e-12 is a float64
         prior = torch.log(prior) - torch.log1p(-prior)
     coords = coords.to(torch.promote_types(coords.dtype, torch.float32))
@@ -86,6 +86,7 @@ def _check(
     partner_query: Tensor,
     prior: Tensor,
     sigma: float,
+    log_ratio: bool,
 ) -> None:
     if not sigma > 0:
         raise ValueError(f"sigma must be > 0, got {sigma}")
@@ -96,5 +97,7 @@ def _check(
             raise ValueError(
                 f"{name} must be ({coords.shape[0]},) as coords {tuple(coords.shape)}, got {tuple(draw.shape)}"
             )
+    if not log_ratio and prior.device.type == "cpu" and not ((prior >= 0) & (prior <= 1)).all():
+        raise ValueError(f"prior must lie in [0, 1], got {prior.tolist()}")
     if assignment is not None and assignment.shape != coords.shape[:2]:
         raise ValueError(f"assignment must be {tuple(coords.shape[:2])} as coords, got {tuple(assignment.shape)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
@@ -52,8 +53,13 @@ def assigned(elements: ElementSet, partner: Tensor, assign: Assign | None) -> Te
     return None if assign is None else assign(elements.coords, take_samples(elements.coords, partner))
 
 
-def check_positive(name: str, value: float) -> float:
-    """Return ``value`` as a float, or raise ValueError if it is not above 0."""
-    if not value > 0:
-        raise ValueError(f"{name} must be > 0, got {value}")
+def check_positive(name: str, value: float, limit: float = math.inf) -> float:
+    """Return ``value`` as a float, or raise ValueError if it is not above 0, or not below a ``limit``."""
+    if not value > 0 or (value >= limit and limit < math.inf):
+        raise ValueError(f"{name} must be > 0{f' and below {limit:g}' if limit < math.inf else ''}, got {value}")
     return float(value)
+
+
+def check_concentration(name: str, value: float) -> float:
+    """Return the parameter of a Beta as a float, or raise ValueError: it must be positive and finite."""
+    return check_positive(name, value, limit=1e30)

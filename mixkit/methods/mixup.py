@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mixkit import draws, functional
 from mixkit.elements import ElementSet
-from mixkit.methods.base import Assign, Method, assigned, check_positive
+from mixkit.methods.base import Assign, Method, assigned, check_concentration
 from mixkit.plan import MixPlan
 from mixkit.registry import register_method
 
@@ -25,7 +25,7 @@ class Mixup(Method):
     needs = frozenset({"assign"})
 
     def __init__(self, alpha: float = 1.0, per_sample: bool = False, fold: bool = False) -> None:
-        self.alpha = check_positive("alpha", alpha)
+        self.alpha = check_concentration("alpha", alpha)
         self.per_sample = per_sample
         self.fold = fold
 

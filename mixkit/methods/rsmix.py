@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mixkit import draws, functional
 from mixkit.elements import ElementSet
-from mixkit.methods.base import Assign, Method, check_positive
+from mixkit.methods.base import Assign, Method, check_concentration
 from mixkit.plan import MixPlan
 from mixkit.query import uniform as uniform_query
 from mixkit.registry import register_method
@@ -28,7 +28,7 @@ class RSMix(Method):
     p = 0.5
 
     def __init__(self, beta: float = 1.0, knn: bool = False) -> None:
-        self.beta = check_positive("beta", beta)
+        self.beta = check_concentration("beta", beta)
         self.knn = knn
 
     def plan(

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mixkit import draws, functional
 from mixkit.elements import ElementSet
-from mixkit.methods.base import Assign, Method, assigned, check_positive
+from mixkit.methods.base import Assign, Method, assigned, check_concentration, check_positive
 from mixkit.plan import MixPlan
 from mixkit.query import SAMPLERS
 from mixkit.registry import register_method
@@ -25,7 +25,7 @@ class SageMix(Method):
     """
 
     def __init__(self, theta: float = 0.2, sigma: float | None = None, query: str = "sequential") -> None:
-        self.theta = check_positive("theta", theta)
+        self.theta = check_concentration("theta", theta)
         self.sigma = None if sigma is None else check_positive("sigma", sigma)
         if query not in SAMPLERS:
             raise ValueError(f"query must be one of {', '.join(SAMPLERS)}, got {query!r}")

@@ -117,8 +117,20 @@ class MixTransform(v2.Transform):
         return tree_unflatten(leaves, structure)
 
     def collate(self, samples: list[Any]) -> Any:
-        """For ``DataLoader(..., collate_fn=transform.collate)``: torch's default collation, then the transform."""
-        return self(default_collate(samples))
+        """For ``DataLoader(..., collate_fn=transform.collate)``: torch's default collation, then the transform.
+
+        Raises:
+            ValueError: the saliency needs a model; mix after the loader then.
+        """
+        self.mixer.refuse_in_loader()
+        leaves, structure = tree_flatten(default_collate(samples))
+        kinds = tree_flatten(samples[0])[0]
+        if len(kinds) == len(leaves):  # the collation forgets what is a mask
+            leaves = [
+                tv_tensors.wrap(leaf, like=kind) if isinstance(kind, tv_tensors.TVTensor) else leaf
+                for leaf, kind in zip(leaves, kinds, strict=True)
+            ]
+        return self(tree_unflatten(leaves, structure))
 
     def extra_repr(self) -> str:
         """What ``print(transform)`` says."""

@@ -64,7 +64,7 @@ class PointSet(Domain):
             raise ValueError(
                 f"point clouds must be {wanted} with B, N >= 1 and C >= {self.num_coords}, got {tuple(batch.shape)}"
             )
-        if points.shape[1] == self.num_coords and points.shape[2] > 16:
+        if points.shape[1] <= 16 and points.shape[2] >= 64:
             warnings.warn(
                 f"a batch {tuple(batch.shape)} in layout={self.layout!r} means clouds of {points.shape[1]} points with "
                 f"{points.shape[2]} channels each; is it the other layout?",

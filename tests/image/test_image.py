@@ -249,13 +249,25 @@ def test_masks_are_mixed_by_the_same_plan() -> None:
         mixkit_image.SageMix(num_classes=7)({"image": images, "labels": labels, "mask": tv_tensors.Mask(mask)})
 
 
+def test_masks_survive_the_loader() -> None:
+    transform = mixkit_image.MixTransform("mixup", num_classes=7, mask_classes=4)
+    for shape in ((8, 10), (1, 8, 10)):
+        samples = [
+            {"image": torch.rand(3, 8, 10), "label": i, "mask": tv_tensors.Mask(torch.randint(4, shape))}
+            for i in range(7)
+        ]
+        mixed = transform.collate(samples)
+        assert mixed["mask"].shape == (7, 4, 8, 10)
+        assert mixed["label"].shape == (7, 7)
+
+
 def test_a_transform_by_a_models_saliency() -> None:
     model = ImageModel(7)
     images, labels = torch.rand(7, 3, 8, 8), torch.arange(7)
     assert mixkit_image.SageMix(num_classes=7, model=model)(images, labels)[1].shape == (7, 7)
     transform = mixkit_image.SageMix(num_classes=7, model=model)
     with pytest.raises(ValueError, match="after the loader"):
-        transform.mixer.collate([(images[0], 0), (images[1], 1)])
+        transform.collate([(images[0], 0), (images[1], 1)])
 
 
 def test_transform_errors() -> None:
