@@ -162,9 +162,6 @@ def test_float16_keeps_the_saliency_of_well_fitted_samples() -> None:
     expected = GradientSaliency(model)(points, labels, POINTS)
     assert expected.max() < 1e-8
     found = GradientSaliency(model.half())(points.half(), labels, POINTS)
-    torch.testing.assert_close(
-        found / found.sum(1, keepdim=True), expected / expected.sum(1, keepdim=True), rtol=0.05, atol=0
-    )
     torch.testing.assert_close(found, expected, rtol=0.1, atol=0)
 
 
@@ -173,7 +170,7 @@ def test_labels_as_the_mixer_takes_them() -> None:
     expected = GradientSaliency(model)(points, labels, POINTS)
     for dtype in (torch.int32, torch.int16, torch.uint8):
         torch.testing.assert_close(GradientSaliency(model)(points, labels.to(dtype), POINTS), expected)
-    with pytest.raises(TypeError, match="shaped like the logits.*give loss="):
+    with pytest.raises(TypeError, match=r"shaped like the logits.*give loss="):
         GradientSaliency(model)(points, torch.randn(4), POINTS)
 
 

@@ -60,10 +60,11 @@ def measure(
     batch = torch.randn(shape).to(device)
     labels = torch.randint(NUM_CLASSES, shape[:1]).to(device)
     images = batch if domain == "image" else batch[:, None]  # v2.MixUp knows images only: one channel of N x 3
-    torchvision = v2.MixUp(num_classes=NUM_CLASSES)
+    torchvision, cutmix = v2.MixUp(num_classes=NUM_CLASSES), v2.CutMix(num_classes=NUM_CLASSES)
     target = torch.empty_like(batch)
     work: dict[str, Callable[[], object]] = {
         "v2.MixUp": lambda: torchvision(images, labels),
+        "v2.CutMix": lambda: cutmix(images, labels),
         "copy": lambda: target.copy_(batch),
     }
     for method in methods or mixkit.list_methods(domain):

@@ -110,11 +110,11 @@ class _Frame(NamedTuple):
 
 
 def _frame(elements: ElementSet) -> _Frame:
-    coords = elements.coords if elements.grid is None else elements.coords[:1]
-    coords = coords.to(torch.promote_types(coords.dtype, torch.float32))
-    low, high = coords.amin(1), coords.amax(1)
+    coords = elements.coords.to(torch.promote_types(elements.coords.dtype, torch.float32))
     if elements.grid is None:
-        return _Frame(low, high - low, torch.ones_like(low), lambda length: length)
+        low = coords.amin(1)
+        return _Frame(low, coords.amax(1) - low, torch.ones_like(low), lambda length: length)
+    low, high = coords[:1, 0], coords[:1, -1]  # a grid's first and last cells are its corners
     sides = torch.tensor([elements.grid[::-1]], dtype=low.dtype).to(low.device, non_blocking=True)
     cell = torch.where(sides > 1, (high - low) / (sides - 1).clamp_min(1), 1.0)
     return _Frame(low, sides, cell, torch.floor)
