@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 from torch import nn
+
+# CI tries the same examples every time; elsewhere each run tries new ones
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 SHARED = Path(os.environ.get("MIXKIT_SHARED", Path(__file__).parents[2] / "shared"))
 

@@ -220,7 +220,8 @@ def solve(coords_a: Tensor, coords_b: Tensor, tolerance: float) -> tuple[Tensor,
         bound, cost, slack = _certify(state)
         lower = torch.maximum(lower, bound)
         if final:
-            active = active & (cost - lower + n * ROUNDING > tolerance * lower) & (epsilon > FLOOR)
+            # by the bound of the prices that are returned, not by a better one of an earlier phase
+            active = active & (cost - bound + n * ROUNDING > tolerance * bound) & (epsilon > FLOOR)
             if not bool(active.any()):
                 break
         aim = (KAPPA * tolerance / n * lower).float().clamp(min=FLOOR)

@@ -298,7 +298,7 @@ def auction(
             lower = tl.maximum(lower, bound)
             excess = cost - lower
             aim = tl.maximum((lower * KAPPA * tolerance / n).to(tl.float32), floor)
-            reached = (excess + n * ROUNDING <= lower * tolerance) | (epsilon <= floor) | (phase >= MAX_PHASES)
+            reached = (cost - bound + n * ROUNDING <= bound * tolerance) | (epsilon <= floor) | (phase >= MAX_PHASES)
             if last & reached:
                 going = n * 0
             else:
