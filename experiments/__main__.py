@@ -8,8 +8,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments import compare
+from experiments import compare, single, sweep
 from experiments.errors import ExperimentError
+
+LATER = {
+    "evaluate": "robustness, calibration or part scores of a run's checkpoint",
+    "report": "tables and plots of finished runs, beside the paper's figures",
+    "figures": "the paper's Figures 1, 3, 4 and 6 from real samples, as pictures and one page",
+    "cards": "draw the pictures of the method cards",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,16 +24,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="python -m experiments", description="Experiments with mixkit on real data.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    comparison = commands.add_parser("compare", help=compare.SUMMARY)
-    compare.add_arguments(comparison)
-    comparison.set_defaults(main=compare.main)
-
-    pictures = commands.add_parser("cards", help="draw the pictures of the method cards")
-    if arguments[:1] == ["cards"]:
-        from experiments import cards
-
-        cards.add_arguments(pictures)
-        pictures.set_defaults(main=cards.main)
+    for name, about in single.COMMANDS.items():
+        runner = commands.add_parser(name, help=about.summary)
+        single.add_arguments(name)(runner)
+        runner.set_defaults(main=single.main)
+    for name, command in {"compare": compare, "sweep": sweep}.items():
+        one = commands.add_parser(name, help=command.SUMMARY)
+        command.add_arguments(one)
+        one.set_defaults(main=command.main)
+    for name, summary in LATER.items():  # these import what is heavy
+        one = commands.add_parser(name, help=summary)
+        if arguments[:1] == [name]:
+            module = importlib.import_module(f"experiments.{name}")
+            module.add_arguments(one)
+            one.set_defaults(main=module.main)
 
     benchmarks = _benchmarks()
     bench = commands.add_parser("bench", help=f"measure speed: {', '.join(benchmarks) or 'none here'}")

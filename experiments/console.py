@@ -1,4 +1,4 @@
-"""What the terminal shows of a comparison: progress while it works, the table at the end. Writes no files."""
+"""What the terminal shows of runs: progress while they work, the table at the end. Writes no files."""
 
 from __future__ import annotations
 
@@ -15,21 +15,16 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from experiments.results import cells
+from experiments.report.tables import NOTE, PARTS_NOTE, cells, headings
 from experiments.train import EpochRecord, Watcher
-
-HEADINGS = ("best", "final", "last 10", "ECE", "gap", "cost")
-NOTE = (
-    "Accuracy in %: best epoch, last epoch, mean of the last 10. ECE in % at the last epoch (15 bins); gap = "
-    "confidence − accuracy. Cost: seconds of a step over those of the same step without mixing, median of all steps."
-)
 
 
 class Monitor:
     """Follows the runs: two bars on a terminal (all runs, this run), one line a run elsewhere."""
 
-    def __init__(self, console: Console, runs: int, total_steps: int) -> None:
+    def __init__(self, console: Console, runs: int, total_steps: int, *, quiet: bool = False) -> None:
         self.console = console
+        self.quiet = quiet
         self.runs = runs
         self.started = 0
         self.progress = Progress(
@@ -40,7 +35,7 @@ class Monitor:
             TextColumn("left"),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=quiet or not console.is_terminal,
         )
         self.all = self.progress.add_task("", total=total_steps)
         self.current = self.progress.add_task("", total=1)
@@ -52,16 +47,18 @@ class Monitor:
     def __exit__(self, *exception: object) -> None:
         self.progress.stop()
 
-    def begin(self, title: str, epochs: int, steps: int) -> Watcher:
-        """A run starts; returns who is to be told of its steps and epochs."""
+    def begin(self, title: str, epochs: int, steps: int, done: int = 0) -> Watcher:
+        """A run starts, or goes on after `done` epochs; returns who is to be told of its steps and epochs."""
         self.started += 1
-        self.title = f"run {self.started} of {self.runs}: {title}"
-        self.progress.update(self.all, description=self.title)
-        self.progress.reset(self.current, total=epochs * steps, description=f"  epoch 1/{epochs}")
-        state: dict[str, Any] = {"loss": None, "epoch": 1, "accuracy": None}
+        self.title = f"run {self.started} of {self.runs}: {title}" if self.runs > 1 else title
+        self.progress.update(self.all, description=self.title, advance=done * steps)
+        self.progress.reset(
+            self.current, total=epochs * steps, completed=done * steps, description=f"  epoch {done + 1}/{epochs}"
+        )
+        state: dict[str, Any] = {"loss": None, "epoch": done + 1, "accuracy": ""}
 
         def show() -> None:
-            accuracy = "" if state["accuracy"] is None else f", accuracy {state['accuracy']:.1f} %"
+            accuracy = state["accuracy"]
             line = f"  epoch {min(state['epoch'], epochs)}/{epochs}, loss {state['loss']:.2f}{accuracy}"
             self.progress.update(self.current, description=line)
 
@@ -73,24 +70,44 @@ class Monitor:
             show()
 
         def epoch(record: EpochRecord) -> None:
-            state.update(epoch=record.epoch + 1, accuracy=record.test_accuracy)
+            state["epoch"] = record.epoch + 1
+            if record.scores:
+                name, value = next(iter(record.scores.items()))
+                state["accuracy"] = f", {name.replace('_', ' ')} {value:.1f} %"
             show()
 
         return Watcher(step, epoch)
 
+    def skip(self, title: str, steps: int, outcome: str) -> None:
+        """A run that is done already."""
+        self.started += 1
+        self.title = f"run {self.started} of {self.runs}: {title}"
+        self.progress.update(self.all, advance=steps)
+        self.end(outcome)
+
     def end(self, outcome: str) -> None:
         """A run is over: its line stays."""
-        self.console.print(f"{self.title}: {outcome}", highlight=False, soft_wrap=True)
+        if not self.quiet:
+            self.console.print(f"{self.title}: {outcome}", highlight=False, soft_wrap=True)
 
 
 def make_table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
-    """The figures of `summarise` for one domain, as a table."""
+    """The rows of one arm, as `results.summarise` gives them, as a table."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
     table.add_column("", min_width=15, no_wrap=True)
-    for heading in HEADINGS:
+    for heading in headings(rows):
         table.add_column(heading, justify="right", no_wrap=True, min_width=5)
     for row in rows:
-        table.add_row(row["method"], *cells(row))
-        for seed in row["stopped"]:
-            table.add_row(f"  [red]seed {seed} stopped")
+        table.add_row(row["method"], *cells(row, rows))
+        for seed, why in row["stopped"].items():
+            table.add_row(f"  [red]seed {seed}: {why}")
     return table
+
+
+def print_tables(console: Console, summary: dict[str, Any]) -> None:
+    """One table per arm, and what their columns mean."""
+    for arm, about in summary["arms"].items():
+        console.print(make_table(about["title"], [row for row in summary["rows"] if row["arm"] == arm]))
+    console.print(NOTE, style="dim")
+    if any("class_miou" in row["scores"] for row in summary["rows"]):
+        console.print(PARTS_NOTE, style="dim")

@@ -1,110 +1,179 @@
-"""The rows of a comparison: method names with options, read from the command line and made into mixers."""
+"""Mixing methods as runs name them: ``name[:option=value,...]``, read, checked, and made into something that mixes."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 import mixkit
+from experiments.clock import now
 from experiments.errors import ExperimentError
 
 VANILLA = "vanilla"
-DEFAULT_METHODS = (
-    "image/mixup",
-    "image/sagemix",
-    "points/pointmixup",
-    "points/sagemix:sigma=2.0",  # the paper's value for PointNet
-    "points/sagemix:sigma=0.3",  # the domain's own
-)
-MIXING_SEED = 1_000_003  # keeps the mixer's draws apart from those of the data order
+SPACES = ("input", "feature")
+SYMBOLS = {"sigma": "σ", "theta": "θ", "alpha": "α", "beta": "β"}
 
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """One row: a method's name and the options that differ from its defaults."""
+    """A method's name and the options that differ from its defaults; `space` and `bank` are options of the run.
+
+    Attributes:
+        name: of `mixkit.list_methods`, or "vanilla".
+        options: of `mixkit.create_mixer`.
+        space: "input", or "feature" for mixing at one of the model's own `mixing_layers`.
+        bank: remember the saliency of each sample instead of computing it (`mixkit.SaliencyBank`).
+    """
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
+    space: str = "input"
+    bank: bool = False
 
     @property
     def label(self) -> str:
         """How tables and curves call the row."""
-        options = ", ".join(
-            f"{key} {value:g}" if _is_number(value) else f"{key} {value}" for key, value in self.options.items()
-        )
-        return f"{self.name} ({options.replace('sigma', 'σ').replace('theta', 'θ')})" if options else self.name
+        words = [
+            f"{SYMBOLS.get(key, key)} {value:g}" if _is_number(value) else f"{SYMBOLS.get(key, key)} {value}"
+            for key, value in self.options.items()
+        ]
+        words += ["feature space"] if self.space == "feature" and self.name != "manifold_mixup" else []
+        words += ["bank"] if self.bank else []
+        return f"{self.name} ({', '.join(words)})" if words else self.name
 
 
-def parse_methods(texts: Sequence[str], domains: Sequence[str]) -> dict[str, list[MethodSpec]]:
-    """Read ``[domain/]name[:option=value,...]`` into the rows of each domain, vanilla first.
-
-    A method without a domain runs in every one of `domains` that it serves; "all" stands for the default rows and
-    every other method of each domain.
+def parse_method(text: str, domain: str) -> MethodSpec:
+    """Read ``name[:option=value,...]`` and check it.
 
     Raises:
-        ExperimentError: unknown method, domain or option, or a text that is not of this form.
+        ExperimentError: unknown method or option, or a text that is not of this form.
     """
-    rows = {domain: [MethodSpec(VANILLA)] for domain in domains}
-    served = {domain: {VANILLA, *mixkit.list_methods(domain=domain)} for domain in mixkit.list_domains()}
-    for text in _every_method(domains) if list(texts) == ["all"] else texts:
-        where, _, rest = text.rpartition("/")
-        name, _, options = rest.partition(":")
-        if where and where not in served:
-            raise ExperimentError(f"--methods {text}: unknown domain {where!r}; there are {', '.join(served)}.")
-        candidates = [where] if where else list(served)
-        if not any(name in served[domain] for domain in candidates):
-            known = sorted(set().union(*(served[domain] for domain in candidates)))
-            raise ExperimentError(f"--methods {text}: unknown method {name!r}; there are {', '.join(known)}.")
-        spec = MethodSpec(name, _parse_options(text, options))
-        for domain in domains:
-            if domain in candidates and name in served[domain] and spec not in rows[domain]:
-                _check(text, spec, domain)
-                rows[domain].append(spec)
-    return rows
+    name, _, rest = text.partition(":")
+    options = _parse_options(text, rest)
+    served = [VANILLA, *mixkit.list_methods(domain=domain)]
+    if name not in served:
+        raise ExperimentError(f"--method {text}: unknown method {name!r} for {domain}; there are {', '.join(served)}.")
+    if name == VANILLA:
+        if options:
+            raise ExperimentError(f"--method {text}: vanilla has no options.")
+        return MethodSpec(name)
+    space = options.pop("space", "feature" if name == "manifold_mixup" else "input")
+    saliency = options.pop("saliency", None)
+    if space not in SPACES:
+        raise ExperimentError(f"--method {text}: space is one of {', '.join(SPACES)}, not {space!r}.")
+    if saliency == "bank" and space == "feature":
+        raise ExperimentError(f"--method {text}: a saliency bank serves mixing at the input only.")
+    if saliency not in (None, "bank"):
+        options["saliency"] = saliency
+    spec = MethodSpec(name, options, space, saliency == "bank")
+    try:
+        mixkit.create_mixer(name, domain=domain, num_classes=2, model=nn.Identity(), **options)
+    except (TypeError, ValueError) as error:
+        raise ExperimentError(f"--method {text}: {error}.") from error
+    return spec
 
 
-class RowMixer:
-    """A row's mixer, with draws of its own; the model's saliency runs at the fabric's precision, as training does."""
+class Mixing:
+    """A run's mixer with draws of its own; the model's saliency runs at the precision of training.
 
-    def __init__(self, mixer: mixkit.Mixer, fabric: Fabric, seed: int) -> None:
-        self._mixer = mixer
-        self._fabric = fabric
-        self._generator = torch.Generator().manual_seed(MIXING_SEED + seed)
+    Args:
+        spec: the method.
+        domain: "image" or "points".
+        num_classes: as for `mixkit.create_mixer`.
+        model: the model itself: its gradient is the saliency, its layers are mixed in feature space.
+        through: what feature space runs the model through, DistributedDataParallel for one. Default: the model.
+        autocast: makes the context of training's precision.
+        num_samples: of the training set, for the bank.
+        options: more of `mixkit.create_mixer`'s.
+    """
 
-    def __call__(self, batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The mixed batch and its targets (B, num_classes)."""
-        with self._fabric.autocast():
-            mixed, targets = self._mixer(batch, labels, generator=self._generator)
-        return mixed, targets
+    def __init__(
+        self,
+        spec: MethodSpec,
+        domain: str,
+        *,
+        num_classes: Any,
+        model: nn.Module,
+        through: nn.Module | None = None,
+        autocast: Callable[[], AbstractContextManager[Any]],
+        num_samples: int,
+        **options: Any,
+    ) -> None:
+        self.inside = spec.space == "feature"
+        self.generator = torch.Generator()
+        self.seconds = 0.0  # that the last batch took to mix, its saliency and assignment included
+        self._autocast = autocast
+        self.bank: Any = None
+        options = {**options, **spec.options}
+        if spec.bank:
+            options["saliency"] = self.bank = mixkit.SaliencyBank(num_samples)
+        if self.inside:
+            layers = getattr(model, "mixing_layers", ("input",))
+            self._manifold = mixkit.ManifoldMixer(
+                through or model, layers, spec.name, domain, num_classes=num_classes, **options
+            )
+            self.mixer = self._manifold.mixer
+        else:
+            self.mixer = mixkit.create_mixer(spec.name, domain=domain, num_classes=num_classes, model=model, **options)
+
+    def mix(self, batch: Tensor, labels: Any, keys: Tensor, index: Tensor | None) -> tuple[Tensor, Any]:
+        """The mixed batch and its targets; see `tasks.Batch` for keys and index."""
+        about: dict[str, Any] = {} if self.bank is None else {"keys": keys, "index": index}
+        started = now(batch.device)
+        with self._autocast():
+            mixed = self.mixer(batch, labels, generator=self.generator, **about)
+        self.seconds = now(batch.device) - started
+        return mixed
+
+    def run(self, batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The model's output with one of its layers mixed, and the targets."""
+        with self._autocast():
+            return self._manifold(batch, labels, generator=self.generator)
 
     @property
     def clean_loss(self) -> Tensor:
         """What the method adds to the loss of the last batch."""
-        return self._mixer.clean_loss
+        return self.mixer.clean_loss
 
 
-def make_mixer(
-    spec: MethodSpec, domain: str, *, num_classes: int, model: nn.Module, fabric: Fabric, seed: int
-) -> RowMixer | None:
-    """The row's mixer, its draws seeded by `seed`; None for vanilla."""
-    if spec.name == VANILLA:
-        return None
-    mixer = mixkit.create_mixer(spec.name, domain=domain, num_classes=num_classes, model=model, **spec.options)
-    return RowMixer(mixer, fabric, seed)
+def split_methods(texts: Sequence[str], domains: Sequence[str]) -> dict[str, list[str]]:
+    """``[domain/]name[:options]`` of several domains, as the methods of each; "all" stands for every method.
+
+    A method without a domain runs in every domain of `domains` that it serves; vanilla is always the first.
+
+    Raises:
+        ExperimentError: as `parse_method`, or an unknown domain.
+    """
+    rows: dict[str, list[str]] = {domain: [VANILLA] for domain in domains}
+    known = mixkit.list_domains()
+    for text in texts:
+        where, _, rest = text.partition(":")[0].rpartition("/")
+        name = text[len(where) + 1 :] if where else text
+        if where and where not in known:
+            raise ExperimentError(f"--methods {text}: unknown domain {where!r}; there are {', '.join(known)}.")
+        chosen = [where] if where else list(domains)
+        served = [d for d in chosen if rest == VANILLA or rest in mixkit.list_methods(domain=d)]
+        if rest == "all":
+            for domain in chosen:
+                there = {row.partition(":")[0] for row in rows[domain]}
+                rows[domain] += [one for one in every_method(domain) if one not in there]
+            continue
+        for domain in served or chosen:
+            if domain in rows:
+                parse_method(name, domain)
+                rows[domain] += [name] if name not in rows[domain] else []
+    return rows
 
 
-def _every_method(domains: Sequence[str]) -> list[str]:
-    default = [text for text in DEFAULT_METHODS if text.split("/")[0] in domains]
-    there = {text.split(":")[0] for text in default}
-    every = [f"{domain}/{name}" for domain in domains for name in mixkit.list_methods(domain=domain)]
-    # at the input Manifold Mixup is Mixup with another alpha, so it is no row of its own here
-    return default + [text for text in every if text not in there and not text.endswith("/manifold_mixup")]
+def every_method(domain: str) -> list[str]:
+    """All methods of a domain by their names, Manifold Mixup in feature space."""
+    return list(mixkit.list_methods(domain=domain))
 
 
 def _parse_options(text: str, options: str) -> dict[str, Any]:
@@ -112,24 +181,12 @@ def _parse_options(text: str, options: str) -> dict[str, Any]:
     for option in filter(None, options.split(",")):
         key, equals, value = option.partition("=")
         if not equals or not key.isidentifier():
-            raise ExperimentError(f"--methods {text}: options are written name:option=value, got {option!r}.")
+            raise ExperimentError(f"--method {text}: options are written name:option=value, got {option!r}.")
         try:
             parsed[key] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             parsed[key] = value
     return parsed
-
-
-def _check(text: str, spec: MethodSpec, domain: str) -> None:
-    """Options are refused before anything is trained."""
-    if spec.name == VANILLA:
-        if spec.options:
-            raise ExperimentError(f"--methods {text}: vanilla has no options.")
-        return
-    try:
-        mixkit.create_mixer(spec.name, domain=domain, num_classes=2, model=nn.Identity(), **spec.options)
-    except (TypeError, ValueError) as error:
-        raise ExperimentError(f"--methods {text}: {error}.") from error
 
 
 def _is_number(value: object) -> bool:

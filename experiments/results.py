@@ -1,32 +1,64 @@
-"""What runs leave on disk and how they are summed up: the output folder, metrics.jsonl, summary.json; no training."""
+"""What runs leave on disk, read back and summed up over seeds; no training, no drawing."""
 
 from __future__ import annotations
 
 import json
-import os
 import statistics
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from experiments.config import Config, load_recipe
 from experiments.errors import ExperimentError
-from experiments.train import EpochRecord, History
+from experiments.methods import parse_method
+from experiments.train import EpochRecord
 
+RECIPE, SUMMARY, METRICS = "recipe.toml", "summary.json", "metrics.jsonl"
 LAST = 10
+MAIN = ("accuracy", "instance_miou")  # whichever a run has is its first score
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """One trained model: which row and seed, what it left behind, and why it stopped early (None: it did not)."""
+    """One run: its folder, configuration, epochs, status ("running", "complete", "stopped", "interrupted"), and why."""
 
-    domain: str
-    method: str
-    seed: int
-    history: History
+    folder: Path
+    config: Config
+    records: list[EpochRecord]
+    status: str
     stopped: str | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The method, as tables call it."""
+        smoothing = f" (smoothing {self.config.label_smoothing:g})" if self.config.label_smoothing else ""
+        return parse_method(self.config.method, self.config.domain).label + smoothing
+
+    @property
+    def tested(self) -> list[EpochRecord]:
+        """The epochs with scores."""
+        return [record for record in self.records if record.scores]
+
+    def scores(self) -> dict[str, Any]:
+        """Best, final and mean of the last 10 of the first score; the other scores at the end; cost and step."""
+        tested = self.tested
+        if not tested:
+            return {}
+        main = next(name for name in MAIN if name in tested[-1].scores)
+        values = [record.scores[main] for record in tested]
+        costs = [record.cost for record in self.records if record.cost is not None]
+        return {
+            "best": max(values),
+            "final": values[-1],
+            "last10": statistics.fmean(values[-LAST:]),
+            **{name: value for name, value in tested[-1].scores.items() if name != main},
+            "cost": statistics.median(costs) if costs else None,
+            "step_ms": statistics.median(record.step_ms for record in self.records),
+        }
 
 
 @dataclass(frozen=True)
@@ -55,86 +87,98 @@ def make_output(wanted: Path) -> Path:
     return folder
 
 
-def append_metrics(folder: Path, domain: str, method: str, seed: int, record: EpochRecord) -> None:
-    """One line of metrics.jsonl: one epoch of one run."""
-    line = {"domain": domain, "method": method, "seed": seed, **asdict(record)}
-    with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+def read_run(folder: Path) -> RunResult:
+    """A run's folder as it is, finished or not.
+
+    Raises:
+        ExperimentError: not a run's folder, or a damaged file in it.
+    """
+    if not (folder / RECIPE).is_file():
+        raise ExperimentError(f"{folder} is not the folder of a run: it has no {RECIPE}.")
+    config = load_recipe(folder / RECIPE).resolve(None, {})
+    try:
+        text = (folder / METRICS).read_text(encoding="utf-8") if (folder / METRICS).is_file() else ""
+        records = [_record(json.loads(line)) for line in text.splitlines()]
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8")) if (folder / SUMMARY).is_file() else {}
+        return RunResult(
+            folder,
+            config,
+            records,
+            summary.get("status", "interrupted"),
+            summary.get("stopped"),
+            summary.get("about", {}),
+        )
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ExperimentError(f"a file in {folder} is damaged: {error}.") from error
 
 
-def write_summary(folder: Path, summary: dict[str, Any]) -> None:
-    """summary.json, replaced in one go so that a reader never sees half of it."""
-    unfinished = folder / "summary.json.tmp"
-    unfinished.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(unfinished, folder / "summary.json")
+def find_runs(folders: Iterable[Path]) -> list[RunResult]:
+    """All runs in folders and below, in the order of their names.
+
+    Raises:
+        ExperimentError: none at all, or a damaged one.
+    """
+    folders = list(folders)
+    paths = sorted({path.parent for folder in folders for path in folder.rglob(RECIPE)})
+    if not paths:
+        raise ExperimentError(f"there are no runs in {', '.join(map(str, folders))}.")
+    return [read_run(path) for path in paths]
+
+
+def _record(line: dict[str, Any]) -> EpochRecord:
+    scores = {name.removeprefix("test_"): line.pop(name) for name in list(line) if name.startswith("test_")}
+    return EpochRecord(**line, scores=scores)
 
 
 def summarise(results: Sequence[RunResult]) -> list[dict[str, Any]]:
-    """One entry per row (domain and method), in the order of their first runs.
+    """One entry per row (data set, model and method), in the order of their first runs.
 
-    Accuracies are the best epoch's, the last epoch's and the mean of the last 10 epochs'; ECE and gap the last epoch's;
-    all in %, as mean and standard deviation over seeds. `cost` is a step's time over that of the
-    same step without its mixing (`History.cost`). Runs that stopped early are listed, and left out of the means.
+    The first score's best and last epoch and the mean of the last 10 tested epochs; the other scores at the last
+    epoch; all in %, as mean and standard deviation over the seeds. `cost` is the time of a step over that of the same
+    step without its mixing; for mixing inside the model, which has no such step, over vanilla's step in the same arm.
+    Runs that did not end well are listed, and left out of the means.
     """
     rows: dict[tuple[str, str], list[RunResult]] = {}
     for result in results:
-        rows.setdefault((result.domain, result.method), []).append(result)
-    summary = []
-    for (domain, method), runs in rows.items():
-        scores = [_scores(run.history.records) for run in runs if run.stopped is None]
-        steps = [seconds for run in runs for seconds in run.history.step_seconds]
-        costs = [run.history.cost for run in runs if run.history.step_seconds]
+        rows.setdefault((result.config.arm, result.label), []).append(result)
+    summary: list[dict[str, Any]] = []
+    for (arm, label), runs in rows.items():
+        ended = [scores for run in runs if run.status == "complete" and (scores := run.scores())]
+        names = [name for name in (ended[0] if ended else {}) if name not in ("cost", "step_ms")]
+        costs = [scores["cost"] for scores in ended if scores["cost"] is not None]
         summary.append(
             {
-                "domain": domain,
-                "method": method,
-                "seeds": [run.seed for run in runs],
-                "epochs": [len(run.history.records) for run in runs],
-                "stopped": {str(run.seed): run.stopped for run in runs if run.stopped is not None},
-                **{name: asdict(Spread.of([s[name] for s in scores])) if scores else None for name in SCORES},
-                "step_seconds": statistics.median(steps) if steps else None,
+                "arm": arm,
+                "dataset": runs[0].config.dataset,
+                "model": runs[0].config.model,
+                "method": label,
+                "name": runs[0].config.method,
+                "seeds": [run.config.seed for run in runs],
+                "epochs": [len(run.records) for run in runs],
+                "stopped": {str(r.config.seed): r.stopped or r.status for r in runs if r.status != "complete"},
+                "scores": {name: asdict(Spread.of([scores[name] for scores in ended])) for name in names},
+                "step_ms": statistics.median(scores["step_ms"] for scores in ended) if ended else None,
                 "cost": statistics.fmean(costs) if costs else None,
+                "cost_is_rough": False,
             }
         )
+    for row in summary:
+        vanilla = next((r for r in summary if r["arm"] == row["arm"] and r["method"].startswith("vanilla")), None)
+        if row["cost"] is None and row["step_ms"] and vanilla is not None and vanilla["step_ms"]:
+            row.update(cost=row["step_ms"] / vanilla["step_ms"], cost_is_rough=True)
     return summary
 
 
-SCORES = ("best", "final", "last10", "ece", "gap")
-
-
-def _scores(records: Sequence[EpochRecord]) -> dict[str, float]:
-    accuracies = [record.test_accuracy for record in records]
-    return {
-        "best": max(accuracies),
-        "final": accuracies[-1],
-        "last10": statistics.fmean(accuracies[-LAST:]),
-        "ece": records[-1].ece,
-        "gap": records[-1].gap,
-    }
-
-
-def cells(row: dict[str, Any]) -> list[str]:
-    """A row's figures as text, for every table: best, final, last 10, ECE, gap, cost."""
-
-    def text(name: str, form: str) -> str:
-        spread = row[name]
-        if spread is None:
-            return "–"
-        mean = f"{spread['mean']:{form}}".replace("-", "−")
-        return f"{mean}±{spread['std']:.1f}" if len(row["seeds"]) > 1 else mean
-
-    cost = row["cost"]
-    return [
-        *(text(name, ".1f") for name in ("best", "final", "last10", "ece")),
-        text("gap", "+.1f"),
-        "–" if cost is None else f"{cost:.2f}×",
-    ]
-
-
-def curves_of(results: Sequence[RunResult], domain: str) -> dict[str, np.ndarray]:
-    """Test accuracy of the domain's rows, (seeds, epochs) each; runs that stopped early are left out."""
-    rows: dict[str, list[list[float]]] = {}
+def curves_of(results: Sequence[RunResult], arm: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Epochs (n,) and first scores (seeds, n) of the arm's rows; runs that did not end well are left out."""
+    rows: dict[str, list[RunResult]] = {}
     for result in results:
-        if result.domain == domain and result.history.records:
-            rows.setdefault(result.method, []).append([record.test_accuracy for record in result.history.records])
-    return {method: np.array([run for run in runs if len(run) == max(map(len, runs))]) for method, runs in rows.items()}
+        if result.config.arm == arm and result.status == "complete" and result.tested:
+            rows.setdefault(result.label, []).append(result)
+    curves = {}
+    for label, runs in rows.items():
+        runs = [run for run in runs if len(run.tested) == max(len(other.tested) for other in runs)]
+        main = next(name for name in MAIN if name in runs[0].tested[-1].scores)
+        epochs = np.array([record.epoch for record in runs[0].tested])
+        curves[label] = (epochs, np.array([[record.scores[main] for record in run.tested] for run in runs]))
+    return curves

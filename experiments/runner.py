@@ -1,198 +1,324 @@
-"""Runs a comparison: data, every row and seed in turn, files, table and report. Options are read in `compare`."""
+"""One run from its configuration to its folder: set-up, training, checkpoints, files. Options are read elsewhere.
+
+A run's folder holds recipe.toml (the resolved configuration), environment.json, metrics.jsonl (a line per epoch),
+summary.json, checkpoints/{last,best}.ckpt and TensorBoard's event files.
+"""
 
 from __future__ import annotations
 
 import datetime
 import logging
+import signal
 import statistics
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
 from lightning.fabric import Fabric
-from rich.console import Console
 from torch import nn
+from torch.utils.tensorboard import SummaryWriter
 
-from experiments.console import NOTE, Monitor, make_table
+from experiments.checkpoint import BEST, LAST, load_checkpoint, restore, save_checkpoint
+from experiments.config import Config, to_toml
 from experiments.data import DataSet, load_data
 from experiments.environment import describe_environment
-from experiments.errors import RunStoppedError
-from experiments.methods import DEFAULT_METHODS, MethodSpec, make_mixer, parse_methods
+from experiments.errors import ExperimentError, RunStoppedError
+from experiments.files import write_json, write_lines, write_whole
+from experiments.methods import VANILLA, Mixing, parse_method
 from experiments.models import create_model
-from experiments.recipes import RECIPES, Recipe
-from experiments.report import write_report
-from experiments.results import RunResult, append_metrics, make_output, summarise, write_summary
-from experiments.settings import Settings
-from experiments.train import History, Watcher, steps_per_epoch, train
+from experiments.optim import make_optimizer, make_schedule
+from experiments.results import RECIPE, SUMMARY, RunResult, read_run
+from experiments.tasks import make_task
+from experiments.train import MODEL, EpochRecord, Learner, Watcher, seed_of, steps_per_epoch, train
 
-MODELS = {"image": "PreActResNet18", "points": "PointNet"}
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One domain of the comparison."""
+class Machine:
+    """What to run on: Fabric's own options."""
 
-    data: DataSet
-    recipe: Recipe
-    methods: tuple[MethodSpec, ...]
-
-    @property
-    def title(self) -> str:
-        """A line for tables and headings."""
-        return (
-            f"{MODELS[self.data.domain]} on {self.data.title} ({'pixels' if self.data.domain == 'image' else 'points'})"
-        )
-
-    def new_model(self, seed: int) -> nn.Module:
-        """The untrained model; one seed, one set of weights, whatever the method."""
-        torch.manual_seed(seed)
-        classes = len(self.data.classes)
-        return create_model(self.data.domain, channels=self.data.channels, num_classes=classes, width=self.recipe.width)
-
-    def describe(self) -> dict[str, Any]:
-        """The resolved configuration, for summary.json and the report."""
-        return {
-            "title": self.title,
-            "data": self.data.name,
-            "data_title": self.data.title,
-            "train_samples": len(self.data.train),
-            "test_samples": len(self.data.test),
-            "sample_shape": list(self.data.train.shape[1:]),
-            "classes": len(self.data.classes),
-            "augmentation": self.data.augmentation,
-            "model": MODELS[self.data.domain],
-            "parameters": sum(parameter.numel() for parameter in self.new_model(0).parameters()),
-            "recipe": asdict(self.recipe),
-            "recipe_in_words": self.recipe.describe(),
-            "loss": "soft cross entropy",
-            "methods": [{"label": spec.label, "name": spec.name, "options": spec.options} for spec in self.methods],
-        }
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    threads: int | None = None
 
 
-def run_comparison(settings: Settings) -> int:
-    """Train every row, write everything, print the table. Returns 0, or 1 where a run stopped early."""
-    console = Console()
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    arms = prepare(settings)
-    steps = {domain: steps_per_epoch(arm.data, arm.recipe) for domain, arm in arms.items()}
-    fabric = make_fabric(settings.precision)
-    folder = make_output(settings.output)
-    if folder != settings.output:
-        console.print(f"{settings.output} is in use; writing to {folder}", highlight=False, soft_wrap=True)
-    summary: dict[str, Any] = {
-        "command": "compare",
-        "name": folder.name,
-        "status": "running",
-        "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "seconds": 0.0,
-        "config": {
-            "seeds": list(settings.seeds),
-            "limit": settings.limit,
-            "precision": settings.precision,
-            "domains": {domain: arm.describe() for domain, arm in arms.items()},
-        },
-        "environment": describe_environment(fabric.device, settings.precision),
-        "rows": [],
-    }
-    started = time.perf_counter()
-    results: list[RunResult] = []
-    shown: dict[str, nn.Module] = {}
-    runs = [(domain, seed, spec) for domain, arm in arms.items() for seed in settings.seeds for spec in arm.methods]
-    total = sum(steps[domain] * arms[domain].recipe.epochs for domain, _, _ in runs)
-    write_summary(folder, summary)
-    with Monitor(console, len(runs), total) as monitor, _marked_if_interrupted(folder, summary):
-        for domain, seed, spec in runs:
-            title = f"{domain}, {spec.label}, seed {seed}"
-            watcher = monitor.begin(title, arms[domain].recipe.epochs, steps[domain])
-            model = arms[domain].new_model(seed)
-            result = run_one(fabric, model, arms[domain], spec, seed, folder, watcher)
-            results.append(result)
-            monitor.end(result.stopped or _outcome(result.history))
-            summary.update(rows=summarise(results), seconds=time.perf_counter() - started)
-            write_summary(folder, summary)
-            if result.stopped is None and (domain not in shown or spec.name == "sagemix"):
-                shown[domain] = model  # the gallery's saliency: SageMix's model where there is one
-    summary["status"] = "stopped" if any(result.stopped for result in results) else "complete"
-    write_summary(folder, summary)
+def make_fabric(machine: Machine, precision: str) -> Fabric:
+    """Fabric on the machine's devices, launched; several devices share each batch by DistributedDataParallel.
 
-    with console.status("writing the report"):
-        samples = {domain: (arms[domain].data, model) for domain, model in shown.items()}
-        write_report(folder, summary, results, samples, settings.gallery)
-    for domain, arm in arms.items():
-        console.print(make_table(arm.title, [row for row in summary["rows"] if row["domain"] == domain]))
-    console.print(NOTE, style="dim")
-    console.print(f"\n{folder / 'report.html'}  ({summary['seconds']:.0f} s)", highlight=False, soft_wrap=True)
-    return 1 if summary["status"] == "stopped" else 0
-
-
-def prepare(settings: Settings) -> dict[str, Arm]:
-    """Data, recipe and rows of each domain, checked before anything is trained."""
-    methods = parse_methods(settings.methods or DEFAULT_METHODS, list(settings.data))
-    changes: dict[str, Any] = {"epochs": settings.epochs, "batch_size": settings.batch_size, "width": settings.width}
-    arms = {}
-    for domain, name in settings.data.items():
-        recipe = replace(RECIPES[domain, name], **{key: value for key, value in changes.items() if value is not None})
-        data = load_data(domain, name, settings.roots, limit=settings.limit)
-        arms[domain] = Arm(data, recipe, tuple(methods[domain]))
-    return arms
-
-
-def make_fabric(precision: str) -> Fabric:
-    """Fabric on one device, the GPU where there is one."""
+    Raises:
+        ExperimentError: devices that the machine has not.
+    """
     for name in ("lightning.fabric", "lightning.pytorch"):  # they announce each precision
         logging.getLogger(name).setLevel(logging.WARNING)
+    if machine.threads:
+        torch.set_num_threads(machine.threads)
+    several = machine.devices * machine.nodes > 1
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
-        return Fabric(accelerator="auto", devices=1, precision=PRECISIONS[precision])  # type: ignore[arg-type]
+        try:
+            fabric = Fabric(
+                accelerator=machine.accelerator,
+                devices=machine.devices,
+                num_nodes=machine.nodes,
+                strategy="ddp" if several else "auto",
+                precision=PRECISIONS[precision],  # type: ignore[arg-type]
+            )
+            fabric.launch()
+        except (RuntimeError, ValueError) as error:
+            raise ExperimentError(f"cannot run on {machine.devices} x {machine.accelerator}: {error}") from error
+    return fabric
 
 
-def run_one(
-    fabric: Fabric, model: nn.Module, arm: Arm, spec: MethodSpec, seed: int, folder: Path, watcher: Watcher
+def load(config: Config, roots: Sequence[Path]) -> DataSet:
+    """The data of a run, checked against its task."""
+    data = load_data(config.domain, config.dataset, roots, limit=config.limit, num_points=config.num_points)
+    if config.parts and data.train_parts is None:
+        raise ExperimentError(f"{config.model} labels parts of shapes, and {data.title} has none.")
+    return data
+
+
+def new_model(config: Config, data: DataSet) -> nn.Module:
+    """The untrained model; one seed, one set of weights, whatever the method."""
+    torch.manual_seed(seed_of(config.seed, MODEL))
+    classes = data.num_parts if config.parts else len(data.classes)
+    return create_model(config.model, channels=data.channels, num_classes=classes, width=config.width)
+
+
+def set_up(fabric: Fabric, config: Config, data: DataSet, model: nn.Module) -> Learner:
+    """Everything that training changes, on the fabric's device."""
+    task = make_task(config, data)
+    optimizer = make_optimizer(config, model.parameters())
+    schedule = make_schedule(config, optimizer, steps_per_epoch(data, config, fabric.world_size))
+    wrapped, optimizer = fabric.setup(model, optimizer)
+    spec = parse_method(config.method, config.domain)
+    mixing = None
+    if spec.name != VANILLA:
+        mixing = Mixing(
+            spec,
+            config.domain,
+            through=wrapped,
+            autocast=fabric.autocast,
+            num_samples=len(data.train),
+            **task.mixing_options(model),
+        )
+        if mixing.inside and config.parts:
+            raise ExperimentError(f"{config.method}: mixing in feature space is for whole samples, not for parts.")
+    return Learner(model, wrapped, optimizer, schedule, task, mixing)
+
+
+def run(
+    fabric: Fabric,
+    config: Config,
+    data: DataSet,
+    folder: Path,
+    *,
+    resume: bool = False,
+    test_every: int = 1,
+    watcher: Watcher | None = None,
 ) -> RunResult:
-    """Train one row at one seed, writing metrics.jsonl as it goes; a loss that is not finite ends this run only."""
-    domain, history, stopped = arm.data.domain, History(), None
+    """Train one configuration into a folder, or go on from the folder's last checkpoint.
 
-    def epoch(record: Any) -> None:
-        append_metrics(folder, domain, spec.label, seed, record)
+    Args:
+        fabric: launched.
+        config: the run.
+        data: the run's.
+        folder: written by the first device; there must be nothing in it unless `resume`.
+        resume: go on where the last checkpoint was written; from the start where there is none.
+        test_every: epochs between tests.
+        watcher: is told of progress.
+
+    Returns:
+        What is in the folder at the end. A loss that is not finite, or a full disk, ends the run with a sentence in
+        `RunResult.stopped`; what was saved stays.
+
+    Raises:
+        ExperimentError: a damaged checkpoint, or one of another model.
+    """
+    watcher, main = watcher or Watcher(), fabric.is_global_zero
+    data = data.to(fabric.device)
+    model = new_model(config, data)
+    learner = set_up(fabric, config, data, model)
+    bank = None if learner.mixing is None else learner.mixing.bank
+    parts: dict[str, Any] = {"model": model, "optimizer": learner.optimizer, "schedule": learner.schedule, "bank": bank}
+    records: list[EpochRecord] = []
+    last = folder / "checkpoints" / LAST
+    if resume and last.exists():
+        records = restore(load_checkpoint(last, fabric.device), **parts)
+    state = _State(config, records, describe(config, data, model), time.perf_counter())
+    best = max((record.scores.get(learner.task.score, -1.0) for record in records), default=-1.0)
+    writer: SummaryWriter | None = None
+
+    def epoch(record: EpochRecord) -> None:
+        nonlocal best
+        records.append(record)
+        if main:
+            save_checkpoint(last, records=records, **parts)
+            if record.scores.get(learner.task.score, -1.0) > best:
+                best = record.scores[learner.task.score]
+                save_checkpoint(last.with_name(BEST), records=records, **parts)
+            write_metrics(folder, records)
+            _log(writer, record)
+            write_json(folder / SUMMARY, state.summary("running"))
         watcher.epoch(record)
 
-    mixer = make_mixer(spec, domain, num_classes=len(arm.data.classes), model=model, fabric=fabric, seed=seed)
+    stopped = None
     try:
+        if main:
+            write_whole(folder / RECIPE, to_toml(config))
+            write_json(folder / "environment.json", describe_environment(fabric.device, config.precision))
+            write_metrics(folder, records)
+            write_json(folder / SUMMARY, state.summary("running"))
+            writer = _writer(folder, len(records))
+        first = len(records) + 1
         train(
-            fabric,
-            model,
-            arm.data,
-            arm.recipe,
-            seed=seed,
-            mixer=mixer,
-            watcher=Watcher(watcher.step, epoch),
-            history=history,
-        )
+            fabric, learner, data, config,
+            first_epoch=first, test_every=test_every, watcher=Watcher(watcher.step, epoch),
+        )  # fmt: skip
     except RunStoppedError as error:
         stopped = f"{error}; the run stops here and keeps what was saved"
-    return RunResult(domain, spec.label, seed, history, stopped)
+    except BaseException:
+        if main:
+            _try_write(folder / SUMMARY, state.summary("interrupted"))
+        raise
+    finally:
+        if writer is not None:
+            _close(writer)
+    if main:
+        _try_write(folder / SUMMARY, state.summary("complete" if stopped is None else "stopped", stopped))
+    return RunResult(folder, config, records, "complete" if stopped is None else "stopped", stopped, state.about)
+
+
+def describe(config: Config, data: DataSet, model: nn.Module) -> dict[str, Any]:
+    """What tables and reports say of a run's data and model."""
+    return {
+        "data_title": data.title,
+        "train_samples": len(data.train),
+        "test_samples": len(data.test),
+        "sample_shape": list(data.train.shape[1:]),
+        "classes": len(data.classes),
+        "augmentation": data.augmentation,
+        "domain": config.domain,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "recipe_in_words": config.describe(),
+    }
+
+
+def write_metrics(folder: Path, records: Sequence[EpochRecord]) -> None:
+    """metrics.jsonl: exactly the epochs of the last checkpoint, one line each, scores as ``test_...``."""
+    lines = []
+    for record in records:
+        line = asdict(record)
+        line.update({f"test_{name}": value for name, value in line.pop("scores").items()})
+        lines.append(line)
+    write_lines(folder / "metrics.jsonl", lines)
+
+
+def load_trained(folder: Path, roots: Sequence[Path], *, best: bool = False) -> tuple[Config, DataSet, nn.Module]:
+    """The configuration, data and trained model of a run's folder, on the CPU, in eval mode.
+
+    Raises:
+        ExperimentError: no run, no checkpoint, or a damaged one.
+    """
+    result = read_run(folder)
+    data = load(result.config, roots)
+    model = new_model(result.config, data)
+    content = load_checkpoint(folder / "checkpoints" / (BEST if best else LAST))
+    try:
+        model.load_state_dict(content["model"])
+    except RuntimeError as error:
+        raise ExperimentError(f"the checkpoint in {folder} is of another model than its recipe.toml.") from error
+    return result.config, data, model.eval()
 
 
 @contextmanager
-def _marked_if_interrupted(folder: Path, summary: dict[str, Any]) -> Iterator[None]:
-    """Ctrl-C leaves a summary of the runs that ended, which says that there is no more to come."""
+def stopped_by_signals() -> Iterator[None]:
+    """SIGTERM ends the work as Ctrl-C does: with what was saved in order, and a word."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
-    except KeyboardInterrupt:
-        write_summary(folder, {**summary, "status": "interrupted"})
-        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
-def _outcome(history: History) -> str:
-    last, step = history.records[-1], statistics.median(history.step_seconds)
-    return (
-        f"accuracy {last.test_accuracy:.1f} %, ECE {last.ece:.1f} %, {1000 * step:.0f} ms a step, "
-        f"{sum(record.seconds for record in history.records):.0f} s"
-    )
+def outcome(result: RunResult) -> str:
+    """The end of a run in a line."""
+    if result.stopped:
+        return result.stopped
+    if not result.records:
+        return "nothing trained"
+    last = result.records[-1]
+    scores = ", ".join(f"{name.replace('_', ' ')} {value:.1f} %" for name, value in list(last.scores.items())[:2])
+    step = statistics.median(record.step_ms for record in result.records)
+    return f"{scores}, {step:.0f} ms a step, {sum(record.seconds for record in result.records):.0f} s"
+
+
+@dataclass
+class _State:
+    """What summary.json is made of."""
+
+    config: Config
+    records: list[EpochRecord]
+    about: dict[str, Any]
+    started: float
+    when: str = ""
+
+    def __post_init__(self) -> None:
+        self.when = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+
+    def summary(self, status: str, stopped: str | None = None) -> dict[str, Any]:
+        return {
+            "status": status,
+            "stopped": stopped,
+            "title": self.config.title,
+            "started": self.when,
+            "seconds": time.perf_counter() - self.started,
+            "epochs": len(self.records),
+            **RunResult(Path(), self.config, self.records, status, stopped, self.about).scores(),
+            "about": self.about,
+        }
+
+
+def _try_write(path: Path, content: dict[str, Any]) -> None:
+    """On the way out there is nobody left to tell that the disk is full."""
+    try:
+        write_json(path, content)
+    except RunStoppedError as error:
+        logging.getLogger(__name__).warning("%s", error)
+
+
+def _writer(folder: Path, epochs: int) -> SummaryWriter:
+    try:
+        return SummaryWriter(str(folder / "tensorboard"), purge_step=epochs + 1)
+    except OSError as error:
+        raise RunStoppedError(f"TensorBoard's files in {folder} cannot be written: {error.strerror}") from error
+
+
+def _log(writer: SummaryWriter | None, record: EpochRecord) -> None:
+    assert writer is not None
+    values = {"train/loss": record.train_loss, "train/lr": record.lr, "time/step_ms": record.step_ms}
+    values.update({f"test/{name}": value for name, value in record.scores.items()})
+    try:
+        for name, value in values.items():
+            writer.add_scalar(name, value, record.epoch)
+        writer.flush()
+    except OSError as error:
+        raise RunStoppedError(f"TensorBoard's files cannot be written: {error.strerror}") from error
+
+
+def _close(writer: SummaryWriter) -> None:
+    try:
+        writer.close()
+    except OSError as error:
+        logging.getLogger(__name__).warning("TensorBoard's files cannot be written: %s", error)

@@ -4,59 +4,64 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from lightning.fabric import Fabric
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 
+from experiments.clock import now
+from experiments.config import Config
 from experiments.data import DataSet
 from experiments.errors import ExperimentError, RunStoppedError
-from experiments.metrics import Scores, classification_scores
-from experiments.recipes import Recipe, make_optimizer, make_schedule
+from experiments.methods import Mixing
+from experiments.optim import make_loss, smooth
+from experiments.tasks import Batch, Task
 
-TEST_BATCH = 256
+ORDER, MODEL, MIXING = range(3)  # what is drawn, each with a stream of its own
 
-Mixer = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(batch, labels (B,)) to (mixed batch, targets (B, num_classes)); None stands for training on the batch as it is. A
-mixer's `clean_loss`, where it has one, is added to the loss."""
+
+def seed_of(seed: int, purpose: int, epoch: int = 0, rank: int = 0) -> int:
+    """The seed of one stream of draws, so that an epoch's do not depend on the epochs before it."""
+    return int(np.random.SeedSequence((seed, purpose, epoch, rank)).generate_state(1, np.uint64)[0] >> 1)
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One line of metrics.jsonl; accuracy, ece and gap are in % of the test set, seconds are of training only."""
+    """One line of metrics.jsonl.
+
+    Attributes:
+        epoch: from 1.
+        train_loss: mean over the steps and devices.
+        lr: after the epoch.
+        seconds: of training only.
+        step_ms: median step, mixing included, data loading and augmentation not.
+        cost: median of a step over the same step without mixing; None where the mixing is inside the model.
+        scores: of the test samples, in %; empty where the epoch was not tested.
+    """
 
     epoch: int
     train_loss: float
-    test_accuracy: float
-    ece: float
-    gap: float
     lr: float
     seconds: float
+    step_ms: float
+    cost: float | None
+    scores: dict[str, float]
 
 
 @dataclass
-class History:
-    """What a run leaves behind, also when it is stopped halfway.
+class Learner:
+    """What is trained: the model itself, what runs it (Fabric's wrapper), and what changes it."""
 
-    Attributes:
-        records: one per epoch.
-        step_seconds: of each step, mixing included, data loading and augmentation not.
-        mixing_seconds: of the mixer's part of each step, its saliency and assignment included.
-    """
-
-    records: list[EpochRecord] = field(default_factory=list)
-    step_seconds: list[float] = field(default_factory=list)
-    mixing_seconds: list[float] = field(default_factory=list)
-
-    @property
-    def cost(self) -> float:
-        """A step over the same step without mixing, the median of all steps: a load on the machine slows both alike."""
-        pairs = zip(self.step_seconds, self.mixing_seconds, strict=True)
-        return statistics.median(step / (step - mixing) for step, mixing in pairs)
+    model: nn.Module
+    wrapped: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: LRScheduler
+    task: Task
+    mixing: Mixing | None
 
 
 @dataclass(frozen=True)
@@ -69,100 +74,122 @@ class Watcher:
 
 def train(
     fabric: Fabric,
-    model: nn.Module,
+    learner: Learner,
     data: DataSet,
-    recipe: Recipe,
+    config: Config,
     *,
-    seed: int,
-    mixer: Mixer | None = None,
+    first_epoch: int = 1,
+    test_every: int = 1,
     watcher: Watcher | None = None,
-    history: History | None = None,
-) -> History:
-    """Train `model` in place on `data` by `recipe`, testing after every epoch.
+) -> None:
+    """Train from an epoch on to the end, testing after every epoch or every so many.
+
+    Every method meets the same weights, batches and augmentation at the same seed; so does a run that goes on.
 
     Args:
-        fabric: decides device and precision.
-        model: initialised by the caller, so that every method can start from the same weights.
-        data: on any device.
-        recipe: epochs, batch size, optimiser and learning rates.
-        seed: of the order and augmentation of the data, which are the same for every mixer.
-        mixer: mixes each training batch; None trains on it as it is.
-        watcher: is told of every step and epoch.
-        history: is filled as the run goes on, so that the caller keeps it when the run stops; a new one by default.
+        fabric: launched; decides devices and precision.
+        learner: set up by `runner`.
+        data: on the fabric's device.
+        config: the run.
+        first_epoch: where to go on.
+        test_every: epochs between tests; the last epoch is always tested.
+        watcher: is told of every step and epoch. Only the first device tests, and its records have scores.
 
     Raises:
-        RunStoppedError: the loss is not finite.
-        ExperimentError: fewer training samples than a batch has.
+        RunStoppedError: the loss is not finite; the weights are those before the step.
+        ExperimentError: fewer training samples than a batch has, or a batch that the devices cannot share.
     """
     watcher = watcher or Watcher()
-    history = history if history is not None else History()
-    steps = steps_per_epoch(data, recipe)
-    data = data.to(fabric.device)
-    optimizer = make_optimizer(recipe, model.parameters())
-    schedule = make_schedule(recipe, optimizer, steps * recipe.epochs)
-    wrapped, optimizer = fabric.setup(model, optimizer)
-    order = torch.Generator().manual_seed(seed)
-
-    for epoch in range(1, recipe.epochs + 1):
-        wrapped.train()
+    steps = steps_per_epoch(data, config, fabric.world_size)
+    loss_function = make_loss(config)
+    for epoch in range(first_epoch, config.epochs + 1):
+        torch.manual_seed(seed_of(config.seed, MODEL, epoch, fabric.global_rank))
+        if learner.mixing is not None:
+            learner.mixing.generator.manual_seed(seed_of(config.seed, MIXING, epoch, fabric.global_rank))
+        learner.wrapped.train()
         losses: list[float] = []
-        started = time.perf_counter()
-        for batch, labels in training_batches(data, recipe.batch_size, order):
-            step_started = time.perf_counter()
-            mixed, targets = (batch, labels) if mixer is None else mixer(batch, labels)
-            if mixer is not None and fabric.device.type == "cuda":
-                torch.cuda.synchronize(fabric.device)  # or the clock would read before the mixing is done
-            mixing_seconds = 0.0 if mixer is None else time.perf_counter() - step_started
-            loss = F.cross_entropy(wrapped(mixed), targets)
-            loss = loss + getattr(mixer, "clean_loss", 0.0)
-            losses.append(loss.item())  # before the weights change: a loss that is not finite leaves them sound
-            if not math.isfinite(losses[-1]):
+        step_seconds: list[float] = []
+        costs: list[float] = []
+        began = now(fabric.device)
+        order = torch.Generator().manual_seed(seed_of(config.seed, ORDER, epoch))
+        for batch in training_batches(data, config.batch_size, order, fabric.global_rank, fabric.world_size):
+            started = now(fabric.device)
+            output, targets = learner.task.forward(learner.wrapped, batch, learner.mixing)
+            loss = loss_function(output, smooth(targets, config.label_smoothing) if config.label_smoothing else targets)
+            if learner.mixing is not None:
+                loss = loss + learner.mixing.clean_loss
+            losses.append(_mean_over_devices(fabric, loss))
+            if not math.isfinite(losses[-1]):  # before the weights change: they stay sound
                 raise RunStoppedError(f"the loss became {losses[-1]} in epoch {epoch}, step {len(losses)} of {steps}")
-            optimizer.zero_grad()
+            learner.optimizer.zero_grad()
             fabric.backward(loss)
-            optimizer.step()
-            schedule.step()
-            history.step_seconds.append(time.perf_counter() - step_started)
-            history.mixing_seconds.append(mixing_seconds)
+            learner.optimizer.step()
+            learner.schedule.step()
+            step_seconds.append(now(fabric.device) - started)
+            if learner.mixing is None or not learner.mixing.inside:
+                mixing_seconds = 0.0 if learner.mixing is None else learner.mixing.seconds
+                costs.append(step_seconds[-1] / (step_seconds[-1] - mixing_seconds))
             watcher.step(losses[-1])
-        seconds = time.perf_counter() - started
-        scores = evaluate(wrapped, data)
-        record = EpochRecord(
-            epoch=epoch,
-            train_loss=sum(losses) / len(losses),
-            test_accuracy=scores.accuracy,
-            ece=scores.ece,
-            gap=scores.gap,
-            lr=float(schedule.get_last_lr()[0]),
-            seconds=seconds,
+        seconds = now(fabric.device) - began
+        tested = epoch % test_every == 0 or epoch == config.epochs
+        watcher.epoch(
+            EpochRecord(
+                epoch=epoch,
+                train_loss=statistics.fmean(losses),
+                lr=float(learner.schedule.get_last_lr()[0]),
+                seconds=seconds,
+                step_ms=1000 * statistics.median(step_seconds),
+                cost=statistics.median(costs) if costs else None,
+                scores=score(fabric, learner, data) if tested and fabric.is_global_zero else {},
+            )
         )
-        history.records.append(record)
-        watcher.epoch(record)
-    return history
+        fabric.barrier()
 
 
-def steps_per_epoch(data: DataSet, recipe: Recipe) -> int:
+def _mean_over_devices(fabric: Fabric, loss: Tensor) -> float:
+    mean = fabric.all_reduce(loss.detach(), reduce_op="mean")
+    assert isinstance(mean, Tensor)
+    return mean.item()
+
+
+def score(fabric: Fabric, learner: Learner, data: DataSet, split: str = "test") -> dict[str, float]:
+    """Scores of the test samples, or of the training samples without augmentation, by the model itself."""
+    stored, labels, parts = (getattr(data, name) for name in (split, f"{split}_labels", f"{split}_parts"))
+    learner.model.eval()
+    with fabric.autocast():
+        return learner.task.evaluate(learner.model, data.prepare(stored), labels, parts)
+
+
+def steps_per_epoch(data: DataSet, config: Config, devices: int = 1) -> int:
     """How many whole batches the training samples make; ExperimentError where not even one."""
-    steps = len(data.train) // recipe.batch_size
+    steps = len(data.train) // config.batch_size
     if steps == 0:
         raise ExperimentError(
-            f"a batch of {recipe.batch_size} is larger than the {len(data.train)} training samples of {data.name}: "
+            f"a batch of {config.batch_size} is larger than the {len(data.train)} training samples of {data.name}: "
             "lower --batch-size or raise --limit."
         )
+    if config.batch_size % devices:
+        raise ExperimentError(f"a batch of {config.batch_size} cannot be shared by {devices} devices alike.")
     return steps
 
 
-def training_batches(data: DataSet, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch of augmented batches in random order, the last incomplete one dropped."""
+def training_batches(
+    data: DataSet, size: int, generator: torch.Generator, rank: int = 0, devices: int = 1
+) -> Iterator[Batch]:
+    """One epoch of augmented batches in random order, the last incomplete one dropped; of each, one device's share.
+
+    Every device draws the whole batch, so that the samples and their augmentation do not depend on how many there are.
+    """
     shuffled = torch.randperm(len(data.train), generator=generator).to(data.train.device)
+    share = slice(rank * size // devices, (rank + 1) * size // devices)
     for start in range(0, len(shuffled) - size + 1, size):
         chosen = shuffled[start : start + size]
-        yield data.prepare(data.augment(data.train[chosen], generator)), data.train_labels[chosen]
-
-
-@torch.no_grad()
-def evaluate(model: nn.Module, data: DataSet) -> Scores:
-    """Scores on the test set; leaves the model in eval mode."""
-    model.eval()
-    probabilities = [model(data.prepare(part)).float().softmax(dim=1) for part in data.test.split(TEST_BATCH)]
-    return classification_scores(torch.cat(probabilities), data.test_labels)
+        stored, index = data.augment(data.train[chosen], generator)
+        keys = chosen[share]
+        yield Batch(
+            inputs=data.prepare(stored[share]),
+            labels=data.train_labels[keys],
+            parts=None if data.train_parts is None else data.train_parts[keys],
+            keys=keys,
+            index=None if index is None else index[share],
+        )

@@ -1,6 +1,7 @@
 """What mixing a batch costs, saliency and assignment given, beside torchvision's v2.MixUp in the same run.
 
-The floor is memory: two reads and one write of the batch, at the speed of a plain copy.
+The floor is memory: two reads and one write of the batch, at the speed of a plain copy. Bytes moved are counted, not
+reckoned: `experiments.bench.timing.bytes_moved` adds up what each operation of PyTorch reads and writes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 import mixkit
-from experiments.bench.timing import interleaved_medians
+from experiments.bench.timing import bytes_moved, interleaved_medians
 from experiments.environment import describe_environment
 from experiments.models import create_model
 
@@ -28,6 +29,12 @@ WORKLOADS = {
     "32 x 1024 points": ("points", (32, 1024, 3)),
 }
 NUM_CLASSES = 100
+MODELS = {"image": "preact_resnet18", "points": "pointnet"}
+EPILOG = """Times are of a whole call, `mixer(batch, labels)`: checks, draws, plan, mixed batch and targets.
+"MB moved" and "moved / floor" are of applying a plan already drawn (for torchvision, of the whole call): for every
+operation that PyTorch runs, the bytes of the tensors it reads and writes. Views move nothing, what an expanded tensor
+repeats counts once, and what is read twice counts twice. The floor is two reads and one write of the batch: 1.00 would
+take one pass that gathers and mixes at once; a gather and a mix, two passes, make 5 / 3 = 1.67."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=int, default=15, help="timings of each method (default: 15)")
     parser.add_argument("--device", default="cpu", help="default: cpu")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    parser.epilog = EPILOG
 
 
 def main(args: argparse.Namespace) -> int:
@@ -47,6 +55,7 @@ def main(args: argparse.Namespace) -> int:
     }
     for name, rows in results.items():
         console.print(_table(name, rows))
+    console.print("MB moved: read and written by apply, counted over its operations; the floor is 3 x the batch.")
     if args.json:
         written = {"environment": describe_environment(device, "32"), "results": results}
         args.json.write_text(json.dumps(written, indent=2) + "\n")
@@ -55,8 +64,8 @@ def main(args: argparse.Namespace) -> int:
 
 def measure(
     domain: str, shape: tuple[int, ...], methods: list[str] | None, repeats: int, device: torch.device
-) -> dict[str, dict[str, float]]:
-    """Milliseconds per batch of each method, and its ratios to v2.MixUp, to the memory floor and to a training step."""
+) -> dict[str, dict[str, float | None]]:
+    """Milliseconds per batch of each method, its ratios to v2.MixUp, the memory floor and a step, and bytes moved."""
     batch = torch.randn(shape).to(device)
     labels = torch.randint(NUM_CLASSES, shape[:1]).to(device)
     images = batch if domain == "image" else batch[:, None]  # v2.MixUp knows images only: one channel of N x 3
@@ -67,9 +76,11 @@ def measure(
         "v2.CutMix": lambda: cutmix(images, labels),
         "copy": lambda: target.copy_(batch),
     }
+    moved = {name: bytes_moved(work[name]) for name in ("v2.MixUp", "v2.CutMix")}
     for method in methods or mixkit.list_methods(domain):
         if method in mixkit.list_methods(domain):
-            work[method] = _mixing(method, domain, batch, labels)
+            work[method], apply = _mixing(method, domain, batch, labels)
+            moved[method] = bytes_moved(apply)
     medians = interleaved_medians(work, repeats=repeats)
     medians |= interleaved_medians({"training step": _step(domain, shape, labels)}, repeats=3, warmup=1)
     floor = medians.pop("copy") * 1.5  # a copy is one read and one write
@@ -79,13 +90,17 @@ def measure(
             "to v2.MixUp": seconds / medians["v2.MixUp"],
             "to the floor": seconds / floor,
             "% of a step": 100 * seconds / medians["training step"],
+            "MB moved": moved[name] / 1e6 if name in moved else None,
+            "moved / floor": moved[name] / (3 * batch.nbytes) if name in moved else None,
         }
         for name, seconds in medians.items()
     }
 
 
-def _mixing(method: str, domain: str, batch: Tensor, labels: Tensor) -> Callable[[], object]:
-    """Plan and apply, with the saliency given and the assignment known."""
+def _mixing(
+    method: str, domain: str, batch: Tensor, labels: Tensor
+) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Plan and apply, with the saliency given and the assignment known; and the application of a plan alone."""
     mixer = mixkit.create_mixer(method, domain, num_classes=NUM_CLASSES, saliency=_no_saliency, p=1.0)
     elements = mixer.domain.elements(batch)
     size = elements.coords.shape[:2]
@@ -93,7 +108,8 @@ def _mixing(method: str, domain: str, batch: Tensor, labels: Tensor) -> Callable
     if domain == "points":
         known = torch.rand(size, device=batch.device).argsort(1)
         mixer.domain.assign = lambda coords_a, coords_b: known  # type: ignore[method-assign]
-    return lambda: mixer(batch, labels, saliency=saliency)
+    plan = mixer.plan(batch, labels, saliency=saliency)
+    return lambda: mixer(batch, labels, saliency=saliency), lambda: mixer.apply(plan, batch, labels)
 
 
 def _no_saliency(batch: Tensor) -> Tensor:
@@ -103,7 +119,7 @@ def _no_saliency(batch: Tensor) -> Tensor:
 def _step(domain: str, shape: tuple[int, ...], labels: Tensor) -> Callable[[], object]:
     """A vanilla training step of PreActResNet18 or PointNet, in float32."""
     channels = shape[1] if domain == "image" else shape[2]
-    model = create_model(domain, channels=channels, num_classes=NUM_CLASSES, width=64).to(labels.device)
+    model = create_model(MODELS[domain], channels=channels, num_classes=NUM_CLASSES, width=64).to(labels.device)
     optimiser = torch.optim.SGD(model.parameters(), 0.01)
     batch = torch.randn(shape, device=labels.device)
 
@@ -115,11 +131,11 @@ def _step(domain: str, shape: tuple[int, ...], labels: Tensor) -> Callable[[], o
     return step
 
 
-def _table(name: str, rows: dict[str, dict[str, float]]) -> Table:
+def _table(name: str, rows: dict[str, dict[str, float | None]]) -> Table:
     table = Table(title=f"mixing {name}, medians, {torch.get_num_threads()} threads", title_justify="left")
     table.add_column("method")
     for column in next(iter(rows.values())):
         table.add_column(column, justify="right")
     for method, row in rows.items():
-        table.add_row(method, *(f"{value:.2f}" for value in row.values()))
+        table.add_row(method, *("" if value is None else f"{value:.2f}" for value in row.values()))
     return table

@@ -1,12 +1,18 @@
-"""Timing that the benchmarks share: interleaved repeats, so that a noisy machine is noisy to all alike."""
+"""What the benchmarks measure with: times in interleaved repeats, so that noise is noisy to all alike; bytes moved."""
 
 from __future__ import annotations
 
+import math
+import re
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 
 def interleaved_medians(
@@ -32,6 +38,44 @@ def interleaved_medians(
             _synchronise()
             times[name].append(time.perf_counter() - start)
     return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def bytes_moved(function: Callable[[], object]) -> int:
+    """Bytes that a function's PyTorch operations read and write.
+
+    Each operation is seen as it reaches its kernel. It reads the tensors it is given and writes those it returns; one
+    that works in place does both, unless it only overwrites. Views move nothing; places that a stride of 0 repeats
+    count once. What an operation moves inside, and what NumPy or a kernel of another compiler moves, is not seen.
+    """
+    with _Counter() as counter:
+        function()
+    return counter.total
+
+
+class _Counter(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        reads = [] if _MAKES.search(name) else [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if _OVERWRITES.fullmatch(name):
+            reads = reads[1:]
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            writes = [] if "empty" in name else [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+            self.total += sum(_size(tensor) for tensor in reads + writes)
+        return result
+
+
+_MAKES = re.compile(r"^new_|_like$|^lift_fresh$")  # take a tensor for its kind alone
+_OVERWRITES = re.compile(r"copy_|zero_|fill_")
+
+
+def _size(tensor: Tensor) -> int:
+    sides = zip(tensor.shape, tensor.stride(), strict=True)
+    return tensor.element_size() * math.prod(side for side, stride in sides if stride or not side)
 
 
 def _synchronise() -> None:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,9 +16,22 @@ from experiments.errors import ExperimentError
 SMALLEST_TEST_SET = 1000
 
 
-def unchanged(stored: Tensor, generator: torch.Generator) -> Tensor:
+class Augmented(NamedTuple):
+    """An augmented batch, and where its elements come from.
+
+    Attributes:
+        batch: (B, C, H, W) or (B, N', D), as stored.
+        index: (B, N') long, element e of the augmented sample is element index[e] of the stored one, pixels counted row
+            by row, -1 for what is no stored element (padding); None where every element is in its stored place.
+    """
+
+    batch: Tensor
+    index: Tensor | None = None  # type: ignore[assignment]  # a tuple has a method of that name, unused here
+
+
+def unchanged(stored: Tensor, generator: torch.Generator) -> Augmented:
     """No augmentation."""
-    return stored
+    return Augmented(stored)
 
 
 def as_float(stored: Tensor) -> Tensor:
@@ -36,7 +50,9 @@ class DataSet:
         classes: names of the classes, in the order of the labels.
         train, test: stored samples, (n, C, H, W) or (n, N, D).
         train_labels, test_labels: (n,) long.
-        augment: (stored batch, CPU generator) to a stored batch, training only.
+        train_parts, test_parts: (n, N) long, the part each point belongs to, where the set has parts; None otherwise.
+        parts_of: the part labels of each category, in the order of the classes; () where the set has no parts.
+        augment: (stored batch, CPU generator) to a stored batch and the places of its elements, training only.
         prepare: stored batch to float32, as the model reads it.
         augmentation: what `augment` does, in words, for the report.
         restore: prepared images to [0, 1] for pictures.
@@ -50,32 +66,51 @@ class DataSet:
     train_labels: Tensor
     test: Tensor
     test_labels: Tensor
-    augment: Callable[[Tensor, torch.Generator], Tensor] = unchanged
+    augment: Callable[[Tensor, torch.Generator], Augmented] = unchanged
     prepare: Callable[[Tensor], Tensor] = as_float
     augmentation: str = "none"
     restore: Callable[[Tensor], Tensor] = as_float
+    train_parts: Tensor | None = None
+    test_parts: Tensor | None = None
+    parts_of: tuple[tuple[int, ...], ...] = ()
 
     @property
     def channels(self) -> int:
         """Channels of an image, numbers per point of a point set."""
         return self.train.shape[1 if self.domain == "image" else 2]
 
+    @property
+    def num_parts(self) -> int:
+        """Part labels over all categories, 0 where the set has no parts."""
+        return sum(len(parts) for parts in self.parts_of)
+
     def limited(self, limit: int) -> DataSet:
         """`limit` training samples and at most max(limit, 1000) test samples, class-balanced and deterministic."""
         train = balanced_subset(self.train_labels, limit)
         test = balanced_subset(self.test_labels, max(limit, SMALLEST_TEST_SET))
-        return replace(
-            self,
-            train=self.train[train],
-            train_labels=self.train_labels[train],
-            test=self.test[test],
-            test_labels=self.test_labels[test],
-        )
+        return self._map(lambda name, tensor: tensor[train if name.startswith("train") else test])
 
     def to(self, device: torch.device) -> DataSet:
         """The same data set on a device; draws of the augmentation stay on the CPU."""
-        names = ("train", "train_labels", "test", "test_labels")
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+        return self._map(lambda name, tensor: tensor.to(device))
+
+    def _map(self, change: Callable[[str, Tensor], Tensor]) -> DataSet:
+        """The same data set with `change(field, tensor)` for each tensor it has."""
+        names = ("train", "train_labels", "train_parts", "test", "test_labels", "test_parts")
+        tensors = {name: getattr(self, name) for name in names}
+        changed: dict[str, Any] = {name: change(name, tensor) for name, tensor in tensors.items() if tensor is not None}
+        return replace(self, **changed)
+
+
+def pixel_index(rows: Tensor, columns: Tensor, height: int, width: int) -> Tensor:
+    """The stored pixels at rows (B, H') and columns (B, W') of images of height x width: (B, H' * W') long.
+
+    Where a row or a column lies outside of the image the index is -1.
+    """
+    outside = -height * width  # more negative than any sum with an inside row or column is positive
+    row = torch.where((rows >= 0) & (rows < height), rows * width, outside)
+    column = torch.where((columns >= 0) & (columns < width), columns, outside)
+    return (row[:, :, None] + column[:, None, :]).clamp_(min=-1).flatten(1)
 
 
 def balanced_subset(labels: Tensor, limit: int, seed: int = 0) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.datasets import CIFAR100
 
-from experiments.data.base import DataSet, check_md5, find_first, names_of
+from experiments.data.base import Augmented, DataSet, check_md5, find_first, names_of, pixel_index
 from experiments.errors import ExperimentError
 
 FOLDER = "cifar-100-python"
@@ -24,7 +24,7 @@ MEAN = (129.3, 124.1, 112.4)  # of bytes
 STD = (68.2, 65.4, 70.4)
 
 
-def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+def crop_and_flip(images: Tensor, generator: torch.Generator) -> Augmented:
     """Crop each image anew after padding it by 2 with black, and mirror half of them. (B, 3, 32, 32) bytes."""
     batch, _, height, width = images.shape
     offsets = torch.randint(0, 2 * PADDING + 1, (2, batch, 1), generator=generator).to(images.device)
@@ -34,9 +34,9 @@ def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     columns = offsets[1] + torch.where(flipped, width - 1 - along, along)  # (B, W)
     padded = torch.nn.functional.pad(images, (PADDING,) * 4).permute(0, 2, 3, 1).contiguous()  # gathers whole pixels
     sample = torch.arange(batch, device=images.device)[:, None, None]
-    return padded[sample, rows[:, :, None], columns[:, None, :]].permute(
-        0, 3, 1, 2
-    )  # channels last, as convolutions like it
+    # channels last in memory, as convolutions like it
+    cropped = padded[sample, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return Augmented(cropped, pixel_index(rows - PADDING, columns - PADDING, height, width))
 
 
 def normalise(images: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from experiments.data.base import DataSet
+from experiments.data.base import Augmented, DataSet, pixel_index
+from experiments.data.points import first_points, to_unit_sphere
 
 SIDE = 8
 FULL_INK = 16.0  # scikit-learn counts ink per pixel from 0 to 16
@@ -32,7 +33,7 @@ def _test_mask(labels: Tensor) -> Tensor:
     return mask
 
 
-def shift_by_one(images: Tensor, generator: torch.Generator) -> Tensor:
+def shift_by_one(images: Tensor, generator: torch.Generator) -> Augmented:
     """Move each image by -1, 0 or 1 pixels along both axes; what comes in is empty. (B, 1, 8, 8) to the same."""
     batch, _, height, width = images.shape
     offsets = torch.randint(0, 3, (2, batch, 1), generator=generator).to(images.device)
@@ -40,7 +41,8 @@ def shift_by_one(images: Tensor, generator: torch.Generator) -> Tensor:
     columns = offsets[1] + torch.arange(width, device=images.device)  # (B, W)
     padded = torch.nn.functional.pad(images, (1, 1, 1, 1))
     sample = torch.arange(batch, device=images.device)[:, None, None]
-    return padded[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+    moved = padded[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+    return Augmented(moved, pixel_index(rows - 1, columns - 1, height, width))
 
 
 def centre(images: Tensor) -> Tensor:
@@ -80,12 +82,6 @@ def ink_points(ink: Tensor, count: int, generator: torch.Generator) -> Tensor:
     return torch.stack([x, y, z], dim=-1)
 
 
-def to_unit_sphere(points: Tensor) -> Tensor:
-    """Centre each set on its mean and scale it so that its farthest point is at distance 1. (B, N, D)."""
-    centred = points - points.mean(dim=1, keepdim=True)
-    return centred / centred.norm(dim=2).amax(dim=1)[:, None, None]
-
-
 def load_digit_images() -> DataSet:
     """The digits as grey images (1, 8, 8): about 1,350 to train on, 450 to test, classes split alike."""
     ink, labels = _ink()
@@ -107,11 +103,15 @@ def load_digit_images() -> DataSet:
     )
 
 
-def load_digit_points(count: int = 256, seed: int = 0) -> DataSet:
-    """The digits as sets of `count` points (x, y, z) on their ink, centred, in the unit sphere; the same split."""
+def load_digit_points(count: int = 256, seed: int = 0, num_points: int | None = None) -> DataSet:
+    """The digits as sets of `count` points (x, y, z) on their ink, centred, in the unit sphere; the same split.
+
+    Of each set the first `num_points` are kept, all by default.
+    """
     ink, labels = _ink()
     test = _test_mask(labels)
     points = to_unit_sphere(ink_points(ink, count, torch.Generator().manual_seed(seed)))
+    points = first_points(points, num_points, "digits")
     return DataSet(
         name="digits",
         title="digits",

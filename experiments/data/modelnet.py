@@ -10,29 +10,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from experiments.data.base import DataSet, find_first, names_of
+from experiments.data.points import AUGMENTATION, first_points, scale_shift_shuffle
 from experiments.errors import ExperimentError
 
 FILE = "modelnet10.npz"
 
 
-def scale_shift_shuffle(points: Tensor, generator: torch.Generator) -> Tensor:
-    """Scale each axis of each set by U[2/3, 3/2], shift it by U[-0.2, 0.2], and shuffle its points. (B, N, 3)."""
-    batch, count, axes = points.shape
-    scale = torch.empty(batch, 1, axes).uniform_(2 / 3, 3 / 2, generator=generator).to(points.device)
-    shift = torch.empty(batch, 1, axes).uniform_(-0.2, 0.2, generator=generator).to(points.device)
-    order = torch.rand(batch, count, generator=generator).argsort(dim=1).to(points.device)
-    sample = torch.arange(batch, device=points.device)[:, None]
-    return points.float()[sample, order] * scale + shift
-
-
-def load_modelnet10(roots: Sequence[Path]) -> DataSet:
+def load_modelnet10(roots: Sequence[Path], num_points: int | None = None) -> DataSet:
     """ModelNet10: 3,991 shapes to train on and 908 to test, (1024, 3) float16 in the unit sphere, 10 classes.
 
     Args:
         roots: folders, the first of which that holds `modelnet10.npz` is read.
+        num_points: the first so many points of each shape, all by default.
 
     Raises:
         ExperimentError: the file is absent or damaged.
@@ -55,7 +46,7 @@ def load_modelnet10(roots: Sequence[Path]) -> DataSet:
             )
         if not np.isfinite(points).all() or labels.min() < 0 or labels.max() >= len(arrays["classes"]):
             raise ExperimentError(f"{path} is damaged: points_{part} or labels_{part} holds impossible values.")
-        parts[part] = torch.from_numpy(points)
+        parts[part] = first_points(torch.from_numpy(points), num_points, FILE)
         parts[f"{part}_labels"] = torch.from_numpy(labels.astype(np.int64))
     return DataSet(
         name="modelnet10",
@@ -63,7 +54,7 @@ def load_modelnet10(roots: Sequence[Path]) -> DataSet:
         domain="points",
         classes=tuple(str(name) for name in arrays["classes"]),
         augment=scale_shift_shuffle,
-        augmentation="scale per axis by 2/3 to 3/2, shift by up to 0.2, shuffle",
+        augmentation=f"{AUGMENTATION}, shuffle",
         **parts,
     )
 

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
-
 from torch import Tensor, nn
+
+from experiments.models.edges import EdgeNorm
+from experiments.models.row_norm import RowNorm
+
+
+class SharedLayer(nn.Module):
+    """The same linear layer, BatchNorm and ReLU for every point: (B, in_channels, N) to (B, channels, N)."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_channels, channels, bias=False)
+        self.norm = RowNorm(channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """The shape says channels first; in memory a point's channels lie together, as a linear layer wants them."""
+        rows = features.mT
+        active = self.norm(self.linear(rows.flatten(0, 1)))
+        return active.unflatten(0, rows.shape[:2]).mT
 
 
 class PointNet(nn.Module):
@@ -17,14 +33,17 @@ class PointNet(nn.Module):
         dropout: before the last layer.
     """
 
+    #: What a ManifoldMixer may draw from; the widest layer is left out.
+    mixing_layers = ("input", "layer1", "layer2", "layer3", "layer4")
+
     def __init__(self, num_classes: int, *, width: int = 64, in_channels: int = 3, dropout: float = 0.5) -> None:
         super().__init__()
-        sizes = [in_channels, width, width, width, 2 * width, 16 * width]
-        layers: list[nn.Module] = []
-        for narrow, wide in itertools.pairwise(sizes):
-            # A 1 x 1 convolution over points is a linear layer on rows of points, and faster as one.
-            layers += [nn.Linear(narrow, wide, bias=False), nn.BatchNorm1d(wide), nn.ReLU()]
-        self.features = nn.Sequential(*layers)
+        self.layer1 = SharedLayer(in_channels, width)
+        self.layer2 = SharedLayer(width, width)
+        self.layer3 = SharedLayer(width, width)
+        self.layer4 = SharedLayer(width, 2 * width)
+        self.widest = nn.Linear(2 * width, 16 * width, bias=False)
+        self.pool = EdgeNorm(16 * width)  # BatchNorm, ReLU and the maximum, without holding all of it
         self.head = nn.Sequential(
             nn.Linear(16 * width, 8 * width, bias=False),
             nn.BatchNorm1d(8 * width),
@@ -35,6 +54,5 @@ class PointNet(nn.Module):
 
     def forward(self, points: Tensor) -> Tensor:
         """Points (B, N, in_channels), any N, to logits (B, num_classes)."""
-        batch, count, channels = points.shape
-        features = self.features(points.reshape(batch * count, channels))
-        return self.head(features.view(batch, count, -1).amax(dim=1))
+        features = self.layer4(self.layer3(self.layer2(self.layer1(points.mT))))
+        return self.head(self.pool(self.widest(features.mT)[:, None])[:, 0])

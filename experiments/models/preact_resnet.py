@@ -36,6 +36,9 @@ class PreActResNet18(nn.Module):
         final_norm: BatchNorm and ReLU before the pool, as in the original; Co-Mixup's variant has none (False).
     """
 
+    #: What a ManifoldMixer may draw from: the input and stages 1 and 2, whole residual blocks.
+    mixing_layers = ("input", "layer1", "layer2")
+
     def __init__(self, num_classes: int, *, width: int = 64, in_channels: int = 3, final_norm: bool = True) -> None:
         super().__init__()
         self.stem = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)

@@ -25,15 +25,18 @@ LAMBDA_MAP = LinearSegmentedColormap.from_list("b to a", [ORANGE, "#f2ece4", BLU
 SALIENCY_MAP = LinearSegmentedColormap.from_list("saliency", ["#566070", "#7a4f7c", "#d9584a", "#ffb347", "#fff6c8"])
 # The curves' colours are names of CSS variables, so that the page can set them for light and dark.
 INK = "#010203"
+SERIES = 12  # colours there are
 STYLES = ("-", "--", "-", "-.", ":", "--", "-.", "-")
 
 
-def accuracy_curves(curves: dict[str, np.ndarray], name: str) -> str:
+def accuracy_curves(curves: dict[str, tuple[np.ndarray, np.ndarray]], name: str, what: str) -> str:
     """Test accuracy over epochs as an inline SVG.
 
     Args:
-        curves: label to (seeds, epochs) accuracies in %; several seeds give the mean in a band of one deviation.
+        curves: label to epochs (n,) and accuracies (seeds, n) in %; several seeds give the mean in a band of one
+            deviation.
         name: makes the SVG's ids its own among others in a page.
+        what: the y axis.
 
     Returns:
         An <svg> element with the page's colours: currentColor for text, --series-0, --series-1 ... for lines.
@@ -41,21 +44,22 @@ def accuracy_curves(curves: dict[str, np.ndarray], name: str) -> str:
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10}):
         figure = Figure(figsize=(5.6, 3.7), layout="constrained")
         axes = figure.add_subplot()
-        for i, (label, values) in enumerate(curves.items()):
-            mean, epochs = values.mean(axis=0), np.arange(1, values.shape[1] + 1)
+        for i, (label, (epochs, values)) in enumerate(curves.items()):
+            mean = values.mean(axis=0)
             style: dict[str, Any] = {"color": _series(i), "linestyle": STYLES[i % len(STYLES)], "label": label}
             axes.plot(epochs, mean, linewidth=2, marker="o" if len(mean) < 2 else None, markersize=4, **style)
             if len(values) > 1:
                 std = values.std(axis=0, ddof=1)
                 axes.fill_between(epochs, mean - std, mean + std, color=_series(i), alpha=0.15, linewidth=0)
-        axes.set_ylim(*accuracy_limits(list(curves.values())))
+        axes.set_ylim(*accuracy_limits([values for _, values in curves.values()]))
         axes.set_xlabel("epoch", color=INK)
-        axes.set_ylabel("test accuracy (%)", color=INK)
+        axes.set_ylabel(what, color=INK)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.tick_params(colors=INK, length=0)
         axes.grid(color=INK, alpha=0.12, linewidth=0.8)
         axes.spines[:].set_visible(False)
-        axes.legend(loc="lower right", frameon=False, labelcolor=INK)
+        columns = 1 + len(curves) // 7
+        axes.legend(loc="lower right", frameon=False, labelcolor=INK, ncols=columns, fontsize=10 - columns)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return _inline(buffer.getvalue(), name, len(curves))
@@ -88,7 +92,7 @@ def _inline(svg: str, name: str, series: int) -> str:
     svg = svg.replace("xlink:href", "href").replace(INK, "currentColor")
     svg = re.sub(r"font: [^;\"]*?(\d+(?:\.\d+)?px)[^;\"]*", r"font-size: \1", svg)
     for i in range(series):
-        svg = svg.replace(_series(i), f"var(--series-{i % len(STYLES)})")
+        svg = svg.replace(_series(i), f"var(--series-{i % SERIES})")
     return svg.strip()
 
 

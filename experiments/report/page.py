@@ -8,12 +8,22 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.console import HEADINGS, NOTE
 from experiments.environment import describe_device
-from experiments.report.figures import KINDS, accuracy_curves, accuracy_limits, cell_png, label_text
+from experiments.report.figures import KINDS, SERIES, accuracy_curves, accuracy_limits, cell_png, label_text
 from experiments.report.gallery import PRIOR, GalleryItem
 from experiments.report.style import CSS
-from experiments.results import RunResult, cells, curves_of
+from experiments.report.tables import NOTE, PARTS_NOTE, cells, headings
+from experiments.results import RunResult, curves_of
+
+HEADINGS = {"compare": "One engine, two domains"}
+HOW = """<section>
+<h2>How SageMix mixes</h2>
+<p>Each row takes two test samples, <span class="a">a</span> and <span class="b">b</span>. The gradient of the trained
+model's loss says which elements matter; from it a query is drawn in each sample (★). Every element then
+gets its own share λ of a, large near a's query and small near b's (here with prior {prior}). The label is
+shared out by the mean of λ.</p>
+{gallery}
+</section>"""
 
 
 def make_page(
@@ -26,13 +36,13 @@ def make_page(
         results: the runs, for the curves.
         galleries: pairs by domain.
     """
-    domains = summary["config"]["domains"]
-    title = "One engine, two domains" if len(domains) > 1 else next(iter(domains.values()))["title"]
-    charts = "".join(_chart(domain, about["title"], results) for domain, about in domains.items())
-    gallery = "".join(_gallery(domains[domain]["title"], items) for domain, items in galleries.items())
-    details = json.dumps(
-        {"config": summary["config"], "environment": summary["environment"]}, indent=2, ensure_ascii=False
-    )
+    arms = summary["arms"]
+    title = next(iter(arms.values()))["title"] if len(arms) == 1 else HEADINGS.get(summary["command"], summary["name"])
+    charts = "".join(_chart(arm, about["title"], results) for arm, about in arms.items())
+    gallery = "".join(_gallery(arms[arm]["title"], items) for arm, items in galleries.items())
+    details = json.dumps({"arms": arms, "environment": summary["environment"]}, indent=2, ensure_ascii=False)
+    tables = "".join(_table(summary, arm) for arm in arms)
+    parts = any("class_miou" in row["scores"] for row in summary["rows"])
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -46,27 +56,20 @@ def make_page(
 <body>
 <main>
 <header>
-<p class="kicker">mixkit · compare · {_text(summary["started"][:10])}</p>
+<p class="kicker">mixkit · {_text(summary["command"])} · {_text(summary["written"][:10])}</p>
 <h1>{_text(title)}</h1>
 <p class="lead">{_lead(summary)}</p>
 </header>
 <section>
 <h2>Results</h2>
-{_table(summary)}
-<p class="note">{_text(NOTE)}</p>
+<div class="wide"><table>{tables}</table></div>
+<p class="note">{_text(NOTE)}{" " + _text(PARTS_NOTE) if parts else ""}</p>
 </section>
 <section>
-<h2>Accuracy by epoch</h2>
+<h2>Score by epoch</h2>
 <div class="charts">{charts}</div>
 </section>
-<section>
-<h2>How SageMix mixes</h2>
-<p>Each row takes two test samples, <span class="a">a</span> and <span class="b">b</span>. The gradient of the trained
-model's loss says which elements matter; from it a query is drawn in each sample (★). Every element then
-gets its own share λ of a, large near a's query and small near b's (here with prior {PRIOR:g}). The label is
-shared out by the mean of λ.</p>
-{gallery}
-</section>
+{HOW.format(prior=f"{PRIOR:g}", gallery=gallery) if gallery else ""}
 <section>
 <h2>Configuration</h2>
 {_configuration(summary)}
@@ -80,50 +83,56 @@ shared out by the mean of λ.</p>
 
 def _lead(summary: dict[str, Any]) -> str:
     """What was trained, on what, for how long."""
-    config = summary["config"]
-    parts = [
-        f"{about['model']} ({about['parameters'] / 1e6:.2g} million weights) on {about['train_samples']:,} "
-        f"{'images' if domain == 'image' else 'point sets'} of {about['data_title']} "
-        f"for {about['recipe']['epochs']} epochs"
-        for domain, about in config["domains"].items()
-    ]
-    seeds = len(config["seeds"])
+    parts = []
+    for about in summary["arms"].values():
+        kind = "images" if about.get("domain") == "image" else "point sets"
+        weights = f" ({about['parameters'] / 1e6:.2g} million weights)" if "parameters" in about else ""
+        parts.append(
+            f"{about['model']}{weights} on {about.get('train_samples', 0):,} {kind} of "
+            f"{about.get('data_title', about['config']['dataset'])} for {about['config']['epochs']} epochs"
+        )
+    seeds = len(summary["seeds"])
     runs = "one run a row" if seeds == 1 else f"{seeds} seeds a row, mean ± standard deviation"
+    device = f" on {describe_device(summary['environment'])}" if summary["environment"] else ""
     return _text(
-        f"{', and '.join(parts)}. Within a domain every method starts from the same weights, sees the same data in the "
-        f"same order and has the same budget ({runs}). All in {_duration(summary['seconds'])} on "
-        f"{describe_device(summary['environment'])}. A budget this short says little about which method wins in the "
-        "long run: like every regulariser, mixing tends to pay off late."
+        f"{', and '.join(parts)}. Within a table every method starts from the same weights, sees the same data in the "
+        f"same order and has the same budget ({runs}). All in {_duration(summary['seconds'])}{device}. "
+        "A short budget says little about which method wins in the long run: like every regulariser, mixing tends to "
+        "pay off late."
     )
 
 
-def _table(summary: dict[str, Any]) -> str:
-    head = "".join(f"<th>{_text(heading)}</th>" for heading in HEADINGS)
-    columns = len(HEADINGS) + 1
-    body = []
-    for domain, about in summary["config"]["domains"].items():
-        rows = [row for row in summary["rows"] if row["domain"] == domain]
-        body.append(f'<tbody><tr><th colspan="{columns}" scope="rowgroup">{_text(about["title"])}</th></tr>')
-        for i, row in enumerate(rows):
-            swatch = f'<i style="background:var(--series-{i % 8})"></i>'
-            figures = "".join(f"<td>{_text(cell.replace('±', ' ± '))}</td>" for cell in cells(row))
-            body.append(f'<tr><th scope="row">{swatch}{_text(row["method"])}</th>{figures}</tr>')
-            body += [
-                f'<tr><td class="stopped" colspan="{columns}">seed {_text(seed)} stopped: {_text(why)}</td></tr>'
-                for seed, why in row["stopped"].items()
-            ]
-        body.append("</tbody>")
-    return f'<div class="wide"><table><thead><tr><th></th>{head}</tr></thead>{"".join(body)}</table></div>'
+def _table(summary: dict[str, Any], arm: str) -> str:
+    """The rows of an arm, with a heading of their own."""
+    rows = [row for row in summary["rows"] if row["arm"] == arm]
+    names = headings(rows)
+    columns = len(names) + 1
+    head = "".join(f"<th>{_text(name)}</th>" for name in names)
+    body = [
+        f'<tbody><tr><th colspan="{columns}" scope="rowgroup">{_text(summary["arms"][arm]["title"])}</th></tr>',
+        f'<tr class="head"><th></th>{head}</tr>',
+    ]
+    for i, row in enumerate(rows):
+        swatch = f'<i style="background:var(--series-{i % SERIES})"></i>'
+        figures = "".join(f"<td>{_text(cell.replace('±', ' ± '))}</td>" for cell in cells(row, rows))
+        body.append(f'<tr><th scope="row">{swatch}{_text(row["method"])}</th>{figures}</tr>')
+        body += [
+            f'<tr><td class="stopped" colspan="{columns}">seed {_text(seed)}: {_text(why)}</td></tr>'
+            for seed, why in row["stopped"].items()
+        ]
+    return "".join(body) + "</tbody>"
 
 
-def _chart(domain: str, title: str, results: Sequence[RunResult]) -> str:
-    curves = curves_of(results, domain)
+def _chart(arm: str, title: str, results: Sequence[RunResult]) -> str:
+    curves = curves_of(results, arm)
     if not curves:
         return ""
-    low, _ = accuracy_limits(list(curves.values()))
-    cut = any(values.min() < low for values in curves.values())
+    low, _ = accuracy_limits([values for _, values in curves.values()])
+    cut = any(values.min() < low for _, values in curves.values())
     note = f" The axis starts at {low:.0f} %; early epochs below it are cut off." if cut else ""
-    return f"<figure>{accuracy_curves(curves, domain)}<figcaption>{_text(title)}.{note}</figcaption></figure>"
+    parts = any(result.config.arm == arm and result.config.parts for result in results)
+    what = "test instance mIoU (%)" if parts else "test accuracy (%)"
+    return f"<figure>{accuracy_curves(curves, arm, what)}<figcaption>{_text(title)}.{note}</figcaption></figure>"
 
 
 def _gallery(title: str, items: Sequence[GalleryItem]) -> str:
@@ -150,22 +159,25 @@ def _gallery(title: str, items: Sequence[GalleryItem]) -> str:
 
 
 def _configuration(summary: dict[str, Any]) -> str:
-    """The budget of each domain in words."""
-    config, rows = summary["config"], []
-    for about in config["domains"].values():
-        shape = " × ".join(map(str, about["sample_shape"]))
-        rows.append(
-            f"<dt>{_text(about['title'])}</dt><dd>{about['train_samples']:,} training and "
-            f"{about['test_samples']:,} test samples of {shape}, {about['classes']} classes; "
-            f"augmentation: {_text(about['augmentation'])}. "
-            f"Width {about['recipe']['width']}, {about['parameters']:,} weights. {_text(about['recipe_in_words'])}; "
-            f"{_text(about['loss'])}.</dd>"
-        )
-    seeds = ", ".join(map(str, config["seeds"]))
-    packages = summary["environment"]["packages"]
-    versions = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
-    rows.append(f"<dt>Seeds, precision</dt><dd>{seeds}; {_text(config['precision'])}</dd>")
-    rows.append(f"<dt>Versions</dt><dd>Python {_text(summary['environment']['python'])}, {_text(versions)}</dd>")
+    """The budget of each arm in words."""
+    rows = []
+    for about in summary["arms"].values():
+        config = about["config"]
+        samples = ""
+        if "sample_shape" in about:
+            shape = " × ".join(map(str, about["sample_shape"]))
+            samples = (
+                f"{about['train_samples']:,} training and {about['test_samples']:,} test samples of {shape}, "
+                f"{about['classes']} classes; augmentation: {about['augmentation']}. "
+            )
+        recipes = " Or: ".join(f"{recipe}." for recipe in about["recipes"])
+        weights = f", {about['parameters']:,} weights" if "parameters" in about else ""
+        text = f"{samples}Width {config['width']}{weights}, precision {config['precision']}. {recipes}"
+        rows.append(f"<dt>{_text(about['title'])}</dt><dd>{_text(text)}</dd>")
+    rows.append(f"<dt>Seeds</dt><dd>{', '.join(map(str, summary['seeds']))}</dd>")
+    if packages := summary["environment"].get("packages"):
+        versions = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
+        rows.append(f"<dt>Versions</dt><dd>Python {_text(summary['environment']['python'])}, {_text(versions)}</dd>")
     return f"<dl>{''.join(rows)}</dl>"
 
 

@@ -7,6 +7,7 @@ CSS = """
   --a: #0b6ea8; --b: #b36a00;
   --series-0: #6d7480; --series-1: #d07c00; --series-2: #0072b2; --series-3: #008a64;
   --series-4: #b8508c; --series-5: #b8471b; --series-6: #5a4fb0; --series-7: #1d2430;
+  --series-8: #7a8c00; --series-9: #00889c; --series-10: #8a5a2b; --series-11: #d0487a;
 }
 @media (prefers-color-scheme: dark) {
   :root {
@@ -14,6 +15,7 @@ CSS = """
     --a: #6cc0f2; --b: #f3b04c;
     --series-0: #a3abb8; --series-1: #f3a536; --series-2: #5cb8f0; --series-3: #35c498;
     --series-4: #e28fbf; --series-5: #f08058; --series-6: #a69df2; --series-7: #e6e8ec;
+    --series-8: #c3d34b; --series-9: #4fd0e0; --series-10: #d9a878; --series-11: #ff8fb4;
   }
 }
 * { box-sizing: border-box; }
@@ -39,7 +41,7 @@ section { margin-top: 48px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: 7px 0 7px 22px; text-align: right; white-space: nowrap; }
 th:first-child { text-align: left; padding-left: 0; }
-thead th { color: var(--soft); font-weight: 500; font-size: 14px; }
+tr.head th { color: var(--soft); font-weight: 500; font-size: 14px; }
 th[scope="rowgroup"] { padding-top: 16px; font-weight: 620; }
 th[scope="row"] { font-weight: 450; }
 th[scope="row"] i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 10px; }

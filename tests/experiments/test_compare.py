@@ -12,15 +12,17 @@ import pytest
 import torch
 
 from experiments.__main__ import main
+from experiments.compare import MODELS
+from experiments.config import load_recipe
 from experiments.data import load_data
 from experiments.errors import ExperimentError
-from experiments.methods import MethodSpec, make_mixer, parse_methods
+from experiments.methods import parse_method, split_methods
 from experiments.models import create_model
 from experiments.report.figures import accuracy_limits
 from experiments.report.gallery import make_gallery
-from experiments.results import RunResult, cells, curves_of, make_output, summarise
-from experiments.runner import make_fabric
-from experiments.train import EpochRecord, History
+from experiments.report.tables import cells, headings
+from experiments.results import RunResult, curves_of, find_runs, make_output, summarise
+from experiments.train import EpochRecord
 
 TINY = ["--threads", "1", "--epochs", "2", "--width", "4", "--limit", "64", "--batch-size", "32"]
 
@@ -36,31 +38,35 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_row_is_trained_and_written_down(finished: Path) -> None:
     summary = json.loads((finished / "summary.json").read_text(encoding="utf-8"))
     assert summary["status"] == "complete"
-    rows = [(row["domain"], row["method"]) for row in summary["rows"]]
+    rows = [(row["arm"], row["method"]) for row in summary["rows"]]
+    image, points = "digits-preact_resnet18", "digits-pointnet"
     assert rows == [
-        ("image", "vanilla"),
-        ("image", "mixup"),
-        ("image", "sagemix"),
-        ("points", "vanilla"),
-        ("points", "pointmixup"),
-        ("points", "sagemix (σ 2)"),
-        ("points", "sagemix (σ 0.3)"),
+        (image, "vanilla"),
+        (image, "mixup"),
+        (image, "sagemix"),
+        (points, "vanilla"),
+        (points, "pointmixup"),
+        (points, "sagemix (σ 2)"),
+        (points, "sagemix (σ 0.3)"),
     ]
-    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert len(lines) == 7 * 2 * 2  # rows, seeds, epochs
-    keys = "domain method seed epoch train_loss test_accuracy ece gap lr seconds"
-    assert all(set(line) == set(keys.split()) for line in lines)
+    runs = find_runs([finished])
+    assert len(runs) == 7 * 2
     for row in summary["rows"]:
-        last = [
-            line["test_accuracy"]
-            for line in lines
-            if (line["domain"], line["method"], line["epoch"]) == (row["domain"], row["method"], 2)
-        ]
-        assert row["final"]["mean"] == pytest.approx(sum(last) / 2)
-        assert row["final"]["std"] == pytest.approx(abs(last[0] - last[1]) / 2**0.5)
+        mine = [run for run in runs if (run.config.arm, run.label) == (row["arm"], row["method"])]
+        assert [run.config.seed for run in mine] == row["seeds"] == [0, 1]
+        last = [run.records[-1].scores["accuracy"] for run in mine]
+        assert [len(run.records) for run in mine] == [2, 2]
+        final = row["scores"]["final"]
+        assert final["mean"] == pytest.approx(sum(last) / 2)
+        assert final["std"] == pytest.approx(abs(last[0] - last[1]) / 2**0.5)
         assert (row["cost"] == 1) == (row["method"] == "vanilla")
-    about = summary["config"]["domains"]["points"]
-    assert (about["train_samples"], about["recipe"]["epochs"], about["recipe"]["width"]) == (64, 2, 4)
+        for run in mine:
+            names = {path.name for path in run.folder.iterdir()}
+            assert names == {
+                "recipe.toml", "environment.json", "metrics.jsonl", "summary.json", "checkpoints", "tensorboard"
+            }  # fmt: skip
+    about = summary["arms"][points]
+    assert (about["train_samples"], about["config"]["epochs"], about["config"]["width"]) == (64, 2, 4)
     assert summary["environment"]["packages"]["torch"]
     assert (finished.parent / "docs" / "gallery.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -115,7 +121,7 @@ def test_a_finished_run_is_not_overwritten(finished: Path, capsys: pytest.Captur
     assert f"is in use; writing to {other}" in capsys.readouterr().out
     summary = json.loads((other / "summary.json").read_text(encoding="utf-8"))
     assert [row["method"] for row in summary["rows"]] == ["vanilla", "mixup"]
-    assert list(summary["config"]["domains"]) == ["image"]
+    assert list(summary["arms"]) == ["digits-preact_resnet18"]
 
 
 @pytest.mark.parametrize(
@@ -154,89 +160,64 @@ def test_impossible_numbers_are_refused(options: list[str], capsys: pytest.Captu
 def test_a_run_that_stops_leaves_the_others_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    from experiments import runner
+    from experiments.methods import Mixing
 
-    def explosive(spec: MethodSpec, domain: str, **options: object) -> object:
-        return None if spec.name == "vanilla" else (lambda batch, labels: (batch * torch.nan, labels))
-
-    monkeypatch.setattr(runner, "make_mixer", explosive)
-    options = ["compare", *TINY, "--domains", "points", "--methods", "pointmixup", "--output", str(tmp_path / "run")]
+    mix = Mixing.mix
+    monkeypatch.setattr(Mixing, "mix", lambda self, batch, *rest: mix(self, batch * torch.nan, *rest))
+    options = ["compare", *TINY, "--domains", "points", "--methods", "mixup:p=0.0", "--output", str(tmp_path / "run")]
     assert main(options) == 1
     out = capsys.readouterr().out
     assert "the loss became nan in epoch 1, step 1 of 2; the run stops here and keeps what was saved" in out
     summary = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))
     assert summary["status"] == "stopped"
-    assert summary["rows"][0]["final"] is not None
-    assert summary["rows"][1]["final"] is None
-    assert "stopped" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert summary["rows"][0]["scores"]["final"] is not None
+    assert not summary["rows"][1]["scores"]
+    assert "the loss became nan" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
 def test_methods_are_read_into_rows() -> None:
-    rows = parse_methods(["mixup", "points/sagemix:sigma=2.0,query=max", "points/sagemix"], ["image", "points"])
-    assert [spec.label for spec in rows["image"]] == ["vanilla", "mixup"]
-    assert [spec.label for spec in rows["points"]] == ["vanilla", "mixup", "sagemix (σ 2, query max)", "sagemix"]
-    assert rows["points"][2].options == {"sigma": 2.0, "query": "max"}
+    rows = split_methods(["mixup", "points/sagemix:sigma=2.0,query=max", "points/sagemix"], ["image", "points"])
+    assert rows["image"] == ["vanilla", "mixup"]
+    assert rows["points"] == ["vanilla", "mixup", "sagemix:sigma=2.0,query=max", "sagemix"]
+    spec = parse_method(rows["points"][2], "points")
+    assert spec.label == "sagemix (σ 2, query max)"
+    assert spec.options == {"sigma": 2.0, "query": "max"}
     with pytest.raises(ExperimentError, match="vanilla has no options"):
-        parse_methods(["vanilla:p=1"], ["image"])
+        split_methods(["vanilla:p=1"], ["image"])
+    every = split_methods(["points/sagemix:sigma=0.3", "all"], ["points"])["points"]
+    assert every[:2] == ["vanilla", "sagemix:sigma=0.3"]
+    assert "sagemix" not in every
+    assert {"rsmix", "pointcutmix_k", "cutmix"} <= set(every)
 
 
-def test_the_mixer_draws_from_its_own_generator(fabric) -> None:
-    data = load_data("points", "digits", [], limit=32)
-    model = create_model("points", channels=3, num_classes=10, width=4)
-    mixes = [
-        make_mixer(MethodSpec("sagemix"), "points", num_classes=10, model=model, fabric=fabric, seed=seed)
-        for seed in (0, 0, 1)
+def result(method: str, seed: int, accuracies: list[float], cost: float = 2.0, **about: object) -> RunResult:
+    config = load_recipe("short").resolve(
+        None, {"dataset": "digits", "model": "pointnet", "method": method, "seed": seed}
+    )
+    records = [
+        EpochRecord(i + 1, 1.0, 0.1, 2.0, 50.0, cost, {"accuracy": a, "ece": 5.0, "gap": -1.0})
+        for i, a in enumerate(accuracies)
     ]
-    state = torch.get_rng_state()
-    first, again, other = (mix(data.train, data.train_labels) for mix in mixes)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(first[0], again[0])
-    assert torch.equal(first[1], again[1])
-    assert not torch.equal(first[0], other[0])
-
-
-@pytest.mark.parametrize(("domain", "method"), [("points", "pointmixup"), ("image", "mixup")])
-def test_autocast_reaches_the_saliency_alone(domain: str, method: str) -> None:
-    """Mixing itself is as exact in bf16 as in float32."""
-    data = load_data(domain, "digits", [], limit=32)
-    model = create_model(domain, channels=data.channels, num_classes=10, width=4)
-    batch = data.prepare(data.train)
-    full, half = (
-        make_mixer(
-            MethodSpec(method),
-            domain,
-            num_classes=10,
-            model=model,
-            fabric=make_fabric(precision),
-            seed=0,
-        )(batch, data.train_labels)
-        for precision in ("32", "bf16")
-    )
-    assert half[0].dtype == half[1].dtype == torch.float32
-    assert torch.equal(full[0], half[0])
-    assert torch.equal(full[1], half[1])
-
-
-def records(accuracies: list[float]) -> History:
-    return History(
-        [EpochRecord(i + 1, 1.0, a, 5.0, -1.0, 0.1, 2.0) for i, a in enumerate(accuracies)], [0.4] * 3, [0.2, 0.1, 0.3]
-    )
+    return RunResult(Path("nowhere"), config, records, **{"status": "complete", **about})  # type: ignore[arg-type]
 
 
 def test_summary_has_best_final_and_last_ten() -> None:
     up = [float(i) for i in range(1, 13)]
-    vanilla = RunResult("image", "vanilla", 0, History(records(up).records, [0.1, 0.1, 9.0], [0.0] * 3))
-    mixed = [RunResult("image", "mixup", seed, records([90.0, *up[:-1]])) for seed in (0, 1)]
-    broken = RunResult("image", "mixup", 2, records([50.0]), "the loss became nan")
-    first, second = summarise([vanilla, *mixed, broken])
+    mixed = [result("mixup", seed, [90.0, *up[:-1]]) for seed in (0, 1)]
+    broken = result("mixup", 2, [50.0], status="stopped", stopped="the loss became nan")
+    rows = summarise([result("vanilla", 0, up, cost=1.0), *mixed, broken])
+    first, second = (row["scores"] for row in rows)
     assert (first["best"]["mean"], first["final"]["mean"], first["last10"]["mean"]) == (12, 12, 7.5)
     assert (second["best"]["mean"], second["final"]["mean"], second["best"]["std"]) == (90, 11, 0)
     assert second["last10"]["mean"] == pytest.approx(sum(range(2, 12)) / 10)
-    assert second["cost"] == pytest.approx(2)  # 0.4 over 0.2, the median of 2, 4/3 and 4
-    assert second["stopped"] == {"2": "the loss became nan"}
-    assert cells(first) == ["12.0", "12.0", "7.5", "5.0", "−1.0", "1.00×"]
-    assert cells(second)[0] == "90.0±0.0"
-    assert curves_of([vanilla, *mixed, broken], "image")["mixup"].shape == (2, 12)
+    assert rows[1]["cost"] == 2
+    assert rows[1]["stopped"] == {"2": "the loss became nan"}
+    assert headings(rows) == ["best", "final", "last 10", "ECE", "gap", "cost"]
+    assert cells(rows[0], rows) == ["12.0", "12.0", "7.5", "5.0", "−1.0", "1.00×"]
+    assert cells(rows[1], rows)[0] == "90.0±0.0"
+    epochs, curves = curves_of([*mixed, broken], "digits-pointnet")["mixup"]
+    assert curves.shape == (2, 12)
+    assert epochs.tolist() == list(range(1, 13))
 
 
 def test_output_takes_the_next_free_name(tmp_path: Path) -> None:
@@ -254,7 +235,7 @@ def test_gallery_shows_what_the_plan_says() -> None:
     for domain in ("image", "points"):
         data = load_data(domain, "digits", [])
         torch.manual_seed(0)
-        model = create_model(domain, channels=data.channels, num_classes=10, width=4)
+        model = create_model(MODELS[domain], channels=data.channels, num_classes=10, width=4)
         for item in make_gallery(data, model, pairs=2):
             assert item.class_a != item.class_b
             assert item.weight_a == pytest.approx(item.own.mean(), abs=1e-5)

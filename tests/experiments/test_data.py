@@ -1,4 +1,4 @@
-"""The data sets: what the samples are, subsets, augmentation, and the messages where files are wrong."""
+"""The data sets: what the samples are, subsets, names, and the messages where files are wrong."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import torch
 from sklearn.datasets import load_digits
 from torchvision.datasets import CIFAR100
 
-from experiments.data import cifar, digits, load_data, modelnet
-from experiments.data.base import balanced_subset
+from experiments.data import DATASETS, cifar, digits, load_data, modelnet
+from experiments.data.base import DataSet, balanced_subset
+from experiments.data.points import first_points, to_unit_sphere
 from experiments.errors import ExperimentError
 
 
@@ -73,15 +74,6 @@ def test_digit_images_are_scikit_learns() -> None:
     torch.testing.assert_close(digits.uncentre(digits.centre(data.test)), data.test)
 
 
-def test_shift_by_one_moves_each_image_by_itself() -> None:
-    image = torch.rand(1, 1, 8, 8, generator=generator()) + 0.1
-    moved = digits.shift_by_one(image.expand(300, 1, 8, 8), generator())
-    padded = torch.nn.functional.pad(image, (1, 1, 1, 1))
-    allowed = [padded[0, :, r : r + 8, c : c + 8] for r in range(3) for c in range(3)]
-    which = [[torch.equal(one, candidate) for candidate in allowed].index(True) for one in moved]
-    assert set(which) == set(range(9))
-
-
 # ---- subsets
 
 
@@ -104,27 +96,53 @@ def test_limit_keeps_samples_and_labels_together() -> None:
         assert full.train_labels[place] == label
 
 
+def test_limit_keeps_parts_with_their_points() -> None:
+    labels = torch.arange(12) % 3
+    parts = torch.arange(12)[:, None] * 10 + torch.arange(4)
+    points = parts[:, :, None].expand(12, 4, 3).float()
+    names = ("a", "b", "c")
+    full = DataSet("p", "parts", "points", names, points, labels, points + 1, labels, train_parts=parts)
+    part = full.limited(6).to(torch.device("cpu"))
+    assert torch.equal(part.train_parts[:, :, None].expand(6, 4, 3).float(), part.train)
+    assert torch.bincount(part.train_labels).tolist() == [2, 2, 2]
+    assert part.test_parts is None
+    assert len(part.test) == 12
+
+
+# ---- names and numbers of points
+
+
+def test_names_are_known_or_listed() -> None:
+    assert {
+        "image": ("digits", "cifar100"),
+        "points": (
+            *("digits", "modelnet10", "modelnet40"),
+            *("scanobjectnn-obj-only", "scanobjectnn-obj-bg", "scanobjectnn-pb-t50-rs", "shapenetpart"),
+        ),
+    } == DATASETS
+    with pytest.raises(ExperimentError, match="no points data set 'cifar100': there are digits, modelnet10"):
+        load_data("points", "cifar100", [])
+    with pytest.raises(ValueError, match="no data for domain 'sound'"):
+        load_data("sound", "digits", [])
+    with pytest.raises(ExperimentError, match="digits holds images"):
+        load_data("image", "digits", [], num_points=8)
+
+
+def test_num_points_takes_the_first_of_each_set() -> None:
+    full, part = load_data("points", "digits", []), load_data("points", "digits", [], num_points=40)
+    assert torch.equal(full.train[:, :40], part.train)
+    assert torch.equal(full.test[:, :40], part.test)
+    with pytest.raises(ExperimentError, match="digits has 256 points a shape: 257 points cannot be taken"):
+        load_data("points", "digits", [], num_points=257)
+    with pytest.raises(ExperimentError, match="0 points cannot be taken"):
+        first_points(full.train, 0, "digits")
+
+
+def test_unit_sphere_of_one_place_is_the_origin() -> None:
+    assert torch.equal(to_unit_sphere(torch.full((1, 4, 3), 7.0)), torch.zeros(1, 4, 3))
+
+
 # ---- CIFAR-100
-
-
-def reference_crop(image: np.ndarray, row: int, column: int, flip: bool) -> np.ndarray:
-    padded = np.zeros((3, 36, 36), dtype=np.uint8)
-    padded[:, 2:34, 2:34] = image
-    crop = padded[:, row : row + 32, column : column + 32]
-    return crop[:, :, ::-1] if flip else crop
-
-
-def test_crop_and_flip_equals_a_loop() -> None:
-    images = torch.randint(0, 256, (64, 3, 32, 32), generator=generator(), dtype=torch.uint8)
-    out = cifar.crop_and_flip(images, generator(5))
-    draws = generator(5)
-    offsets = torch.randint(0, 5, (2, 64, 1), generator=draws)
-    flips = torch.rand(64, 1, generator=draws) < 0.5
-    for i in range(64):
-        wanted = reference_crop(images[i].numpy(), int(offsets[0, i]), int(offsets[1, i]), bool(flips[i]))
-        assert np.array_equal(out[i].numpy(), wanted)
-    assert out.dtype == torch.uint8
-    assert 10 < flips.sum() < 54
 
 
 def test_normalise_is_the_protocols() -> None:
@@ -192,6 +210,7 @@ def test_modelnet10_reads_its_arrays(tmp_path: Path) -> None:
     data = load_data("points", "modelnet10", [tmp_path / "none", tmp_path])
     assert data.train.shape == (6, 5, 3)
     assert data.classes == ("bed", "sofa")
+    assert torch.equal(load_data("points", "modelnet10", [tmp_path], num_points=2).train, data.train[:, :2])
     assert data.test_labels.tolist() == [0, 1, 0, 1]
     assert data.prepare(data.test).dtype == torch.float32
 
@@ -222,19 +241,3 @@ def test_modelnet10_damaged_or_absent(tmp_path: Path) -> None:
         file.write_bytes(broken)
         with pytest.raises(ExperimentError, match="is damaged and cannot be read"):
             modelnet.load_modelnet10([tmp_path])
-
-
-def test_scale_shift_shuffle_is_one_affine_map_per_set() -> None:
-    points = torch.randn(40, 16, 3, generator=generator()).half()
-    out = modelnet.scale_shift_shuffle(points, generator(1))
-    # an axis-wise increasing map keeps the order along every axis: sorted coordinates fit a line
-    before, after = points.float().sort(1).values, out.sort(1).values
-    scale = (after[:, -1] - after[:, 0]) / (before[:, -1] - before[:, 0])
-    shift = after[:, 0] - scale * before[:, 0]
-    torch.testing.assert_close(after, before * scale[:, None] + shift[:, None], atol=2e-3, rtol=0)
-    assert scale.min() >= 2 / 3 - 1e-2
-    assert scale.max() <= 3 / 2 + 1e-2
-    assert scale.max() - scale.min() > 0.7
-    assert shift.abs().max() <= 0.2 + 1e-2
-    straight = points.float() * scale[:, None] + shift[:, None]
-    assert (straight - out).abs().amax((1, 2)).min() > 0.05  # every set is shuffled

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.models import PointNet, PreActResNet18, create_model
+from experiments.errors import ExperimentError
+from experiments.models import PointNet, PreActResNet18, create_model, list_models
 
 
 def parameters(model: nn.Module) -> int:
@@ -52,6 +53,68 @@ def test_pointnet_ignores_the_order_of_points_and_takes_any_number() -> None:
         torch.testing.assert_close(model(points[:, torch.randperm(count)]), logits)
 
 
-def test_create_model_refuses_other_domains() -> None:
-    with pytest.raises(ValueError, match="'sound'"):
-        create_model("sound", channels=1, num_classes=2, width=8)
+@pytest.mark.parametrize("name", list_models())
+def test_create_model_makes_each_of_its_names(name: str) -> None:
+    model = create_model(name, channels=3, num_classes=5, width=8)
+    layers = model.mixing_layers
+    assert layers[0] == "input"
+    assert len(layers) > 1
+    for layer in layers[1:]:
+        model.get_submodule(layer)  # raises where there is none
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "layers"),
+    [
+        ("torchvision/resnet18", {}, ("input", "layer1", "layer2")),
+        ("torchvision/googlenet", {}, ("input",)),
+        ("timm/resnet18", {}, ("input", "layer1", "layer2")),
+        ("timm/vit_tiny_patch16_224", {"img_size": 64}, ("input", "blocks.3", "blocks.7")),
+        ("timm/convnext_atto", {}, ("input", "stages.0", "stages.1")),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_create_model_makes_those_of_the_libraries(
+    name: str, options: dict[str, int], layers: tuple[str, ...], channels: int
+) -> None:
+    model = create_model(name, channels=channels, num_classes=7, **options)
+    assert model.mixing_layers == layers
+    assert model.train()(torch.randn(2, channels, 64, 64)).shape == (2, 7)
+
+
+def test_torchvision_keeps_its_first_layer_but_for_the_channels() -> None:
+    grey, colour = (create_model("torchvision/resnet18", channels=c, num_classes=5) for c in (1, 3))
+    assert grey.conv1.weight.shape == (64, 1, 7, 7)
+    assert parameters(colour) - parameters(grey) == 2 * 64 * 7 * 7
+    assert (grey.conv1.stride, grey.conv1.padding) == (colour.conv1.stride, colour.conv1.padding)
+    assert grey.conv1.bias is None
+
+
+def test_image_models_are_channels_last() -> None:
+    for name in ("preact_resnet18", "torchvision/resnet18"):
+        model = create_model(name, channels=3, num_classes=5)
+        assert all(
+            weight.is_contiguous(memory_format=torch.channels_last)
+            for weight in model.parameters()
+            if weight.dim() == 4
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("sound", {}, "no model 'sound'; there are preact_resnet18, pointnet"),
+        ("image", {}, "no model 'image'"),
+        ("keras/resnet", {}, "no model 'keras/resnet'"),
+        ("torchvision/resnet17", {}, r"torchvision has no classifier 'resnet17'; it has .*resnet18"),
+        ("timm/vit_tiny_patch16_223", {}, r"timm has no model .* vit_tiny_patch16_224"),
+        ("torchvision/resnet18", {"width": 32}, "own width"),
+        ("torchvision/resnet18", {"depth": 32}, "depth"),
+        ("timm/resnet18", {"no_such": 32}, "no_such"),
+        ("pointnet", {"k": 20}, "pointnet has no option 'k'; it has dropout"),
+        ("pointnet", {"width": 0}, "width must be at least 1"),
+    ],
+)
+def test_create_model_says_what_cannot_be(name: str, options: dict[str, int], message: str) -> None:
+    with pytest.raises(ExperimentError, match=message):
+        create_model(name, channels=3, num_classes=5, **options)

@@ -1,120 +1,199 @@
-"""The training loop: it learns, it repeats itself, it calls the mixer, it stops at a loss that is not finite."""
+"""The training loop: it learns, it repeats itself, it mixes, it stops at a loss that is not finite."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
+from experiments.config import Config
 from experiments.data import DataSet
 from experiments.errors import ExperimentError, RunStoppedError
 from experiments.models import PointNet
-from experiments.recipes import RECIPES, Recipe, make_optimizer, make_schedule
-from experiments.train import History, Watcher, train, training_batches
+from experiments.optim import make_optimizer, make_schedule, smooth, softmax_bce
+from experiments.runner import set_up
+from experiments.train import EpochRecord, Watcher, seed_of, train, training_batches
 
-RECIPE = Recipe(width=4, epochs=12, batch_size=10, optimizer="adam", lr=1e-2, weight_decay=1e-4, schedule="one-cycle")
+CONFIG = Config(
+    dataset="blobs", model="pointnet", width=4, epochs=12, batch_size=10, optimizer="adam", lr=1e-2, weight_decay=1e-4,
+    schedule="one-cycle",
+)  # fmt: skip
 
 
-def run(fabric: Fabric, data: DataSet, seed: int = 0, recipe: Recipe = RECIPE, **options: object) -> History:
-    torch.manual_seed(seed)
-    return train(fabric, PointNet(2, width=recipe.width), data, recipe, seed=seed, **options)
+def run(fabric: Fabric, data: DataSet, change: Callable[[Any], None] = lambda learner: None, **values: Any) -> list:
+    config = replace(CONFIG, **values)
+    torch.manual_seed(config.seed)
+    learner = set_up(fabric, config, data, PointNet(2, width=config.width))
+    change(learner)
+    records: list[EpochRecord] = []
+    train(fabric, learner, data, config, watcher=Watcher(epoch=records.append))
+    return records
+
+
+class Spy:
+    """Stands in for `methods.Mixing`: a function of the batch and its one-hot targets."""
+
+    inside, bank, clean_loss, seconds = False, None, torch.zeros(()), 0.0
+
+    def __init__(self, function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], draws: int = 0) -> None:
+        self.function, self.draws, self.seen = function, draws, []
+        self.generator = torch.Generator()
+
+    def mix(self, batch: Tensor, labels: Tensor, keys: Tensor, index: Tensor | None) -> tuple[Tensor, Tensor]:
+        torch.rand(self.draws, generator=self.generator)
+        self.seen.append(batch)
+        return self.function(batch, F.one_hot(labels, 2).float())
+
+
+def with_mixing(spy: Spy) -> Callable[[Any], None]:
+    return lambda learner: setattr(learner, "mixing", spy)
 
 
 def test_it_learns_and_says_so(fabric: Fabric, two_blobs: DataSet) -> None:
-    losses: list[float] = []
-    records: list = []
-    history = run(fabric, two_blobs, watcher=Watcher(losses.append, records.append))
-    assert history.records[-1].test_accuracy == 100
-    assert history.records[-1].train_loss < history.records[0].train_loss
-    assert records == history.records
+    records = run(fabric, two_blobs)
+    assert records[-1].scores["accuracy"] == 100
+    assert records[-1].train_loss < records[0].train_loss
     assert [record.epoch for record in records] == list(range(1, 13))
-    assert len(losses) == len(history.step_seconds) == 12 * (48 // 10)  # the last 8 samples of an epoch are dropped
+    assert all(record.cost == 1 and record.step_ms > 0 for record in records)
+
+
+def test_steps_are_told_and_the_last_batch_is_dropped(fabric: Fabric, two_blobs: DataSet) -> None:
+    losses: list[float] = []
+    records: list[EpochRecord] = []
+    learner = set_up(fabric, CONFIG, two_blobs, PointNet(2, width=4))
+    train(fabric, learner, two_blobs, CONFIG, watcher=Watcher(losses.append, records.append), test_every=5)
+    assert len(losses) == 12 * (48 // 10)
     assert records[0].train_loss == pytest.approx(sum(losses[:4]) / 4)
+    assert [record.epoch for record in records if record.scores] == [5, 10, 12]
 
 
 def test_same_seed_same_curve(fabric: Fabric, two_blobs: DataSet) -> None:
     def curve(seed: int) -> list[tuple[float, float]]:
-        return [(record.train_loss, record.ece) for record in run(fabric, two_blobs, seed).records]
+        return [(record.train_loss, record.scores["ece"]) for record in run(fabric, two_blobs, seed=seed)]
 
     assert curve(3) == curve(3)
     assert curve(3) != curve(4)
+    assert (
+        len({seed_of(1, purpose, epoch, rank) for purpose in range(3) for epoch in range(9) for rank in range(4)})
+        == 108
+    )
 
 
 def test_every_method_meets_the_same_weights_and_batches(fabric: Fabric, two_blobs: DataSet) -> None:
-    def watched(draws: int) -> tuple[list[Tensor], History]:
-        seen: list[Tensor] = []
-        own = torch.Generator().manual_seed(1)
-
-        def mixer(batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-            torch.rand(draws, generator=own)
-            seen.append(batch)
-            return batch, nn.functional.one_hot(labels, 2).float()
-
-        return seen, run(fabric, two_blobs, mixer=mixer)
-
-    (first, one), (second, two) = watched(1), watched(17)
-    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-    vanilla = run(fabric, two_blobs)  # integer labels and their one-hot targets are the same loss
-    for history in (one, two):
-        assert [r.train_loss for r in history.records] == pytest.approx([r.train_loss for r in vanilla.records])
+    first, second = Spy(lambda *both: both, draws=1), Spy(lambda *both: both, draws=17)
+    records = [run(fabric, two_blobs, with_mixing(spy)) for spy in (first, second)]
+    assert all(torch.equal(a, b) for a, b in zip(first.seen, second.seen, strict=True))
+    vanilla = run(fabric, two_blobs)
+    for mine in records:
+        assert [r.train_loss for r in mine] == pytest.approx([r.train_loss for r in vanilla])
 
 
 def test_it_trains_on_what_the_mixer_returns(fabric: Fabric, two_blobs: DataSet) -> None:
-    def swap(batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        assert batch.shape == (10, 8, 3)
-        assert labels.dtype == torch.long
-        return batch, nn.functional.one_hot(1 - labels, 2).float()
-
-    assert run(fabric, two_blobs, mixer=swap).records[-1].test_accuracy == 0
+    swap = Spy(lambda batch, targets: (batch, 1 - targets))
+    assert run(fabric, two_blobs, with_mixing(swap))[-1].scores["accuracy"] == 0
+    assert swap.seen[0].shape == (10, 8, 3)
 
 
 def test_batches_visit_each_sample_once(two_blobs: DataSet) -> None:
     generator = torch.Generator().manual_seed(0)
     batches = list(training_batches(two_blobs, 16, generator))
-    together = torch.cat([batch for batch, _ in batches])
-    assert len(together) == 48
-    assert together.flatten(1).unique(dim=0).shape[0] == 48
-    assert not torch.equal(batches[0][0], next(training_batches(two_blobs, 16, generator))[0])
+    keys = torch.cat([batch.keys for batch in batches])
+    assert keys.sort().values.tolist() == list(range(48))
+    for batch in batches:
+        assert torch.equal(batch.inputs, two_blobs.train[batch.keys])
+        assert torch.equal(batch.labels, two_blobs.train_labels[batch.keys])
+    assert not torch.equal(batches[0].inputs, next(training_batches(two_blobs, 16, generator)).inputs)
+
+
+def test_devices_share_each_batch(two_blobs: DataSet) -> None:
+    def keys(rank: int, devices: int) -> list[Tensor]:
+        return [b.keys for b in training_batches(two_blobs, 12, torch.Generator().manual_seed(0), rank, devices)]
+
+    for whole, *parts in zip(keys(0, 1), *(keys(rank, 3) for rank in range(3)), strict=True):
+        assert torch.equal(whole, torch.cat(parts))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_it(fabric: Fabric, two_blobs: DataSet, value: float) -> None:
-    calls = []
-
-    def spoil(batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        calls.append(len(batch))
-        targets = nn.functional.one_hot(labels, 2).float()
-        return batch, targets * (value if len(calls) == 7 else 1.0)
-
-    history, model = History(), PointNet(2, width=4)
+def test_a_loss_that_is_not_finite_stops_before_the_weights_change(
+    fabric: Fabric, two_blobs: DataSet, value: float
+) -> None:
+    spy = Spy(lambda batch, targets: (batch, targets * (value if len(spy.seen) == 7 else 1.0)))
+    learner = set_up(fabric, CONFIG, two_blobs, PointNet(2, width=4))
+    learner.mixing = spy  # type: ignore[assignment]
+    records: list[EpochRecord] = []
     with pytest.raises(RunStoppedError, match=r"loss became (nan|inf) in epoch 2, step 3 of 4"):
-        train(fabric, model, two_blobs, RECIPE, seed=0, mixer=spoil, history=history)
-    assert len(history.records) == 1
-    assert all(parameter.isfinite().all() for parameter in model.parameters())
+        train(fabric, learner, two_blobs, CONFIG, watcher=Watcher(epoch=records.append))
+    assert len(records) == 1
+    assert all(parameter.isfinite().all() for parameter in learner.model.parameters())
 
 
-def test_too_large_a_batch_is_refused(fabric: Fabric, two_blobs: DataSet) -> None:
+def test_batches_that_do_not_fit_are_refused(fabric: Fabric, two_blobs: DataSet) -> None:
     with pytest.raises(ExperimentError, match="batch of 49 is larger than the 48 training samples"):
-        run(fabric, two_blobs, recipe=replace(RECIPE, batch_size=49))
+        run(fabric, two_blobs, batch_size=49)
+    from experiments.train import steps_per_epoch
+
+    with pytest.raises(ExperimentError, match="batch of 10 cannot be shared by 4 devices"):
+        steps_per_epoch(two_blobs, CONFIG, 4)
 
 
-@pytest.mark.parametrize("schedule", ["one-cycle", "constant"])
-def test_recipes_are_what_they_say(schedule: str) -> None:
-    recipe = replace(RECIPES["image", "cifar100"], schedule=schedule)
-    parameter = nn.Parameter(torch.zeros(1))
-    optimizer = make_optimizer(recipe, [parameter])
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ({"schedule": "constant"}, lambda step: 0.2),
+        ({"schedule": "step", "milestones": (2, 4), "gamma": 0.1}, lambda step: 0.2 * 0.1 ** (step // 20)),
+        (
+            {"schedule": "cosine", "min_lr": 0.02},
+            lambda step: 0.02 + 0.18 * (1 + math.cos(math.pi * step / 50)) / 2,
+        ),
+    ],
+)
+def test_schedules_are_what_they_say(values: dict[str, Any], wanted: Callable[[int], float]) -> None:
+    config = replace(CONFIG, optimizer="sgd", nesterov=True, lr=0.2, epochs=5, **values)
+    optimizer = make_optimizer(config, [nn.Parameter(torch.zeros(1))])
     group = optimizer.param_groups[0]
     assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.9, True, 1e-4)
-    rates = []
-    plan = make_schedule(recipe, optimizer, 100)
-    for _ in range(100):
-        rates.append(group["lr"])
+    schedule = make_schedule(config, optimizer, 10)
+    for step in range(50):
+        assert group["lr"] == pytest.approx(wanted(step), rel=1e-6)
         optimizer.step()
-        plan.step() if len(rates) < 100 else None
-    assert max(rates) == pytest.approx(0.2)
-    assert (rates[-1] < 1e-4) == (schedule == "one-cycle")
-    assert "0.2" in recipe.describe()
+        schedule.step()
+
+
+def test_one_cycle_goes_up_and_down() -> None:
+    optimizer = make_optimizer(CONFIG, [nn.Parameter(torch.zeros(1))])
+    schedule = make_schedule(CONFIG, optimizer, 10)
+    rates = []
+    for _ in range(119):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert max(rates) == pytest.approx(1e-2)
+    assert rates[-1] < 1e-4
+
+
+def test_bce_of_the_softmax_is_the_textbook_one() -> None:
+    logits = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    targets = torch.rand(6, 5, dtype=torch.float64).softmax(1)
+    plain = F.binary_cross_entropy(logits.softmax(1), targets)
+    assert softmax_bce(logits, targets).item() == pytest.approx(plain.item(), rel=1e-5)
+    sure = torch.tensor([[60.0, 0.0, 0.0]], requires_grad=True)
+    loss = softmax_bce(sure, torch.tensor([[0.0, 1.0, 0.0]]))
+    assert loss.item() == pytest.approx((60 - math.log(2) + 60) / 3, rel=1e-3)  # no clamp at 100, no infinity
+    loss.backward()
+    assert sure.grad is not None
+    assert sure.grad.isfinite().all()
+    assert sure.grad[0, 0] > 0 > sure.grad[0, 1]
+
+
+def test_smoothing_gives_the_other_classes_their_share() -> None:
+    smoothed = smooth(F.one_hot(torch.tensor([2]), 5).float(), 0.2)
+    assert smoothed[0].tolist() == pytest.approx([0.05, 0.05, 0.8, 0.05, 0.05])
+    mixed = torch.tensor([[0.25, 0.75, 0.0]])
+    assert smooth(mixed, 0.1).sum().item() == pytest.approx(1)

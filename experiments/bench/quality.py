@@ -1,0 +1,207 @@
+"""What cheap and remembered saliencies find: the exact saliency that their queries capture, along a short training.
+
+A query drawn with probability proportional to c captures sum(c s) / sum(c) of the exact saliency s. Over the mean of s
+it is 1 for uniform queries; `share` is how far it gets from there (0) to exact queries (1). Measured as training would
+use it: on augmented batches just before they are mixed, so that what is remembered is as old as it is in use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+import mixkit
+from experiments.data import DATASETS, DataSet, load_data
+from experiments.environment import describe_environment
+from experiments.models import create_model
+
+Candidate = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+"""(batch, labels, keys, index) to saliency (B, N)."""
+
+DEFAULT_MODELS = {"image": "preact_resnet18", "points": "pointnet"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `bench quality`."""
+    names = [f"{domain}/{name}" for domain, names in DATASETS.items() for name in names]
+    parser.add_argument("--data", default="image/cifar100", choices=names, metavar="DATA", help=", ".join(names))
+    parser.add_argument("--model", help="default: preact_resnet18 or pointnet")
+    parser.add_argument("--width", type=int, default=16, help="of the model (default: 16)")
+    parser.add_argument("--limit", type=int, default=2000, help="training samples (default: 2000)")
+    parser.add_argument("--epochs", type=int, default=8, help="default: 8")
+    parser.add_argument("--batch-size", type=int, default=50, help="default: 50")
+    parser.add_argument("--measured", type=int, default=6, help="batches measured per epoch (default: 6)")
+    parser.add_argument("--lr", type=float, default=0.001, help="of AdamW, with a cosine schedule (default: 0.001)")
+    parser.add_argument("--sigma", type=float, help="of SageMix (default: the domain's)")
+    parser.add_argument("--seed", type=int, default=0)
+    roots = [Path("../shared/data"), Path("/opt/mk/data")]
+    parser.add_argument("--data-root", type=Path, nargs="+", default=roots, help="folders to look for the data in")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Train, measure, and print a table of the first, middle and last epoch."""
+    domain, _, name = args.data.partition("/")
+    torch.manual_seed(args.seed)
+    data = load_data(domain, name, args.data_root, limit=args.limit)
+    model_name = args.model or DEFAULT_MODELS[domain]
+    model = create_model(model_name, channels=data.channels, num_classes=len(data.classes), width=args.width)
+    started = time.perf_counter()
+    epochs = train_and_measure(model, data, args)
+    title = f"{data.title}, {len(data.train)} samples, {model_name} of width {args.width}"
+    console = Console()
+    console.print(_table(title, epochs))
+    console.print(f"{time.perf_counter() - started:.0f} s")
+    if args.json:
+        given = {name: str(value) for name, value in vars(args).items() if name not in ("main", "json")}
+        environment = describe_environment(torch.device("cpu"), "32")
+        written = {"environment": environment, "arguments": given, "epochs": epochs}
+        args.json.write_text(json.dumps(written, indent=2) + "\n")
+    return 0
+
+
+def train_and_measure(model: nn.Module, data: DataSet, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Train with SageMix by remembered saliency; per epoch, each candidate's figures and the training loss."""
+    draw = torch.Generator().manual_seed(args.seed)
+    elements = data.train[0, 0].numel() if data.domain == "image" else data.train.shape[1]
+    bank = mixkit.SaliencyBank(len(data.train), elements)
+    sigma = {} if args.sigma is None else {"sigma": args.sigma}
+    mixer = mixkit.create_mixer("sagemix", data.domain, num_classes=len(data.classes), saliency=bank, **sigma)
+    watching = {f"bank, {label}": bank for label, bank in _banks(len(data.train), elements).items()}
+    candidates = _candidates(model, mixer.domain, {"bank": bank, **watching})
+    steps = len(data.train) // args.batch_size
+    optimiser = torch.optim.AdamW(model.parameters(), args.lr, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, args.lr, total_steps=steps * args.epochs)
+    epochs: list[dict[str, Any]] = []
+    for epoch in range(1, args.epochs + 1):
+        model.train()
+        found: dict[str, list[Tensor]] = {}
+        losses = []
+        for step, keys in enumerate(torch.randperm(len(data.train), generator=draw).split(args.batch_size)[:steps]):
+            augmented = data.augment(data.train[keys], draw)
+            batch, labels = data.prepare(augmented.batch), data.train_labels[keys]
+            if step < args.measured:
+                exact = mixkit.GradientSaliency(model)(batch, labels, mixer.domain)
+                for name, candidate in {"exact": lambda *_: exact, **candidates}.items():  # noqa: B023
+                    found.setdefault(name, []).append(capture(candidate(batch, labels, keys, augmented.index), exact))
+            known = {"keys": keys, "index": augmented.index}
+            plan = mixer.plan(batch, labels, generator=draw, **known)
+            mixed, targets = mixer.apply(plan, batch, labels)
+            for other in (bank, *watching.values()):
+                place = other.check(keys, augmented.index, mixer.domain.elements(batch).coords.shape[:2])
+                mixed = other.watch(mixed, plan, *place, mixer.domain.saliency)
+            loss = F.cross_entropy(model(mixed), targets)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            losses.append(loss.item())
+        epochs.append(_figures(found, epoch, sum(losses) / len(losses)))
+    return epochs
+
+
+def capture(candidate: Tensor, exact: Tensor) -> Tensor:
+    """(B, 2): the exact saliency that a query drawn by the candidate meets, over its mean; and rank correlation."""
+    candidate, exact = candidate.double().clamp_min(0), exact.double()
+    chance = candidate / candidate.sum(1, keepdim=True)
+    uniform = torch.full_like(chance, 1 / chance.shape[1])
+    chance = torch.where(torch.isfinite(chance).all(1, keepdim=True), chance, uniform)
+    captured = (chance * exact).sum(1) / exact.mean(1)
+    ranks = [part.argsort(1).argsort(1).double() for part in (candidate, exact)]
+    ranks = [part - part.mean(1, keepdim=True) for part in ranks]
+    correlation = (ranks[0] * ranks[1]).sum(1) / (ranks[0].norm(dim=1) * ranks[1].norm(dim=1))
+    return torch.stack([captured, correlation], 1)
+
+
+def _banks(num_samples: int, elements: int) -> dict[str, mixkit.SaliencyBank]:
+    """Variants that learn from the same training."""
+    return {
+        "momentum 0": mixkit.SaliencyBank(num_samples, elements, momentum=0.0),
+        "momentum 0.9": mixkit.SaliencyBank(num_samples, elements, momentum=0.9),
+        "uint8": mixkit.SaliencyBank(num_samples, elements, dtype=torch.uint8),
+    }
+
+
+def _candidates(model: nn.Module, domain: mixkit.Domain, banks: dict[str, mixkit.SaliencyBank]) -> dict[str, Candidate]:
+    """The saliencies to compare."""
+
+    def remembered(bank: mixkit.SaliencyBank) -> Candidate:
+        return lambda batch, labels, keys, index: bank.look_up(
+            *bank.check(keys, index, domain.elements(batch).coords.shape[:2])
+        )
+
+    def gradient(**options: Any) -> Candidate:
+        saliency = mixkit.GradientSaliency(model, **options)
+        return lambda batch, labels, keys, index: saliency(batch, labels, domain)
+
+    found: dict[str, Candidate] = {name: remembered(bank) for name, bank in banks.items()}
+    for resolution in (0.75, 0.5, 0.25):
+        found[f"resolution {resolution}"] = gradient(resolution=resolution)
+    found["bfloat16"] = gradient(autocast=torch.bfloat16)
+    for name, function in domain.saliencies.items():
+        found[name.replace("_", " ")] = _of_batch(function)
+    for layer in getattr(model, "mixing_layers", ("input",))[1:3]:
+        found[f"activation of {layer}"] = _activation(model, layer, domain)
+    return found
+
+
+def _of_batch(function: Callable[[Tensor], Tensor]) -> Candidate:
+    return lambda batch, labels, keys, index: function(batch).flatten(1)
+
+
+def _activation(model: nn.Module, layer: str, domain: mixkit.Domain) -> Candidate:
+    """The energy of a layer's output in a forward pass, at the places of the input nearest to each of its elements."""
+
+    def saliency(batch: Tensor, labels: Tensor, keys: Tensor, index: Tensor | None) -> Tensor:
+        outputs: list[Any] = []
+        handle = model.get_submodule(layer).register_forward_hook(lambda module, args, output: outputs.append(output))
+        try:
+            with torch.no_grad(), mixkit.saliency.frozen(model):
+                model(batch)
+        finally:
+            handle.remove()
+        elements = domain.elements(batch)
+        features = domain.feature_elements(outputs[0], elements)
+        if features is None:
+            return torch.ones(elements.coords.shape[:2])
+        energy = features.values.float().square().sum(2)
+        return energy.gather(1, torch.cdist(elements.coords.float(), features.coords.float()).argmin(2))
+
+    return saliency
+
+
+def _figures(found: dict[str, list[Tensor]], epoch: int, loss: float) -> dict[str, Any]:
+    means = {name: torch.cat(parts).nanmean(0).tolist() for name, parts in found.items()}
+    most = means["exact"][0]
+    return {
+        "epoch": epoch,
+        "loss": loss,
+        "candidates": {
+            name: {"captured": captured, "share": (captured - 1) / (most - 1), "rank correlation": correlation}
+            for name, (captured, correlation) in means.items()
+        },
+    }
+
+
+def _table(title: str, epochs: list[dict[str, Any]]) -> Table:
+    shown = Table(title=f"{title}: saliency captured (1 = uniform), share of exact in %", title_justify="left")
+    shown.add_column("saliency")
+    chosen = sorted({0, len(epochs) // 2, len(epochs) - 1})
+    for place in chosen:
+        shown.add_column(f"epoch {epochs[place]['epoch']} (loss {epochs[place]['loss']:.2f})", justify="right")
+    shown.add_column("rank corr.", justify="right")
+    for name in epochs[0]["candidates"]:
+        rows = [epochs[place]["candidates"][name] for place in chosen]
+        cells = (f"{row['captured']:.2f} ({100 * row['share']:.0f} %)" for row in rows)
+        shown.add_row(name, *cells, f"{rows[-1]['rank correlation']:.2f}")
+    return shown

@@ -1,0 +1,14 @@
+"""The clock of runs and benchmarks: it reads when the device has done all that it was asked for."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+
+def now(device: torch.device) -> float:
+    """Seconds, with nothing left to do on the device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

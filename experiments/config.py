@@ -1,0 +1,242 @@
+"""What one training run is: its resolved configuration, and how a recipe file and the command line make one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.exceptions import ParseError
+
+from experiments.errors import ExperimentError
+
+RECIPES = Path(__file__).parent / "recipes"
+VARIANTS = ("paper", "equal")
+CHOICES = {
+    "optimizer": ("sgd", "adam", "adamw"),
+    "schedule": ("constant", "one-cycle", "cosine", "step"),
+    "loss": ("cross-entropy", "bce"),
+    "precision": ("32", "bf16", "16"),
+}
+POINT_MODELS = ("pointnet", "pointnet2_ssg", "pointnet2_msg", "dgcnn", "pointnet2_partseg", "dgcnn_partseg")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One run, every value resolved; what recipe.toml in a run's folder holds.
+
+    Attributes:
+        dataset, model, method: names; the method may carry options, ``sagemix:sigma=2.0``.
+        seed: of weights, data order, augmentation and mixing.
+        epochs, batch_size: the budget; a batch is shared by all devices, and the last incomplete one is dropped.
+        width: channels of the model's first layer, 64 in the papers; torchvision's and timm's models ignore it.
+        num_points: of a point set. Default None: as the data set has them.
+        limit: training samples, class-balanced. Default None: all.
+        optimizer, lr, momentum, nesterov, weight_decay: the last applies to every parameter.
+        schedule: "constant", "one-cycle" (up for 30 % of the steps, then down to nothing), "cosine" (to `min_lr`), or
+            "step" (times `gamma` after each epoch of `milestones`).
+        loss: "cross-entropy" with soft targets, or "bce": binary cross entropy of the softmax, mean over batch and
+            classes, as in Co-Mixup's code.
+        label_smoothing: epsilon: the true class has 1 - epsilon, every other epsilon / (K - 1).
+        precision: "32", or autocast in "bf16" or "16".
+    """
+
+    dataset: str
+    model: str
+    method: str = "vanilla"
+    seed: int = 0
+    epochs: int
+    batch_size: int
+    width: int = 64
+    num_points: int | None = None
+    limit: int | None = None
+    optimizer: str = "sgd"
+    lr: float
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.1
+    min_lr: float = 0.0
+    loss: str = "cross-entropy"
+    label_smoothing: float = 0.0
+    precision: str = "32"
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ExperimentError(f"{name} is one of {', '.join(choices)}, not {getattr(self, name)!r}.")
+        for name, least in (
+            ("epochs", 1),
+            ("batch_size", 2),
+            ("width", 1),
+            ("seed", 0),
+            ("num_points", 1),
+            ("limit", 1),
+        ):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < least):
+                raise ExperimentError(f"{name} is a whole number of at least {least}, not {value!r}.")
+        for name, low, high in (("lr", 0, 1e6), ("label_smoothing", 0, 0.999), ("weight_decay", 0, 1e6)):
+            if not isinstance(getattr(self, name), (int, float)) or not low <= getattr(self, name) <= high:
+                raise ExperimentError(f"{name} is a number from {low} to {high:g}, not {getattr(self, name)!r}.")
+
+    @property
+    def domain(self) -> str:
+        """What the model decides: "image" or "points"."""
+        return "points" if self.model in POINT_MODELS else "image"
+
+    @property
+    def parts(self) -> bool:
+        """Whether the run labels every point of a shape rather than the shape."""
+        return self.model.endswith("_partseg")
+
+    @property
+    def arm(self) -> str:
+        """What runs must have in common to be compared: the data set and the model."""
+        return f"{self.dataset}-{self.model.replace('/', '-')}"
+
+    @property
+    def title(self) -> str:
+        """The run in a few words."""
+        return f"{self.dataset}, {self.model}, {self.method}, seed {self.seed}"
+
+    def describe(self) -> str:
+        """The recipe in words."""
+        optimizer = {"sgd": f"SGD with momentum {self.momentum:g}", "adam": "Adam", "adamw": "AdamW"}[self.optimizer]
+        schedule = {
+            "constant": "constant",
+            "one-cycle": "peak of one cycle",
+            "cosine": f"cosine to {self.min_lr:g}",
+            "step": f"times {self.gamma:g} after epochs {', '.join(map(str, self.milestones))}",
+        }[self.schedule]
+        loss = {"cross-entropy": "soft cross entropy", "bce": "binary cross entropy of the softmax"}[self.loss]
+        smoothing = f", label smoothing {self.label_smoothing:g}" if self.label_smoothing else ""
+        return (
+            f"{self.epochs} epochs, batches of {self.batch_size}, {optimizer}{' (Nesterov)' if self.nesterov else ''}, "
+            f"learning rate {self.lr:g} ({schedule}), weight decay {self.weight_decay:g}, {loss}{smoothing}"
+        )
+
+
+FIELDS = {f.name: f for f in dataclasses.fields(Config)}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe file: defaults, what differs by data set, model, method and variant, and the paper's figures.
+
+    Attributes:
+        name, title: the file's name, and what it reproduces.
+        defaults: the table ``[defaults]``: values of `Config`, and tables ``datasets``, ``models``, ``methods`` and
+            ``variants`` of values that hold for one of them only, to any depth.
+        sweep: the table ``[sweep]``: which datasets, models, methods and seeds the paper's table has.
+        paper: the paper's figures, a row each: dataset, model, method and figures.
+    """
+
+    name: str
+    title: str
+    defaults: Mapping[str, Any]
+    sweep: Mapping[str, Any] = field(default_factory=dict)
+    paper: tuple[Mapping[str, Any], ...] = ()
+
+    def resolve(self, variant: str | None, overrides: Mapping[str, Any]) -> Config:
+        """The configuration of one run: the more special a table is, the later it counts; `overrides` come last.
+
+        Raises:
+            ExperimentError: a name or value that `Config` does not take, or one that it lacks.
+        """
+        given = {key: value for key, value in overrides.items() if value is not None}
+        first = {**self.defaults, **given}
+        method = str(first.get("method", "vanilla"))
+        chosen = {
+            "datasets": first.get("dataset"),
+            "models": first.get("model"),
+            "methods": method.partition(":")[0],
+            "variants": variant,
+        }
+        values = {**_collect(self.defaults, chosen), **given}
+        options = values.pop("options", {})
+        values["method"] = with_options(method, options)
+        if unknown := [key for key in values if key not in FIELDS]:
+            raise ExperimentError(f"recipe {self.name}: unknown name {unknown[0]!r}; known: {', '.join(FIELDS)}.")
+        if missing := [n for n, f in FIELDS.items() if f.default is dataclasses.MISSING and n not in values]:
+            model, dataset = first.get("model"), first.get("dataset")
+            raise ExperimentError(
+                f"recipe {self.name} says nothing of {', '.join(missing)} for {model} on {dataset}: "
+                "give it on the command line, or choose another recipe."
+            )
+        values["milestones"] = tuple(values.get("milestones", ()))
+        return Config(**values)
+
+
+def _collect(table: Mapping[str, Any], chosen: Mapping[str, str | None]) -> dict[str, Any]:
+    """The plain values of a table, overlaid by those of its tables for the chosen names."""
+    values = {key: value for key, value in table.items() if key not in chosen}
+    for kind, name in chosen.items():
+        special = table.get(kind, {}).get(name)
+        if special is not None:
+            found = _collect(special, chosen)
+            found["options"] = {**values.get("options", {}), **found.get("options", {})}
+            values.update(found)
+    return values
+
+
+def with_options(method: str, options: Mapping[str, Any]) -> str:
+    """The method's text with these options, where it does not say otherwise itself."""
+    name, _, own = method.partition(":")
+    said = {part.partition("=")[0] for part in own.split(",") if part}
+    more = [f"{key}={value}" for key, value in options.items() if key not in said]
+    text = ",".join([*more, *([own] if own else [])])
+    return f"{name}:{text}" if text else name
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """Read a recipe by its name in experiments/recipes, or a file: a recipe, or the recipe.toml of a run.
+
+    Raises:
+        ExperimentError: no such recipe, or not a TOML file.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        path = RECIPES / f"{name}.toml"
+        if not path.is_file():
+            raise ExperimentError(f"unknown recipe {str(name)!r}; there are {', '.join(recipe_names())}.")
+    try:
+        content = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
+    except OSError as error:
+        raise ExperimentError(f"the recipe {path} cannot be read: {error.strerror}.") from error
+    except (ParseError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"{path} is not a TOML file: {error}.") from error
+    if "defaults" not in content:
+        return Recipe(path.stem, path.stem, content)
+    if base := content.get("base"):
+        parent = load_recipe(base)
+        content["defaults"] = _merge(parent.defaults, content["defaults"])
+    return Recipe(
+        path.stem,
+        content.get("title", path.stem),
+        content["defaults"],
+        content.get("sweep", {}),
+        tuple(content.get("paper", ())),
+    )
+
+
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """Two tables, `high` before `low`, to any depth."""
+    both = {key: _merge(low[key], high[key]) for key in low if isinstance(low[key], dict) and key in high}
+    return {**low, **high, **both}
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the experiments."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def to_toml(config: Config) -> str:
+    """A configuration as a TOML file; what is None is left out."""
+    values = {key: value for key, value in dataclasses.asdict(config).items() if value is not None}
+    return tomlkit.dumps({key: list(value) if isinstance(value, tuple) else value for key, value in values.items()})

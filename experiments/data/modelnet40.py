@@ -1,0 +1,70 @@
+"""ModelNet40 (Wu et al. 2015) as modelnet40_ply_hdf5_2048, the release of PointNet's authors: 2,048 points a shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.data.base import DataSet, check_md5, find_first, names_of
+from experiments.data.hdf5 import listed_files, read_shapes
+from experiments.data.points import AUGMENTATION, first_points, scale_shift_shuffle
+from experiments.errors import ExperimentError
+
+FOLDER = "modelnet40_ply_hdf5_2048"
+ARCHIVE = f"{FOLDER}.zip"
+MD5 = "c9ab8e6dfb16f67afdab25e155c79e59"  # of the archive
+MIRROR = "Stanford's link to it is dead; a mirror, untested here, is Msun/modelnet40 on the Hugging Face hub"
+SOURCE = f"unpack {ARCHIVE} (md5 {MD5}) again; {MIRROR}"
+NUM_CLASSES = 40
+NUM_POINTS = 1024
+
+
+def _locate(roots: Sequence[Path]) -> Path:
+    """The unpacked folder; every other state of affairs is a message."""
+    folder = find_first(roots, FOLDER)
+    if folder is not None:
+        return folder
+    archive = find_first(roots, ARCHIVE)
+    if archive is not None:
+        check_md5(archive, MD5, "get it again")
+        raise ExperimentError(
+            f"{archive} is not unpacked: run `python -m zipfile -e {archive} {archive.parent}`, then this again."
+        )
+    raise ExperimentError(
+        f"ModelNet40 is not in {names_of(roots)}: put the folder {FOLDER} there, with train_files.txt, test_files.txt, "
+        "shape_names.txt and the files that the first two name (ply_data_train0.h5 ... 4, ply_data_test0.h5, 1), from "
+        f"{ARCHIVE} (md5 {MD5}), or name its parent folder with --data-root. {MIRROR}."
+    )
+
+
+def load_modelnet40(roots: Sequence[Path], num_points: int | None = None) -> DataSet:
+    """ModelNet40: 9,840 shapes to train on and 2,468 to test, in the unit sphere, 40 classes.
+
+    Args:
+        roots: folders, the first of which that holds `modelnet40_ply_hdf5_2048` is read.
+        num_points: the first so many of each shape's 2,048 points; 1,024 by default, as the field does.
+
+    Raises:
+        ExperimentError: files absent, still in their archive, or damaged.
+    """
+    folder = _locate(roots)
+    names = folder / "shape_names.txt"
+    classes = tuple(names.read_text().split()) if names.is_file() else ()
+    if len(classes) != NUM_CLASSES:
+        raise ExperimentError(f"{names} is absent or does not name {NUM_CLASSES} classes: {SOURCE}.")
+    train, test = (
+        read_shapes(listed_files(folder, f"{part}_files.txt", SOURCE), NUM_CLASSES) for part in ("train", "test")
+    )
+    num_points = NUM_POINTS if num_points is None else num_points
+    return DataSet(
+        name="modelnet40",
+        title="ModelNet40",
+        domain="points",
+        classes=classes,
+        train=first_points(train.points, num_points, "ModelNet40"),
+        train_labels=train.labels,
+        test=first_points(test.points, num_points, "ModelNet40"),
+        test_labels=test.labels,
+        augment=scale_shift_shuffle,
+        augmentation=f"{AUGMENTATION}, shuffle",
+    )

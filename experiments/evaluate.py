@@ -1,0 +1,121 @@
+"""`python -m experiments evaluate`: what a run's checkpoint is worth: robustness, calibration, part scores."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from experiments import options
+from experiments.data import DataSet
+from experiments.errors import ExperimentError
+from experiments.files import write_json
+from experiments.report.tables import paper_figures
+from experiments.results import find_runs
+from experiments.robustness import CORRUPTIONS, MODELNET_C, Corruption, mean_corruption_error
+from experiments.runner import Machine, load_trained, make_fabric
+from experiments.tasks import Task, make_task
+
+CLEAN = "clean"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `evaluate`."""
+    parser.description = __doc__
+    parser.epilog = "Writes evaluation.json into each run's folder."
+    parser.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="folders of runs, or of sweeps")
+    parser.add_argument("--best", action="store_true", help="the best epoch's checkpoint (default: the last)")
+    parser.add_argument("--split", choices=("test", "train"), default="test")
+    parser.add_argument(
+        "--robustness", action="store_true", help="also on corrupted test points, as in Table 3 of the SageMix paper"
+    )
+    parser.add_argument("--modelnet-c", action="store_true", help="also on the 7 corruptions x 5 levels of ModelNet-C")
+    parser.add_argument("--seed", type=options.whole(0), default=0, help="of the corruptions' draws (default: 0)")
+    parser.add_argument(
+        "--data-root", type=Path, nargs="+", metavar="DIR", help="folders with data (default: ./data, ../shared/data)"
+    )
+    machine = options.add_machine_arguments(parser)
+    machine.add_argument("--precision", choices=("32", "bf16"), default="32")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Evaluate each run; returns the exit code."""
+    console = Console()
+    fabric = make_fabric(Machine(args.accelerator, 1, 1, args.threads), args.precision)
+    rows: dict[str, dict[str, dict[str, float]]] = {}
+    paper: dict[tuple[str, str], float] = {}
+    corruptions = {**(CORRUPTIONS if args.robustness else {}), **(MODELNET_C if args.modelnet_c else {})}
+    for found in find_runs(args.runs):
+        config, data, model = load_trained(found.folder, options.roots_of(args), best=args.best)
+        if corruptions and (config.domain != "points" or config.parts):
+            raise ExperimentError(f"{found.folder}: the corruptions drop and move points, they are for whole shapes.")
+        model, data = model.to(fabric.device), data.to(fabric.device)
+        with fabric.autocast():
+            scores = evaluate(make_task(config, data), model, data, args.split, corruptions, args.seed)
+        if args.modelnet_c:
+            accuracies = {name: values["accuracy"] for name, values in scores.items()}
+            scores["mCE against DGCNN"] = {"mce": mean_corruption_error(accuracies)}
+        content: dict[str, Any] = {
+            "checkpoint": "best" if args.best else "last",
+            "split": args.split,
+            "precision": args.precision,
+            "scores": scores,
+        }
+        write_json(found.folder / "evaluation.json", content)
+        rows[config.title] = scores
+        for name in scores:
+            figure = "accuracy" if name == CLEAN else name.removesuffix(" 180").removesuffix(" uniform")
+            known = paper_figures(config.dataset, config.model, figure)
+            if config.method in known:
+                paper[config.title, name] = known[config.method]
+    console.print(_table(rows, paper))
+    return 0
+
+
+def evaluate(
+    task: Task, model: torch.nn.Module, data: DataSet, split: str, corruptions: Mapping[str, Corruption], seed: int
+) -> dict[str, dict[str, float]]:
+    """Scores in %, by name of the corruption; "clean" is without any.
+
+    Args:
+        task: the run's.
+        model: the run's, in eval mode.
+        data: the run's, on the model's device.
+        split: "test" or "train".
+        corruptions: by name, to corrupt the points with.
+        seed: of the draws; every model meets the same corruption.
+    """
+    stored, labels = getattr(data, split), getattr(data, f"{split}_labels")
+    parts: Tensor | None = getattr(data, f"{split}_parts")
+    prepared = data.prepare(stored)
+    scores = {CLEAN: task.evaluate(model, prepared, labels, parts)}
+    for name, corrupt in corruptions.items():
+        damaged = corrupt(prepared, torch.Generator().manual_seed(seed))
+        scores[name] = task.evaluate(model, damaged, labels, None)
+    return scores
+
+
+def _table(rows: dict[str, dict[str, dict[str, float]]], paper: dict[tuple[str, str], float]) -> Table:
+    """One line a run and corruption, one column a score, and the paper's accuracy where it has one."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("")
+    names = list(dict.fromkeys(name for row in rows.values() for scores in row.values() for name in scores))
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    if paper:
+        table.add_column("paper", justify="right")
+    for title, row in rows.items():
+        if len(row) > 1:
+            table.add_row(f"[bold]{title}")
+        for corruption, scores in row.items():
+            figures = [(f"{scores[name]:.3f}" if name == "mce" else f"{scores[name]:.1f}") if name in scores else "–" for name in names]
+            if paper:
+                figures.append(f"{paper[title, corruption]:.1f}" if (title, corruption) in paper else "–")
+            table.add_row(f"  {corruption}" if len(row) > 1 else title, *figures)
+    return table

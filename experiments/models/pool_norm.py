@@ -1,0 +1,94 @@
+"""BatchNorm, a leaky ReLU, and both the maximum and the mean over a cloud's points, with nothing held between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from experiments.models import kernels
+from experiments.models.row_norm import back_through_norm, track
+
+
+class PoolNorm(nn.BatchNorm1d):
+    """BatchNorm over all points of a batch, a leaky ReLU, then the maximum beside the mean over each cloud's points.
+
+    Args:
+        channels: C.
+        slope: of the leaky ReLU for negative numbers.
+    """
+
+    def __init__(self, channels: int, slope: float) -> None:
+        super().__init__(channels)
+        self.slope = slope
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (B, N, C) to (B, 2 C), the maximum first; float32 or more on the CPU."""
+        if features.device.type != "cpu":
+            rows = F.leaky_relu(super().forward(features.flatten(0, 1)), self.slope, inplace=True)
+            active = rows.unflatten(0, features.shape[:2])
+            return torch.cat([active.max(1).values, active.mean(1)], 1)
+        features = features.to(torch.promote_types(features.dtype, torch.float32)).contiguous()
+        given = None if self.training else (self.running_mean, self.running_var)
+        pooled, mean, variance = _PoolNorm.apply(features, self.weight, self.bias, given, self.eps, self.slope)
+        if self.training:
+            track(self, mean, variance, features.shape[0] * features.shape[1])
+        return pooled
+
+
+class _PoolNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, given: Any, eps: float, slope: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        batch, size, channels = features.shape
+        h = features.numpy()
+        if given is None:
+            sums = np.zeros((2, batch, channels))
+            kernels.spread(lambda b: kernels.row_sums(h[b], sums[0, b], sums[1, b]), batch)
+            total, square = torch.from_numpy(sums.sum(1) / (batch * size))
+            mean, variance = total.to(features.dtype), (square - total * total).clamp_min(0).to(features.dtype)
+        else:
+            mean, variance = (tensor.to(features.dtype) for tensor in given)
+        spread = torch.rsqrt(variance + eps)
+        scale = (weight * spread).to(features.dtype)
+        shift = (bias - mean * scale).to(features.dtype)
+        top, counts, products = (features.new_empty(batch, channels) for _ in range(3))
+        place = torch.empty(batch, channels, dtype=torch.int32)
+        factors = scale.numpy(), shift.numpy(), h.dtype.type(slope)
+        outs = [tensor.numpy() for tensor in (top, place, counts, products)]
+        kernels.spread(lambda b: kernels.pool_rows(h[b], *factors, *(out[b] for out in outs)), batch)
+        average = (products * scale + counts * shift) / size  # a leaky ReLU is its slope times its argument
+        ctx.save_for_backward(features, mean, spread, scale, shift, top, place, counts, products)
+        ctx.slope, ctx.given = slope, given is not None
+        ctx.mark_non_differentiable(mean, variance)
+        return torch.cat([F.leaky_relu(top, slope), average], 1), mean, variance
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        features, mean, spread, scale, shift, top, place, counts, products = ctx.saved_tensors
+        batch, size, channels = features.shape
+        h = features.numpy()
+        to_top, to_mean = grad.to(features.dtype).split(channels, 1)
+        to_top = torch.where(top > 0, to_top, to_top * ctx.slope)
+        to_mean = to_mean / size
+        highest = features.gather(1, place.long()[:, None])[:, 0]
+        total = (to_mean * counts + to_top).sum(0, dtype=torch.float64)
+        product = (to_mean * products + to_top * highest).sum(0, dtype=torch.float64)
+        to_weight, to_bias, constant, linear = back_through_norm(
+            total, product, mean, spread, scale, 0 if ctx.given else batch * size
+        )
+        out = torch.empty_like(features)
+        factors = scale.numpy(), shift.numpy(), h.dtype.type(ctx.slope)
+        per_cloud = [tensor.contiguous().numpy() for tensor in (place, to_top, to_mean)]
+        rest, there = (constant.numpy(), linear.numpy()), out.numpy()
+
+        def back(b: int) -> None:
+            kernels.pool_rows_back(h[b], *factors, *(array[b] for array in per_cloud), *rest, there[b])
+
+        kernels.spread(back, batch)
+        return out, to_weight, to_bias, None, None, None

@@ -1,0 +1,117 @@
+"""Options that the commands share, and what they resolve to. Imports nothing heavy: --help answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from pathlib import Path
+from typing import Any
+
+from experiments.errors import ExperimentError
+
+TEXT = ("dataset", "model", "method", "precision", "optimizer", "schedule", "loss")
+
+
+def whole(least: int) -> Any:
+    """The type of an option that is a whole number."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise argparse.ArgumentTypeError(f"wanted a whole number of at least {least}, got {text!r}")
+        return number
+
+    return read
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Where the data are, and how much of them."""
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--data-root",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="folders that hold the data sets' files (default: ./data and ../shared/data, those that exist)",
+    )
+    group.add_argument(
+        "--limit",
+        type=whole(1),
+        metavar="N",
+        help="train on N samples, the same ones every time, classes as equal as they allow; the test samples are "
+        "limited to max(N, 1000) alike (default: all)",
+    )
+    group.add_argument("--num-points", type=whole(1), metavar="N", help="points of a set")
+    return group
+
+
+def add_budget_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """What a recipe says, and may be overridden."""
+    group = parser.add_argument_group("training (the recipe's unless given)")
+    group.add_argument("--epochs", type=whole(1), metavar="E")
+    group.add_argument("--batch-size", type=whole(2), metavar="B", help="shared by all devices")
+    group.add_argument("--width", type=whole(1), metavar="W", help="channels of the first layer, 64 in the papers")
+    group.add_argument("--lr", type=float, metavar="LR", help="learning rate, the peak of a schedule")
+    group.add_argument("--precision", choices=("32", "bf16"), help="bf16 is autocast")
+    group.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any other value of the recipe: label_smoothing=0.2 schedule=cosine; --dry-run shows them all",
+    )
+    group.add_argument("--test-every", type=whole(1), default=1, metavar="E", help="epochs between tests (default: 1)")
+    return group
+
+
+def add_machine_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Lightning Fabric's devices."""
+    group = parser.add_argument_group("machine")
+    group.add_argument("--accelerator", default="auto", help="cpu, cuda, mps or auto (default: auto)")
+    group.add_argument("--devices", type=whole(1), default=1, metavar="N", help="share each batch by N devices")
+    group.add_argument("--nodes", type=whole(1), default=1, metavar="N", help="machines, each with so many devices")
+    group.add_argument(
+        "--threads", type=whole(1), metavar="T", help="CPU threads (default: all cores; 1 is wise on a busy machine)"
+    )
+    return group
+
+
+def roots_of(args: argparse.Namespace) -> tuple[Path, ...]:
+    """--data-root; else ./data and ../shared/data, those that exist, or ./data where neither does."""
+    candidates = [Path("data"), Path("../shared/data")]
+    given: list[Path] | None = args.data_root
+    return tuple(given or [root for root in candidates if root.is_dir()] or candidates[:1])
+
+
+def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The recipe's values that the command line gives; None stands for one that it does not."""
+    names = (
+        "dataset",
+        "model",
+        "method",
+        "seed",
+        "epochs",
+        "batch_size",
+        "width",
+        "num_points",
+        "limit",
+        "lr",
+        "precision",
+    )
+    values = {name: getattr(args, name, None) for name in names}
+    for text in args.set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ExperimentError(f"--set {text}: values are written NAME=VALUE.")
+        try:
+            values[name] = (
+                value if name in TEXT else ast.literal_eval(value.replace("true", "True").replace("false", "False"))
+            )
+        except (ValueError, SyntaxError) as error:
+            raise ExperimentError(f"--set {text}: {value!r} is no value.") from error
+        if isinstance(values[name], list):
+            values[name] = tuple(values[name])
+    return values

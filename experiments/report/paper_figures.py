@@ -1,0 +1,259 @@
+"""The paper's figures as tables of cells: what each cell holds and what is written below it; drawing is elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from experiments.report.paper_mixes import CELLS, METHODS, PRIORS, RADIUS, RATIO, Mix, Pair, sagemix
+
+A, B = "a", "b"
+SWEPT = 2  # pairs in a sweep, at most
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One picture.
+
+    Attributes:
+        domain, data: the modality and the data set's name.
+        values: (H, W, C) in [0, 1], (H, W) to be coloured by `tint`'s map, or points (N, 3).
+        tint: what colours stand for: "own" (1 is a, 0 is b), "saliency" (1 is the most), or "" for an image's own.
+        strength: (N,) what is coloured, of points.
+        marks: (element, A or B), the queries.
+        lines: (text, A, B or "") the lines below.
+        about: for those who do not see it.
+        numbers: what is shown, in numbers.
+    """
+
+    domain: str
+    data: str
+    values: np.ndarray
+    tint: str = ""
+    strength: np.ndarray | None = None
+    marks: tuple[tuple[int, str], ...] = ()
+    lines: tuple[tuple[str, str], ...] = ()
+    about: str = ""
+    numbers: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class PaperFigure:
+    """One figure: a row of cells per pair, or two, below common headings.
+
+    Attributes:
+        name: of its file.
+        title, text: for the page.
+        columns: the headings.
+        pairs: of each pair its rows of cells.
+    """
+
+    name: str
+    title: str
+    text: str
+    columns: tuple[str, ...]
+    pairs: tuple[tuple[tuple[Cell, ...], ...], ...]
+
+    def numbers(self) -> list[dict[str, Any]]:
+        """What is shown of each mix, in the order of the cells."""
+        cells = (cell for rows in self.pairs for row in rows for cell in row)
+        return [cell.numbers for cell in cells if cell.numbers and "share_of_a" in cell.numbers]
+
+
+def make_figures(pairs: Mapping[str, Sequence[Pair]]) -> list[PaperFigure]:
+    """All figures of the domains at hand.
+
+    Args:
+        pairs: of "points" and of "image".
+    """
+    points, images = pairs.get("points", ()), pairs.get("image", ())
+    figures = [figure_1(points)] if points else []
+    figures += [figure_3(some[:SWEPT]) for some in (points, images) if some]
+    figures += [figure_4(some[:SWEPT]) for some in (points, images) if some]
+    return figures + ([figure_6(images)] if images else [])
+
+
+def figure_1(pairs: Sequence[Pair]) -> PaperFigure:
+    """The methods side by side on point sets."""
+    methods = METHODS["points"]
+    rows = []
+    for pair in pairs:
+        mixes = [_mixed(pair, method(pair), {"method": title}) for title, method in methods.items()]
+        rows.append(((_sample(pair, 0), _sample(pair, 1), *mixes),))
+    sigma = pairs[0].scale
+    return PaperFigure(
+        "figure1-points",
+        "Figure 1: point sets, method by method",
+        "Each row mixes the same two shapes, a and b. A point's colour is what it is made of: blue of a, orange of b, "
+        "pale of both. Every method is given the same ratio of one half: PointMixup moves each point half of the way "
+        f"to its partner, RSMix puts a ball of b (radius {RADIUS:g}) in the place of one of a, PointCutMix replaces "
+        "half of the points, at random (R) or around one of them (K), and SageMix gives every point a ratio of its own, by "
+        f"its distance from two queries (★, prior π {RATIO:g}, σ {sigma:g}). Below: the label that goes with it.",
+        (A, B, *methods),
+        tuple(rows),
+    )
+
+
+def figure_3(pairs: Sequence[Pair]) -> PaperFigure:
+    """SageMix along the prior."""
+    rows = []
+    for pair in pairs:
+        mixes = [(sagemix(pair, prior), {"prior": prior, "sigma": pair.scale}) for prior in PRIORS]
+        rows.append(_two_rows(pair, mixes, (1,), (0,)))
+    kind, sigma = pairs[0].data.domain, pairs[0].scale
+    return PaperFigure(
+        f"figure3-{_plural(kind)}",
+        f"Figure 3: SageMix along the prior π, {_WORDS[kind]}",
+        "The prior is the weight of a before locality. From left to right it grows from 0.1 to 0.9 while all else "
+        f"stays, the two queries (★) and the bandwidth σ {sigma:g} among it: the region of a grows from its query on, "
+        f"and the label with it. {_ROWS[kind]}",
+        (B, *(f"π = {prior:g}" for prior in PRIORS), A),
+        tuple(rows),
+    )
+
+
+def figure_4(pairs: Sequence[Pair]) -> PaperFigure:
+    """SageMix along the bandwidth."""
+    rows = []
+    for pair in pairs:
+        mixes = [(sagemix(pair, sigma=sigma), {"prior": RATIO, "sigma": sigma}) for sigma in pair.sigmas]
+        rows.append(_two_rows(pair, mixes, (0, 1), ()))
+    kind = pairs[0].data.domain
+    unit = "pixels" if kind == "image" else "radii of the unit sphere"
+    return PaperFigure(
+        f"figure4-{_plural(kind)}",
+        f"Figure 4: SageMix along the bandwidth σ, {_WORDS[kind]}",
+        f"The bandwidth is given in {unit}; prior π {RATIO:g}, the same queries (★) throughout. A small σ cuts sharply "
+        f"where the two queries are equally near, a large one mixes every {_ELEMENTS[kind]} alike, as "
+        f"{'Mixup' if kind == 'image' else 'PointMixup'} does. {_ROWS[kind]}",
+        (A, B, *(f"σ = {sigma:.3g}" for sigma in pairs[0].sigmas)),
+        tuple(rows),
+    )
+
+
+def figure_6(pairs: Sequence[Pair]) -> PaperFigure:
+    """The methods side by side on images, with saliency."""
+    methods = METHODS["image"]
+    rows = []
+    for pair in pairs:
+        rows.append(_two_rows(pair, [(mix(pair), {"method": title}) for title, mix in methods.items()], (0, 1), ()))
+    sigma = pairs[0].scale
+    return PaperFigure(
+        "figure6-images",
+        "Figure 6: images, method by method",
+        "Each pair of rows mixes the same two images at the same ratio of one half. Above: the images and what each "
+        "method makes of them. Below: their saliency (bright is much), and the share of a in every pixel: blue is a, "
+        "orange b, pale both. CutMix's box is placed at random, SaliencyMix's around the most salient pixel of b; "
+        f"Puzzle Mix and Co-Mixup label {CELLS} × {CELLS} cells, and Puzzle Mix moves them as well; Co-Mixup is given "
+        "this pair alone. SageMix draws a query in each image by its saliency (★) and mixes every pixel by its "
+        f"distance from both (prior π {RATIO:g}, σ {sigma:g} pixels).",
+        (A, B, *methods),
+        tuple(rows),
+    )
+
+
+_WORDS = {"image": "images", "points": "point sets"}
+_ELEMENTS = {"image": "pixel", "points": "point"}
+_ROWS = {
+    "image": "Above: the images. Below: saliency, and the share of a in every pixel, blue is a, orange b.",
+    "points": "A point's colour is its share: blue of a, orange of b, pale of both. Samples are coloured by saliency, "
+    "bright is much.",
+}
+
+
+def _plural(domain: str) -> str:
+    return "images" if domain == "image" else "points"
+
+
+def _two_rows(
+    pair: Pair, mixes: Sequence[tuple[Mix, dict[str, Any]]], before: tuple[int, ...], after: tuple[int, ...]
+) -> tuple[tuple[Cell, ...], ...]:
+    """A pair's rows: of points one; of images the images, and below them saliency and shares."""
+
+    def row(
+        sample: Callable[[Pair, int], Cell], mixed: Callable[[Pair, Mix, dict[str, Any]], Cell]
+    ) -> tuple[Cell, ...]:
+        left, right = [sample(pair, i) for i in before], [sample(pair, i) for i in after]
+        return (*left, *(mixed(pair, mix, about) for mix, about in mixes), *right)
+
+    if pair.data.domain == "points":
+        return (row(_saliency, _mixed),)
+    return row(_sample, _mixed), row(_saliency, _shares)
+
+
+def _sample(pair: Pair, i: int) -> Cell:
+    """Sample a or b as it is."""
+    name = pair.classes[i]
+    about = f"{'ab'[i]}, {name}"
+    if pair.data.domain == "image":
+        return _cell(pair, _picture(pair, pair.batch[i]), lines=((name, "ab"[i]),), about=about)
+    colour = np.full(pair.elements.num_elements, 1.0 - i)
+    return _cell(
+        pair, _picture(pair, pair.batch[i]), tint="own", strength=colour, lines=((name, "ab"[i]),), about=about
+    )
+
+
+def _saliency(pair: Pair, i: int) -> Cell:
+    """The saliency of sample a or b, with its query."""
+    saliency = pair.saliency[i]
+    strength = (saliency / saliency.max().clamp_min(1e-30)).numpy()
+    about = f"saliency of {pair.classes[i]} with its query"
+    marks = ((pair.query[i], "ab"[i]),)
+    if pair.data.domain == "image":
+        return _cell(pair, strength.reshape(pair.elements.grid), tint="saliency", marks=marks, about=about)
+    return _cell(
+        pair,
+        _picture(pair, pair.batch[i]),
+        tint="saliency",
+        strength=strength,
+        marks=marks,
+        lines=((pair.classes[i], "ab"[i]),),
+        about=about,
+    )
+
+
+def _mixed(pair: Pair, mix: Mix, about: dict[str, Any]) -> Cell:
+    """What was mixed: an image as it is, points by their shares and with the queries."""
+    a, b = pair.classes
+    share = round(100 * mix.share)
+    cell = _cell(
+        pair,
+        _picture(pair, mix.sample),
+        lines=((f"{share} % {a}", A), (f"{100 - share} % {b}", B)),
+        about=f"{_name(about)}: {share} % {a}, {100 - share} % {b}",
+        numbers={**about, "share_of_a": mix.share},
+    )
+    if pair.data.domain == "image":
+        return cell
+    return _with(cell, tint="own", strength=mix.own.numpy(), marks=tuple(zip(mix.marks, (A, B), strict=False)))
+
+
+def _shares(pair: Pair, mix: Mix, about: dict[str, Any]) -> Cell:
+    """The share of a in every pixel, with the queries."""
+    own = mix.own.reshape(pair.elements.grid or ()).numpy()
+    marks = tuple(zip(mix.marks, (A, B), strict=False))
+    return _cell(pair, own, tint="own", marks=marks, about=f"{_name(about)}: share of {pair.classes[0]} in each pixel")
+
+
+def _cell(pair: Pair, values: np.ndarray, **more: Any) -> Cell:
+    numbers = {"samples": list(pair.places), "classes": list(pair.classes), "queries": list(pair.query)}
+    return Cell(pair.data.domain, pair.data.name, values, **{**more, "numbers": {**numbers, **more.get("numbers", {})}})
+
+
+def _with(cell: Cell, **changes: Any) -> Cell:
+    return Cell(**{**vars(cell), **changes})
+
+
+def _name(about: dict[str, Any]) -> str:
+    return about.get("method") or f"SageMix at π {about['prior']:g}, σ {about['sigma']:.3g}"
+
+
+def _picture(pair: Pair, sample: Tensor) -> np.ndarray:
+    """(H, W, C) in [0, 1], or (N, 3)."""
+    if pair.data.domain == "points":
+        return sample[:, :3].detach().float().numpy()
+    return pair.data.restore(sample).clamp(0, 1).permute(1, 2, 0).detach().float().numpy()

@@ -1,0 +1,199 @@
+"""Corruptions of test points: those of the paper's Table 3, and those of ModelNet-C with its score; no models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from experiments.data.points import take, to_unit_sphere, turn
+
+Corruption = Callable[[Tensor, torch.Generator], Tensor]
+"""(points (B, N, 3), in the unit sphere, CPU generator of all draws) to corrupted points (B, N', 3)."""
+
+
+def add_noise(points: Tensor, generator: torch.Generator, *, sigma: float) -> Tensor:
+    """Move every point by a normal draw of deviation `sigma` along each axis. (B, N, 3) to the same."""
+    return points + sigma * torch.randn(points.shape, generator=generator).to(points)
+
+
+def rotate(points: Tensor, generator: torch.Generator, *, axis: str, degrees: float | None = None) -> Tensor:
+    """Rotate each set about the axis "x", "y" or "z" through the origin, by the right hand.
+
+    Args:
+        points: (B, N, 3).
+        generator: draws the angles, one per set.
+        axis: what to rotate about.
+        degrees: the angle of all sets; uniform in -180 ... 180, for each set anew, by default.
+
+    Returns:
+        (B, N, 3). By 180 degrees exactly, signs change and nothing else.
+    """
+    if degrees is None:
+        angle = math.pi * (2 * torch.rand(len(points), 1, generator=generator) - 1)
+    else:
+        angle = torch.full((len(points), 1), math.radians(degrees))
+    cosine, sine = angle.cos().to(points), angle.sin().to(points)
+    if degrees == 180:
+        cosine, sine = -torch.ones_like(cosine), torch.zeros_like(sine)  # sin(pi) is not 0 in floating point
+    return turn(points, cosine, sine, axis)
+
+
+def scale(points: Tensor, generator: torch.Generator, *, factor: float) -> Tensor:
+    """Scale each set, after its normalisation, by one factor. (B, N, 3) to the same."""
+    return points * factor
+
+
+def drop(points: Tensor, generator: torch.Generator, *, share: float) -> Tensor:
+    """Drop a random share of each set's points; the others stay in order.
+
+    Args:
+        points: (B, N, 3).
+        generator: draws which points.
+        share: of the points to drop, in [0, 1).
+
+    Returns:
+        (B, N - round(share * N), 3), at least one point.
+    """
+    batch, count, _ = points.shape
+    kept = max(1, count - round(share * count))
+    index = torch.rand(batch, count, generator=generator).argsort(dim=1)[:, :kept].sort(dim=1).values
+    return points.gather(1, index.to(points.device)[:, :, None].expand(-1, -1, points.shape[2]))
+
+
+CORRUPTIONS: dict[str, Corruption] = {
+    "noise 0.01": partial(add_noise, sigma=0.01),
+    "noise 0.05": partial(add_noise, sigma=0.05),
+    "rotate-x 180": partial(rotate, axis="x", degrees=180),
+    "rotate-x uniform": partial(rotate, axis="x"),
+    "rotate-z 180": partial(rotate, axis="z", degrees=180),
+    "rotate-z uniform": partial(rotate, axis="z"),
+    "scale 0.6": partial(scale, factor=0.6),
+    "scale 2.0": partial(scale, factor=2.0),
+    "drop 25 %": partial(drop, share=0.25),
+    "drop 50 %": partial(drop, share=0.5),
+}
+"""Table 3 by name. Its "rotation X" and "Z" may mean exactly 180 degrees or any angle up to it: both are here."""
+
+# ---- ModelNet-C (Ren et al., ICML 2022): seven corruptions at five levels
+
+LEVELS = range(1, 6)
+MODELNET_C_POINTS = 1024  # the benchmark's numbers of points are for sets of so many; others get the same share
+MOST_CLUSTERS = 7
+
+DGCNN_ACCURACY = {
+    "scale": 90.6,
+    "jitter": 68.4,
+    "rotate": 78.5,
+    "drop global": 75.2,
+    "drop local": 79.3,
+    "add global": 70.5,
+    "add local": 72.5,
+}
+"""Mean accuracy of DGCNN over the levels, in %, as published for ModelNet40: what errors are measured against."""
+
+
+def stretch(points: Tensor, generator: torch.Generator, *, level: int) -> Tensor:
+    """Scale each axis of each set by U[1/s, s], s = 1.5 + level / 10, and bring it into the unit sphere. (B, N, 3)."""
+    most = 1.5 + level / 10
+    factors = torch.empty(len(points), 1, 3).uniform_(1 / most, most, generator=generator)
+    return to_unit_sphere(points * factors.to(points))
+
+
+def tilt(points: Tensor, generator: torch.Generator, *, level: int) -> Tensor:
+    """Rotate each set about z, then y, then x by U(-a, a) each, a = 6 degrees times level. (B, N, 3) to the same."""
+    most = math.radians(6 * level)
+    for axis in "zyx":
+        angle = most * (2 * torch.rand(len(points), 1, generator=generator) - 1)
+        points = turn(points, angle.cos().to(points), angle.sin().to(points), axis)
+    return points
+
+
+def drop_clusters(points: Tensor, generator: torch.Generator, *, level: int) -> Tensor:
+    """Drop 100 times level of 1,024 points, in 1 to 7 clusters: random points with what is nearest to them.
+
+    (B, N, 3) to (B, N', 3), the points that are left in order; at least one.
+    """
+    batch, count, _ = points.shape
+    total = min(_share(100 * level, count), count - 1)
+    cluster = _clusters(batch, total, generator)
+    alive = torch.ones(batch, count, dtype=torch.bool)
+    where = points.detach().float().cpu()
+    for k in range(MOST_CLUSTERS):
+        centre = (torch.rand(batch, count, generator=generator) * alive).argmax(dim=1, keepdim=True)
+        distance = (where - take(where, centre)).norm(dim=2).masked_fill(~alive, torch.inf)
+        rank = distance.argsort(dim=1).argsort(dim=1)
+        alive &= rank >= (cluster == k).sum(dim=1, keepdim=True)
+    index = alive.nonzero()[:, 1].reshape(batch, count - total)
+    return take(points, index.to(points.device))
+
+
+def add_anywhere(points: Tensor, generator: torch.Generator, *, level: int) -> Tensor:
+    """Add 10 times level points to 1,024, uniform in the unit ball. (B, N, 3) to (B, N', 3), the new ones last."""
+    total = _share(10 * level, points.shape[1])
+    direction = torch.nn.functional.normalize(torch.randn(len(points), total, 3, generator=generator), dim=2)
+    radius = torch.rand(len(points), total, 1, generator=generator) ** (1 / 3)
+    return torch.cat([points, (direction * radius).to(points)], dim=1)
+
+
+def add_clusters(points: Tensor, generator: torch.Generator, *, level: int) -> Tensor:
+    """Add 100 times level points to 1,024, in 1 to 7 clusters about random points of the set.
+
+    A cluster is normal with a deviation of U[0.075, 0.125]; a new point p outside of the unit sphere becomes p / |p|^2,
+    which lies within it. (B, N, 3) to (B, N', 3), the new ones last.
+    """
+    batch, count, _ = points.shape
+    total = _share(100 * level, count)
+    cluster = _clusters(batch, total, generator)
+    centre = torch.randint(count, (batch, MOST_CLUSTERS), generator=generator).gather(1, cluster)
+    sigma = torch.empty(batch, MOST_CLUSTERS).uniform_(0.075, 0.125, generator=generator).gather(1, cluster)
+    noise = sigma[:, :, None] * torch.randn(batch, total, 3, generator=generator)
+    added = take(points, centre.to(points.device)) + noise.to(points)
+    added = added / added.square().sum(dim=2, keepdim=True).clamp(min=1)
+    return torch.cat([points, added], dim=1)
+
+
+def _share(of_benchmark: int, count: int) -> int:
+    """As many of `count` points as `of_benchmark` is of the benchmark's 1,024."""
+    return round(of_benchmark * count / MODELNET_C_POINTS)
+
+
+def _clusters(batch: int, total: int, generator: torch.Generator) -> Tensor:
+    """The cluster, 0 ... 6, that each of `total` points is of, (batch, total): per set, all of its 1 to 7 alike."""
+    clusters = torch.randint(1, MOST_CLUSTERS + 1, (batch, 1), generator=generator)
+    return (torch.rand(batch, total, generator=generator) * clusters).long().minimum(clusters - 1)
+
+
+MODELNET_C: dict[str, Corruption] = {
+    f"modelnet-c {name} {level}": corruption
+    for level in LEVELS
+    for name, corruption in {
+        "scale": partial(stretch, level=level),
+        "jitter": partial(add_noise, sigma=0.01 * level),
+        "rotate": partial(tilt, level=level),
+        "drop global": partial(drop, share=(1 + level) / 8),
+        "drop local": partial(drop_clusters, level=level),
+        "add global": partial(add_anywhere, level=level),
+        "add local": partial(add_clusters, level=level),
+    }.items()
+}
+"""By name and level: new draws of the distributions of which the benchmark publishes one draw as files."""
+
+
+def mean_corruption_error(accuracies: Mapping[str, float]) -> float:
+    """mCE: the mean over ModelNet-C's corruptions of the error over DGCNN's published one.
+
+    Args:
+        accuracies: of every name in `MODELNET_C`, in %.
+
+    Returns:
+        1 is as robust as DGCNN, less is better. Comparable with published ones for ModelNet40 with 1,024 points alone.
+    """
+    errors = {
+        name: sum(100 - accuracies[f"modelnet-c {name} {level}"] for level in LEVELS) / len(LEVELS)
+        for name in DGCNN_ACCURACY
+    }
+    return sum(error / (100 - DGCNN_ACCURACY[name]) for name, error in errors.items()) / len(errors)

@@ -1,0 +1,348 @@
+"""Runs as folders: killed and resumed, damaged, out of disk, on two devices; sweeps; evaluation; the recipes."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from experiments.__main__ import main
+from experiments.checkpoint import LAST
+from experiments.config import Config, load_recipe, recipe_names, to_toml
+from experiments.errors import ExperimentError
+from experiments.methods import parse_method
+from experiments.models import list_models
+from experiments.results import read_run
+
+TINY = [
+    "pointcloud", "--recipe", "short", "--dataset", "digits", "--model", "pointnet", "--num-points", "32", "--limit", "64",
+    "--width", "4", "--threads", "1", "--accelerator", "cpu", "--epochs", "4", "--method", "sagemix",
+]  # fmt: skip
+
+
+def curve(folder: Path) -> list[tuple[float, dict[str, float]]]:
+    return [(record.train_loss, record.scores) for record in read_run(folder).records]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody interrupted."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    assert main([*TINY, "--output", str(folder)]) == 0
+    return folder
+
+
+def test_a_run_leaves_its_recipe_and_curve(whole: Path) -> None:
+    result = read_run(whole)
+    assert result.status == "complete"
+    assert [record.epoch for record in result.records] == [1, 2, 3, 4]
+    assert load_recipe(whole / "recipe.toml").resolve(None, {}) == result.config
+    assert result.config.method == "sagemix:sigma=2.0"
+    summary = json.loads((whole / "summary.json").read_text(encoding="utf-8"))
+    assert summary["final"] == result.records[-1].scores["accuracy"]
+    assert any(path.name.startswith("events.") for path in (whole / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_and_resumed_ends_as_if_it_had_not_been(whole: Path, tmp_path: Path, sign: signal.Signals) -> None:
+    folder = tmp_path / "killed"
+    # the third epoch's line is the sign that two checkpoints are behind it
+    command = [sys.executable, "-c", SLOWED, *TINY, "--output", str(folder)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not (folder / "metrics.jsonl").is_file() or len((folder / "metrics.jsonl").read_text().splitlines()) < 2:
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(sign)
+        process.wait(60)
+    assert process.returncode == (-signal.SIGKILL if sign == signal.SIGKILL else 130)
+    done = len(read_run(folder).records)
+    assert 2 <= done < 4
+    assert read_run(folder).status == ("running" if sign == signal.SIGKILL else "interrupted")
+    assert main(["pointcloud", "--resume", str(folder), "--threads", "1", "--accelerator", "cpu"]) == 0
+    assert curve(folder) == curve(whole)
+    assert read_run(folder).status == "complete"
+
+
+SLOWED = """
+import sys, time
+from experiments import runner
+save = runner.save_checkpoint
+def slow(*args, **kwargs):
+    save(*args, **kwargs)
+    time.sleep(0.3)
+runner.save_checkpoint = slow
+from experiments.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_resumed_run_goes_on_as_it_began(whole: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["pointcloud", "--resume", str(whole), "--epochs", "9"]) == 2
+    assert "is a run with epochs = 4, not 9" in capsys.readouterr().err
+    assert main(["pointcloud", "--resume", str(whole.parent)]) == 2
+    assert "is not the folder of a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "other"])
+def test_a_damaged_checkpoint_is_one_sentence(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture, damage: str
+) -> None:
+    folder = tmp_path / "run"
+    subprocess.run(["cp", "-r", str(whole), str(folder)], check=True)
+    last = folder / "checkpoints" / LAST
+    content = last.read_bytes()
+    if damage == "other":
+        torch.save({"format": 1, "model": {}, "optimizer": {}, "schedule": {}, "bank": None, "records": []}, last)
+    else:
+        spoiled = {"cut": content[: len(content) // 2], "flipped": content[::-1], "empty": b""}
+        last.write_bytes(spoiled[damage])
+    metrics = (folder / "metrics.jsonl").read_bytes()
+    assert main(["pointcloud", "--resume", str(folder), "--threads", "1", "--accelerator", "cpu"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert ("damaged" if damage != "other" else "of another model") in error
+    assert error.count("\n") == 1
+    assert (folder / "metrics.jsonl").read_bytes() == metrics
+    assert (folder / "checkpoints" / "best.ckpt").exists()
+
+
+def test_a_full_disk_stops_the_run_and_keeps_what_was_saved(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    replaced = os.replace
+    written: list[str] = []
+
+    def full(source: Any, target: Any) -> None:
+        if Path(target).name == LAST and len(written) >= 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(Path(target).name) if Path(target).name == LAST else None
+        replaced(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    folder = tmp_path / "full"
+    assert main([*TINY, "--output", str(folder)]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "cannot be written: No space left on device; the run stops here and keeps what was saved" in out
+    assert not list(folder.rglob("*.unfinished"))
+    monkeypatch.setattr(os, "replace", replaced)
+    assert len(read_run(folder).records) == 2
+    assert main(["pointcloud", "--resume", str(folder), "--threads", "1", "--accelerator", "cpu"]) == 0
+    assert curve(folder) == curve(whole)
+
+
+def test_missing_data_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for dataset in ("modelnet40", "scanobjectnn-obj-only"):
+        command = ["pointcloud", "--dataset", dataset, "--data-root", str(tmp_path), "--output", str(tmp_path / "run")]
+        assert main(command) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert error.count("\n") == 1
+        assert not (tmp_path / "run").exists()
+
+
+# ---- two devices
+
+
+@pytest.mark.parametrize("method", ["sagemix"])
+def test_two_processes_train_as_one_that_mixes_within_the_same_halves(tmp_path: Path, method: str) -> None:
+    command = [sys.executable, "-c", TWO_DEVICES, method]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    two = subprocess.run([*command, "2"], capture_output=True, text=True, timeout=240, env=environment, cwd=tmp_path)
+    assert two.returncode == 0, two.stderr[-2000:]
+    one = subprocess.run([*command, "1"], capture_output=True, text=True, timeout=240, env=environment, cwd=tmp_path)
+    assert one.returncode == 0, one.stderr[-2000:]
+    losses = [json.loads(run.stdout.strip().splitlines()[-1]) for run in (two, one)]
+    assert len(losses[0]) == 8
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert len(set(losses[0])) == 8
+
+
+TWO_DEVICES = """
+import json, sys, os, warnings
+warnings.filterwarnings("ignore")
+import torch
+from torch import nn
+from lightning.fabric import Fabric
+from experiments.config import Config
+from experiments.data import load_data
+from experiments.runner import set_up
+from experiments.train import MIXING, Watcher, seed_of, train
+
+method, devices = sys.argv[1], int(sys.argv[2])
+config = Config(dataset="digits", model="pointnet", method=method, epochs=4, batch_size=32, lr=0.2, limit=64)
+
+class Plain(nn.Module):  # neither BatchNorm nor dropout: halves of a batch do not see each other
+    mixing_layers = ("input",)
+    def __init__(self):
+        super().__init__()
+        self.point = nn.Sequential(nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 32))
+        self.head = nn.Linear(32, 10)
+    def forward(self, points):
+        return self.head(self.point(points).amax(1))
+
+class InHalves:  # one process that mixes as two would
+    inside, bank, clean_loss, seconds = False, None, 0.0, 0.0
+    def __init__(self, mixing):
+        self.mixing, self.generator, self.others = mixing, self, [torch.Generator() for _ in range(2)]
+    def manual_seed(self, seed):
+        self.epoch = getattr(self, "epoch", 0) + 1
+        for rank, generator in enumerate(self.others):
+            generator.manual_seed(seed_of(config.seed, MIXING, self.epoch, rank))
+    def mix(self, batch, labels, keys, index):
+        halves = []
+        for generator, part in zip(self.others, torch.arange(len(batch)).chunk(2)):
+            self.mixing.generator = generator
+            halves.append(self.mixing.mix(batch[part], labels[part], keys[part], None))
+        return tuple(torch.cat(parts) for parts in zip(*halves))
+
+def work(fabric):
+    data = load_data("points", "digits", [], limit=64, num_points=32)
+    torch.manual_seed(0)
+    learner = set_up(fabric, config, data, Plain())
+    if fabric.world_size == 1:
+        learner.mixing = InHalves(learner.mixing)
+    losses = []
+    train(fabric, learner, data, config, watcher=Watcher(step=losses.append))
+    return losses
+
+torch.set_num_threads(1)
+if devices == 2:
+    fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp_fork")
+    losses = fabric.launch(work)
+else:
+    losses = work(Fabric(accelerator="cpu", devices=1))
+print(json.dumps(losses))
+"""
+
+
+def test_the_command_line_runs_on_two_devices(tmp_path: Path) -> None:
+    folder = tmp_path / "two"
+    command = [sys.executable, "-m", "experiments", *TINY, "--epochs", "1", "--devices", "2", "--output", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert read_run(folder).status == "complete"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+# ---- sweeps, reports, evaluation
+
+
+def test_a_sweep_skips_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    folder = tmp_path / "sweep"
+    sweep = [
+        "sweep", "--recipe", "short", "--datasets", "digits", "--models", "pointnet", "--methods", "vanilla", "pointmixup",
+        "--seeds", "0", "1", "--num-points", "32", "--limit", "64", "--width", "4", "--threads", "1", "--epochs", "2",
+        "--accelerator", "cpu", "--output", str(folder),
+    ]  # fmt: skip
+    assert main([*sweep, "--seeds", "0"]) == 0
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("last.ckpt")}
+    assert len(before) == 2
+    capsys.readouterr()
+    assert main([*sweep, "--resume"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("done before") == 2
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert [(row["method"], row["seeds"]) for row in summary["rows"]] == [("vanilla", [0, 1]), ("pointmixup", [0, 1])]
+    assert main([*sweep, "--resume", "--lr", "0.5"]) == 2
+    assert "holds a run of another configuration" in capsys.readouterr().err
+    assert main([*sweep, "--resume", "--methods", "mixup", "--seeds", "3", "4", "--jobs", "2"]) == 0
+    assert len(list(folder.rglob("last.ckpt"))) == 6
+    assert main(["report", str(folder), "--output", str(tmp_path / "report")]) == 0
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 1
+    for label in ("vanilla", "pointmixup", "mixup"):
+        assert label in page
+    assert main(["report", str(tmp_path / "nothing")]) == 2
+
+
+def test_evaluation_meets_every_corruption(whole: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["evaluate", str(whole), "--robustness", "--threads", "1", "--accelerator", "cpu"]) == 0
+    scores = json.loads((whole / "evaluation.json").read_text(encoding="utf-8"))["scores"]
+    assert scores["clean"] == pytest.approx(read_run(whole).records[-1].scores)
+    assert {"noise 0.05", "rotate-z 180", "rotate-z uniform", "scale 2.0", "drop 50 %"} <= set(scores)
+    assert "drop 50 %" in capsys.readouterr().out
+
+
+# ---- recipes
+
+
+def test_every_recipe_resolves_for_all_that_it_names() -> None:
+    assert {f"table{number}" for number in (2, 3, 4, 5, 6, 8, 9, 10, 11)} <= set(recipe_names())
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        datasets = recipe.sweep.get("datasets", [recipe.defaults.get("dataset")])
+        models = recipe.sweep.get("models", [recipe.defaults.get("model")])
+        for dataset in datasets if name != "short" else ():
+            for model in models:
+                assert model in list_models()
+                for method in recipe.sweep["methods"]:
+                    for variant in ("paper", "equal"):
+                        given = {"dataset": dataset, "model": model, "method": method}
+                        config = recipe.resolve(variant, given)
+                        parse_method(config.method, config.domain)
+                        smooth = variant == "paper" and config.domain == "points" and method in ("vanilla", "rsmix")
+                        assert config.label_smoothing == (0.2 if smooth else 0)
+
+
+def test_the_papers_settings() -> None:
+    point = load_recipe("table2").resolve("paper", {"dataset": "modelnet40", "model": "pointnet", "method": "sagemix"})
+    assert (point.epochs, point.batch_size, point.optimizer, point.lr) == (500, 32, "adam", 1e-3)
+    assert point.method == "sagemix:sigma=2.0"
+    graph = load_recipe("table3").resolve("paper", {"method": "sagemix:theta=1.0"})
+    assert (graph.dataset, graph.optimizer, graph.lr, graph.min_lr) == ("scanobjectnn-obj-only", "sgd", 0.1, 1e-3)
+    assert graph.method == "sagemix:theta=1.0"
+    image = load_recipe("table11").resolve("paper", {})
+    assert (image.epochs, image.batch_size, image.loss, image.milestones) == (300, 128, "bce", (100, 200))
+
+
+def test_a_configuration_survives_its_file(tmp_path: Path) -> None:
+    config = Config(dataset="digits", model="dgcnn", epochs=3, batch_size=8, lr=0.1, milestones=(1, 2), nesterov=True)
+    (tmp_path / "recipe.toml").write_text(to_toml(config))
+    assert load_recipe(tmp_path / "recipe.toml").resolve(None, {}) == config
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--recipe", "table1"], "unknown recipe 'table1'"),
+        (["--set", "smoothing=0.1"], "unknown name 'smoothing'"),
+        (["--set", "loss=hinge"], "loss is one of cross-entropy, bce"),
+        (["--set", "nesterov"], "NAME=VALUE"),
+        (["--set", "gamma=a b"], "is no value"),
+        (["--model", "pointnet3"], "pointnet3"),
+        (["--method", "puzzlemix"], "unknown method 'puzzlemix' for points"),
+        (["--method", "sagemix:space=middle"], "space is one of input, feature"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    options: list[str], message: str, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    assert main([*TINY, *options, "--output", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_dry_run_prints_the_recipe(capsys: pytest.CaptureFixture) -> None:
+    assert main([*TINY, "--set", "label_smoothing=0.2", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "label_smoothing = 0.2" in out
+    assert 'model = "pointnet"' in out
+
+
+def test_a_broken_recipe_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("epochs = = 3")
+    with pytest.raises(ExperimentError, match=r"mine\.toml is not a TOML file"):
+        load_recipe(tmp_path / "mine.toml")
