@@ -69,7 +69,9 @@ def main(args: argparse.Namespace) -> int:
     from experiments.sweep import make_sweep
     from experiments.sweeper import run_sweep
 
-    return run_sweep(make_sweep("compare", plan(args, data), args.output or Path("runs") / title, args))
+    runs = plan(args, data)
+    options.fetch_data(args, [config.dataset for config in runs])
+    return run_sweep(make_sweep("compare", runs, args.output or Path("runs") / title, args))
 
 
 def plan(args: argparse.Namespace, data: dict[str, str]) -> list[Config]:

@@ -114,7 +114,10 @@ def _table(rows: dict[str, dict[str, dict[str, float]]], paper: dict[tuple[str, 
         if len(row) > 1:
             table.add_row(f"[bold]{title}")
         for corruption, scores in row.items():
-            figures = [(f"{scores[name]:.3f}" if name == "mce" else f"{scores[name]:.1f}") if name in scores else "–" for name in names]
+            figures = [
+                (f"{scores[name]:.3f}" if name == "mce" else f"{scores[name]:.1f}") if name in scores else "–"
+                for name in names
+            ]
             if paper:
                 figures.append(f"{paper[title, corruption]:.1f}" if (title, corruption) in paper else "–")
             table.add_row(f"  {corruption}" if len(row) > 1 else title, *figures)

@@ -25,9 +25,9 @@ from experiments.results import make_output
 PAIRS = 3
 WISHES = {"image": "cifar100", "points": "modelnet10"}
 MODELS = {"image": "preact_resnet18", "points": "pointnet"}
-# enough for a saliency that looks at the object, and no more: under a minute each on one busy core
+# enough for a saliency that looks at the object, and no more: under a minute each on one free core
 BUDGETS: dict[str, dict[str, Any]] = {
-    "cifar100": {"epochs": 4, "width": 16, "limit": 5000},
+    "cifar100": {"epochs": 4, "width": 16, "limit": 4000},
     "modelnet10": {"epochs": 5, "width": 16, "limit": 1500},
     "digits": {"epochs": 6, "width": 8},
 }
@@ -48,7 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run", type=Path, nargs="+", default=[], metavar="DIR", help="finished runs, at most one of each domain"
     )
-    parser.add_argument("--pairs", type=whole(1), default=PAIRS, metavar="N", help=f"samples a figure ({PAIRS})")
+    parser.add_argument(
+        "--pairs",
+        type=whole(1),
+        default=PAIRS,
+        metavar="N",
+        help=f"pairs of samples in a figure, in a sweep two at most ({PAIRS})",
+    )
     parser.add_argument("--seed", type=whole(0), default=0, metavar="S", help="of the samples and all draws (0)")
     parser.add_argument("--threads", type=whole(1), metavar="T", help="CPU threads (default: all cores)")
 
@@ -150,7 +156,7 @@ def _small_runs(
             if wanted[domain]:
                 raise
             notes.append(f"The {_plural(domain)} are digits, for want of better: {error}")
-            name, data = "digits", load_data(domain, "digits", roots)
+            name, data = "digits", load_data(domain, "digits", roots, limit=BUDGETS["digits"].get("limit"))
         given = {"dataset": name, "model": MODELS[domain], "method": "vanilla", "seed": seed, **BUDGETS[name]}
         configs[domain] = recipe.resolve(None, given), data
     return configs, notes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,12 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGro
         nargs="+",
         metavar="DIR",
         help="folders that hold the data sets' files (default: ./data and ../shared/data, those that exist)",
+    )
+    group.add_argument(
+        "--download",
+        metavar="URL",
+        help="first fetch the data set's archive from a mirror, check it where its checksum is known, and unpack it "
+        "into the first folder of --data-root",
     )
     group.add_argument(
         "--limit",
@@ -82,8 +89,25 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> argparse._Argument
 def roots_of(args: argparse.Namespace) -> tuple[Path, ...]:
     """--data-root; else ./data and ../shared/data, those that exist, or ./data where neither does."""
     candidates = [Path("data"), Path("../shared/data")]
-    given: list[Path] | None = args.data_root
-    return tuple(given or [root for root in candidates if root.is_dir()] or candidates[:1])
+    if args.data_root:
+        return (*args.data_root,)
+    return tuple([root for root in candidates if root.is_dir()] or candidates[:1])
+
+
+def fetch_data(args: argparse.Namespace, datasets: Iterable[str]) -> None:
+    """What --download asks for; nothing without it.
+
+    Raises:
+        ExperimentError: several data sets, or an archive that cannot be had or is not what it should be.
+    """
+    if args.download is None:
+        return
+    from experiments.data.download import KNOWN_MD5, download_archive
+
+    names = list(dict.fromkeys(datasets))
+    if len(names) > 1:
+        raise ExperimentError(f"--download fetches one data set, not {', '.join(names)}.")
+    download_archive(args.download, roots_of(args)[0], KNOWN_MD5.get(names[0]))
 
 
 def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
@@ -101,7 +125,7 @@ def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
         "lr",
         "precision",
     )
-    values = {name: getattr(args, name, None) for name in names}
+    values: dict[str, Any] = {name: getattr(args, name, None) for name in names}
     for text in args.set:
         name, equals, value = text.partition("=")
         if not equals:
@@ -112,6 +136,6 @@ def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
             )
         except (ValueError, SyntaxError) as error:
             raise ExperimentError(f"--set {text}: {value!r} is no value.") from error
-        if isinstance(values[name], list):
-            values[name] = tuple(values[name])
+        if isinstance(value := values[name], list):
+            values[name] = tuple(value)
     return values

@@ -27,7 +27,7 @@ from torch.utils.tensorboard import SummaryWriter
 from experiments.checkpoint import BEST, LAST, load_checkpoint, restore, save_checkpoint
 from experiments.config import Config, to_toml
 from experiments.data import DataSet, load_data
-from experiments.environment import describe_environment
+from experiments.environment import describe_environment, keep_freed_memory
 from experiments.errors import ExperimentError, RunStoppedError
 from experiments.files import write_json, write_lines, write_whole
 from experiments.methods import VANILLA, Mixing, parse_method
@@ -60,6 +60,7 @@ def make_fabric(machine: Machine, precision: str) -> Fabric:
         logging.getLogger(name).setLevel(logging.WARNING)
     if machine.threads:
         torch.set_num_threads(machine.threads)
+    keep_freed_memory()
     several = machine.devices * machine.nodes > 1
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")

@@ -103,6 +103,7 @@ def main(args: argparse.Namespace) -> int:
     from experiments.runner import Machine, load, make_fabric, outcome, run, stopped_by_signals
     from experiments.train import steps_per_epoch
 
+    options.fetch_data(args, [config.dataset])
     machine = Machine(args.accelerator, args.devices, args.nodes, args.threads)
     fabric = make_fabric(machine, config.precision)
     data = load(config, options.roots_of(args))

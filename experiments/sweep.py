@@ -63,6 +63,7 @@ def main(args: argparse.Namespace) -> int:
         return 0
     from experiments.sweeper import run_sweep
 
+    options.fetch_data(args, [config.dataset for config in runs])
     return run_sweep(make_sweep("sweep", runs, args.output or Path("runs") / recipe.name, args))
 
 

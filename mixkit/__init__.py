@@ -2,6 +2,7 @@
 
 from mixkit import functional, methods
 from mixkit.assignment import assign
+from mixkit.bank import SaliencyBank
 from mixkit.domain import Domain
 from mixkit.elements import ElementSet
 from mixkit.factory import create_mixer
@@ -18,6 +19,7 @@ __all__ = [
     "ManifoldMixer",
     "MixPlan",
     "Mixer",
+    "SaliencyBank",
     "assign",
     "create_mixer",
     "functional",

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mixkit.bank import SaliencyBank
 from mixkit.domain import Domain
 from mixkit.methods.base import Method
 from mixkit.mixer import Mixer, Saliency
@@ -37,7 +38,8 @@ def create_mixer(
         num_classes: see `Mixer`.
         model: the model whose gradient is the saliency; held unregistered. Ignored by methods without saliency, so
             that a comparison changes one word.
-        saliency: instead of a model: a name of the domain's ``saliencies``, or a function of the batch -> (B, N).
+        saliency: instead of a model: a name of the domain's ``saliencies``, a function of the batch -> (B, N), a
+            `GradientSaliency` with options, or a `SaliencyBank`, which may want a model as well.
         loss: the loss of the model's saliency, ``loss(output, labels)``. Default: cross entropy without smoothing.
         p: probability that a batch is mixed. Default: the method's.
         ignore_index: see `Mixer`.
@@ -79,8 +81,12 @@ def create_mixer(
             there = ", ".join(domain.saliencies) or "none"
             raise ValueError(f"unknown saliency {saliency!r}; {type(domain).__name__} has: {there}")
         saliency = domain.saliencies[saliency]
-    if saliency is None and model is not None and "saliency" in method.needs:
-        saliency = GradientSaliency(model, loss)
+    exact = None
+    if model is not None and "saliency" in method.needs:
+        if saliency is None:
+            saliency = GradientSaliency(model, loss)
+        elif isinstance(saliency, SaliencyBank):
+            exact = GradientSaliency(model, loss)
     return Mixer(
         method,
         domain,
@@ -89,6 +95,7 @@ def create_mixer(
         p=p,
         ignore_index=ignore_index,
         clean_weight=clean_weight,
+        exact=exact,
     )
 
 

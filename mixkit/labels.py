@@ -102,9 +102,10 @@ def _check_range(labels: Tensor, num_classes: int | None, ignore_index: int | No
         raise ValueError("integer labels need num_classes: give num_classes=K")
     if labels.device.type == "cpu" and labels.numel():  # elsewhere the scatter asserts it, without a host sync
         counted = labels if ignore_index is None else labels[labels != ignore_index]
-        if counted.numel() and (counted.min() < 0 or counted.max() >= num_classes):
+        least, most = map(int, counted.aminmax()) if counted.numel() else (0, 0)
+        if least < 0 or most >= num_classes:
             raise ValueError(
-                f"labels must lie in [0, {num_classes}), got {int(counted.min())} to {int(counted.max())}"
+                f"labels must lie in [0, {num_classes}), got {least} to {most}"
                 + ("" if ignore_index is None else f" besides ignore_index {ignore_index}")
             )
     return num_classes

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mixkit import draws
 from mixkit.elements import ElementSet
 from mixkit.factory import create_mixer
+from mixkit.labels import map_labels
 from mixkit.plan import MixPlan
 from mixkit.saliency import GradientSaliency, unwrap
 
@@ -20,7 +21,8 @@ class ManifoldMixer(nn.Module):
 
     ``logits, targets = manifold(batch, labels)`` runs the model once, with a forward hook on the drawn layer that is
     removed whatever happens. What the layer's output is, a feature map, tokens, points or a vector, is the domain's to
-    say (`Domain.feature_elements`). In eval mode, its own or the model's, nothing is mixed.
+    say (`Domain.feature_elements`). In eval mode, its own or the model's, nothing is mixed. Labels per element need
+    layers with the input's elements, unless the method draws one weight per sample and pairs the same positions.
 
     The model is held unregistered, as a mixer holds it. DistributedDataParallel, autocast and compiled submodules work;
     a model compiled as a whole skips hooks, and so does a layer inside a checkpointed region when it is computed
@@ -88,6 +90,7 @@ class ManifoldMixer(nn.Module):
             The model's output, and the targets.
 
         Raises:
+            ValueError: labels per element, and a layer whose elements are other than the input's.
             RuntimeError: the layer did not run, so that nothing was mixed, or it runs inside a checkpointed region.
         """
         draws.check_generator(generator)
@@ -104,6 +107,7 @@ class ManifoldMixer(nn.Module):
         layer = unwrap(self.model).get_submodule(name)
         saliency = self._saliency(batch, labels, layer, elements)
         plans: list[MixPlan] = []
+        per_element = _has_element_labels(labels, mixer.num_classes)
 
         def mix(module: nn.Module, args: Any, output: Any) -> Any:
             if plans:  # a layer that runs twice is mixed once
@@ -115,7 +119,10 @@ class ManifoldMixer(nn.Module):
                 known = saliency
                 if known is not None and self.saliency_at == "input" and features is not None:
                     known = mixer.domain.pool_saliency(known, elements, features)
-                plans.append(mixer.draw(there, known, generator, length_scale=mixer.domain.length_scale(elements)))
+                plan = mixer.draw(there, known, generator, length_scale=mixer.domain.length_scale(elements))
+                if per_element and plan.num_elements is not None:  # else one weight a sample, the same for every label
+                    _refuse_other_elements(name, features, elements)
+                plans.append(plan)
             return mixer.domain.mix_feature(plans[0], output, features)
 
         handle = layer.register_forward_hook(mix)
@@ -148,6 +155,34 @@ class ManifoldMixer(nn.Module):
 
 def _children(model: nn.Module) -> list[str]:
     return [name for name, _ in unwrap(model).named_children()]
+
+
+def _has_element_labels(labels: Any, num_classes: Any) -> bool:
+    """Whether any of the labels has an entry for each element."""
+    found: list[bool] = []
+    map_labels(lambda each, _: found.append(each.dim() > 1 and not each.is_floating_point()), labels, num_classes)
+    return any(found)
+
+
+def _refuse_other_elements(name: str, features: ElementSet | None, elements: ElementSet) -> None:
+    """Labels per element of the input cannot follow a plan for other elements: refuse it before the layers to come."""
+    if features is not None and features.grid == elements.grid:
+        same = features.coords.shape == elements.coords.shape
+        # as many points may still be others; this is off the usual path, so it may read them
+        if same and (elements.grid or torch.equal(features.coords, elements.coords)):
+            return
+    here, there = _resolution(elements), _resolution(features)
+    raise ValueError(
+        f"layer {name!r} has {there}{' at other places' * (there == here)}, and the labels are for {here}: "
+        "mix at layers of the input's resolution, or give one label per sample"
+    )
+
+
+def _resolution(elements: ElementSet | None) -> str:
+    if elements is None:
+        return "vectors without elements"
+    size = " x ".join(map(str, elements.grid)) if elements.grid else str(elements.num_elements)
+    return f"{size} elements"
 
 
 def _refuse_checkpoint(name: str) -> None:

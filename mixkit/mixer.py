@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from mixkit import draws
+from mixkit.bank import SaliencyBank
 from mixkit.domain import Domain
 from mixkit.elements import ElementSet
 from mixkit.labels import check_labels, map_labels
@@ -18,8 +18,8 @@ from mixkit.methods.base import Method
 from mixkit.plan import MixPlan
 from mixkit.saliency import GradientSaliency
 
-#: Saliency that needs no model: ``function(batch) -> (B, N)``; or a `GradientSaliency`.
-Saliency = Callable[[Tensor], Tensor] | GradientSaliency
+#: Saliency that needs no model: ``function(batch) -> (B, N)``; or a `GradientSaliency`, or a `SaliencyBank`.
+Saliency = Callable[[Tensor], Tensor] | GradientSaliency | SaliencyBank
 
 
 class Mixer(nn.Module):
@@ -36,14 +36,17 @@ class Mixer(nn.Module):
         method: draws the plans.
         domain: turns a batch into elements and back.
         num_classes: needed for integer labels; one number, or a tuple or dict as the labels are.
-        saliency: a `GradientSaliency`, or a function of the batch alone; needed if ``method.needs`` says so.
+        saliency: a `GradientSaliency`, a function of the batch alone, or a `SaliencyBank`, which then learns from the
+            gradient of each mixed batch; needed if ``method.needs`` says so.
         p: probability that a batch is mixed at all. Default: the method's, which is 1 unless its paper says otherwise.
         ignore_index: per-element label that does not count (`MixPlan.element_targets`). Default None.
         clean_weight: above 0, the saliency pass is a training pass too, in the model's own mode, and `clean_loss` is
             this weight times its loss. Default: the method's, which is 0 unless its paper says otherwise.
+        exact: the saliency of the samples that a bank wants to be taken exactly. Default None.
 
     Raises:
-        ValueError: p outside [0, 1], a method that needs a saliency and has none, or a clean_weight without a model.
+        ValueError: p outside [0, 1], a method that needs a saliency and has none, a clean_weight without a model, or a
+            bank that wants exact saliency without one.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Mixer(nn.Module):
         p: float | None = None,
         ignore_index: int | None = None,
         clean_weight: float | None = None,
+        exact: GradientSaliency | None = None,
     ) -> None:
         super().__init__()
         self.method = method
@@ -68,10 +72,13 @@ class Mixer(nn.Module):
         self.clean_weight = (method.clean_weight if has_model else 0.0) if clean_weight is None else clean_weight
         self._clean_loss: Tensor | None = None
         self._saliency = (saliency,)  # in a tuple, so that nn.Module does not register a saliency that is a module
+        self.exact = exact
         if not 0 <= self.p <= 1:
             raise ValueError(f"p must lie in [0, 1], got {p}")
         if self.clean_weight < 0 or (self.clean_weight and not has_model):
             raise ValueError(f"clean_weight must be >= 0, and above 0 needs model=, got {clean_weight}")
+        if isinstance(saliency, SaliencyBank) and saliency.needs_exact and exact is None:
+            raise ValueError("a SaliencyBank with unseen='exact' or refresh_every needs model=")
         if "saliency" in method.needs and saliency is None:
             raise ValueError(
                 f"{type(method).__name__} needs saliency: give model=, or saliency= a function of the batch"
@@ -93,7 +100,14 @@ class Mixer(nn.Module):
         return self._saliency[0]
 
     def forward(
-        self, batch: Tensor, labels: Any, *, saliency: Tensor | None = None, generator: torch.Generator | None = None
+        self,
+        batch: Tensor,
+        labels: Any,
+        *,
+        saliency: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        keys: Any = None,
+        index: Tensor | None = None,
     ) -> tuple[Tensor, Any]:
         """Mix a batch.
 
@@ -102,9 +116,13 @@ class Mixer(nn.Module):
             labels: see the class.
             saliency: (B, N) or (B, H, W) where it is known already. Default None: computed if the method needs it.
             generator: CPU generator of all draws. Default: torch's global one.
+            keys: (B,) which samples of the data set they are. A `SaliencyBank` needs them; nothing else reads them.
+            index: (B, N) or (B, H, W), which element of the stored sample each element is, -1 for none. Default None:
+                the same positions.
 
         Returns:
-            The mixed batch in the dtype and layout of ``batch``, and its targets, never less than float32.
+            The mixed batch in the dtype and layout of ``batch``, and its targets, never less than float32. With a bank
+            the mixed batch is a leaf that wants a gradient, which the bank reads in the backward pass.
 
         Raises:
             TypeError, ValueError: a batch or labels of the wrong kind; the message says what came and what was wanted.
@@ -113,14 +131,26 @@ class Mixer(nn.Module):
         self._clean_loss = None
         if not self.training:
             return batch, self.targets(MixPlan.identity(len(batch), batch.device), labels)
-        plan = self._draw_for(elements, batch, labels, saliency, generator)
-        return self._mix(plan, elements, batch), self.targets(plan, labels)
+        if (bank := self._bank) is not None:
+            keys, index = bank.check(keys, index, elements.coords.shape[:2])
+        plan = self._draw_for(elements, batch, labels, saliency, generator, keys, index)
+        mixed, targets = self._mix(plan, elements, batch), self.targets(plan, labels)
+        if bank is not None:
+            mixed = bank.watch(mixed, plan, keys, index, self.domain.saliency)
+        return mixed, targets
 
     def plan(
-        self, batch: Tensor, labels: Any, *, saliency: Tensor | None = None, generator: torch.Generator | None = None
+        self,
+        batch: Tensor,
+        labels: Any,
+        *,
+        saliency: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        keys: Any = None,
+        index: Tensor | None = None,
     ) -> MixPlan:
-        """Draw a plan without applying it; arguments as for `forward`."""
-        return self._draw_for(self.check(batch, labels), batch, labels, saliency, generator)
+        """Draw a plan without applying it; arguments as for `forward`. A bank learns nothing from it."""
+        return self._draw_for(self.check(batch, labels), batch, labels, saliency, generator, keys, index)
 
     def apply(self, plan: MixPlan, batch: Tensor | None = None, labels: Any = None) -> Any:  # type: ignore[override]
         """Apply a plan already drawn. Returns the mixed batch and its targets, as `forward`.
@@ -146,11 +176,13 @@ class Mixer(nn.Module):
         self._clean_loss = None
         return self.p < 1 and bool(torch.rand((), generator=generator) >= self.p)
 
-    def find_saliency(self, batch: Tensor, labels: Any) -> Tensor | None:
-        """(B, N) the saliency of a batch, or None if the method needs none."""
+    def find_saliency(self, batch: Tensor, labels: Any, keys: Any = None, index: Tensor | None = None) -> Tensor | None:
+        """(B, N) the saliency of a batch, or None if the method needs none; keys and index as for `forward`."""
         saliency = self.saliency
         if "saliency" not in self.method.needs:
             return None
+        if isinstance(saliency, SaliencyBank):
+            return self._remembered(saliency, batch, labels, keys, index)
         if isinstance(saliency, GradientSaliency):
             if not self.clean_weight:
                 return saliency(batch, labels, self.domain)
@@ -176,16 +208,16 @@ class Mixer(nn.Module):
             raise ValueError(f"saliency must be {wanted}, one number per element, got {tuple(saliency.shape)}")
         assign = self.domain.assign if "assign" in self.method.needs else None
         scale = self.domain.length_scale(elements) if length_scale is None else length_scale
-        elements = replace(elements, length_scale=scale)
+        elements = ElementSet(elements.coords, elements.values, elements.grid, scale)
         return self.method.plan(elements, saliency=saliency, assign=assign, generator=generator)
 
     def targets(self, plan: MixPlan, labels: Any) -> Any:
-        """The targets of a batch mixed by a plan; in the structure of its labels."""
+        """The targets of a batch mixed by a plan; in the structure of its labels, which `check` has seen."""
 
         def mix(labels: Tensor, num_classes: int | None) -> Tensor:
             if labels.dim() > 1 and not labels.is_floating_point():
                 return plan.element_targets(labels, num_classes, self.ignore_index)
-            return plan.targets(labels, num_classes)
+            return plan.targets(labels, num_classes, checked=True)
 
         return map_labels(mix, labels, self.num_classes)
 
@@ -200,8 +232,8 @@ class Mixer(nn.Module):
         return self(batch, labels[0] if len(labels) == 1 else tuple(labels))
 
     def refuse_in_loader(self) -> None:
-        """Raise ValueError if the saliency needs a model: a loader's worker would have a copy, soon out of date."""
-        if isinstance(self.saliency, GradientSaliency):
+        """Raise ValueError for the saliency of a model or a bank: a loader's worker has a copy, soon out of date."""
+        if isinstance(self.saliency, (GradientSaliency, SaliencyBank)):
             raise ValueError(
                 "a mixer with a model's saliency cannot run in the loader: call it after the loader instead"
             )
@@ -222,12 +254,30 @@ class Mixer(nn.Module):
         labels: Any,
         saliency: Tensor | None,
         generator: torch.Generator | None,
+        keys: Any,
+        index: Tensor | None,
     ) -> MixPlan:
         draws.check_generator(generator)
         if self.skips(generator):
             return MixPlan.identity(elements.num_samples, batch.device)
-        saliency = self.find_saliency(batch, labels) if saliency is None else saliency.detach().flatten(1)
+        saliency = self.find_saliency(batch, labels, keys, index) if saliency is None else saliency.detach().flatten(1)
         return self.draw(elements, saliency, generator)
+
+    @property
+    def _bank(self) -> SaliencyBank | None:
+        """The bank, of a method that asks for saliency."""
+        saliency = self.saliency if "saliency" in self.method.needs else None
+        return saliency if isinstance(saliency, SaliencyBank) else None
+
+    def _remembered(self, bank: SaliencyBank, batch: Tensor, labels: Any, keys: Any, index: Tensor | None) -> Tensor:
+        """(B, N) what a bank remembers, once the samples that are due have been taken exactly."""
+        keys, index = bank.check(keys, index, self.domain.elements(batch).coords.shape[:2])
+        if bank.needs_exact and self.exact is not None and len(rows := bank.take_due(keys).nonzero()[:, 0]):
+            here = rows.to(batch.device)
+            of_rows = map_labels(lambda labels, num_classes: labels[here.to(labels.device)], labels, None)
+            found = self.exact(batch[here], of_rows, self.domain)
+            bank.store(keys[rows], found, None if index is None else index[rows])
+        return bank.look_up(keys, index).to(batch.device)
 
     def _mix(self, plan: MixPlan, elements: ElementSet, batch: Tensor) -> Tensor:
         values = plan.apply(elements.values)
@@ -235,6 +285,8 @@ class Mixer(nn.Module):
         coords = (
             plan.apply_coords(elements.coords)
             if elements.grid is None
+            else elements.coords
+            if len(values) == elements.num_samples
             else elements.coords[:1].expand(len(values), -1, -1)
         )
         return self.domain.batch(ElementSet(coords, values, elements.grid), like=batch)

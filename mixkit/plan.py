@@ -56,9 +56,8 @@ class MixPlan:
             raise TypeError("source and index must be torch.long (int64) tensors")
         if not self.weight.is_floating_point():
             raise TypeError(f"weight must be floating point, got {self.weight.dtype}")
-        shapes = {"source": self.source.shape, "weight": self.weight.shape}
-        if self.index is not None:
-            shapes["index"] = self.index.shape
+        fields = {"source": self.source, "weight": self.weight, "index": self.index}
+        shapes = {name: field.shape for name, field in fields.items() if field is not None}
         fits = all(len(shape) == 3 and shape[:2] == self.source.shape[:2] for shape in shapes.values())
         if not fits or len({shape[2] for shape in shapes.values()} - {1}) > 1:
             got = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
@@ -86,14 +85,15 @@ class MixPlan:
                 for all.
             assignment: (B, N) long, the partner's element that each element is paired with. Default None: the same.
         """
-        own = torch.arange(len(partner), device=partner.device)
+        size = partner.shape[0]
+        own = torch.arange(size, device=partner.device)
         source = torch.stack([own, partner], 1)[:, :, None]
         index = None
         if assignment is not None:
             index = torch.stack(
                 [torch.arange(assignment.shape[1], device=partner.device).expand_as(assignment), assignment], 1
             )
-        weights = torch.stack([weight, 1 - weight], 1).expand(len(partner), -1, -1)
+        weights = torch.stack([weight, 1 - weight], 1).expand(size, -1, -1)
         return cls(source, index, weights, keeps_own=True)
 
     # ---- what it is
@@ -111,15 +111,17 @@ class MixPlan:
     @property
     def num_elements(self) -> int | None:
         """N, or None where every element is treated alike and any N fits."""
-        sizes = [field.shape[2] for field in (self.source, self.weight, self.index) if field is not None]
-        return None if self.index is None and max(sizes) == 1 else max(sizes)
+        if self.index is not None:
+            return self.index.shape[2]
+        size = max(self.source.shape[2], self.weight.shape[2])
+        return None if size == 1 else size
 
     @property
     def sample_weights(self) -> Tensor:
         """(M, B) how much of each output comes from each sample: the mean element weight; rows sum to 1."""
         source, weight = self._terms()
         total = weight.new_zeros(self.num_outputs, self.num_samples).scatter_add_(1, source, weight)
-        return total.to(torch.promote_types(self.weight.dtype, torch.float32))
+        return total.to(self._at_least_float32().dtype)
 
     # ---- using it
 
@@ -140,8 +142,8 @@ class MixPlan:
         if len(terms) == 1:
             return terms[0]
         weight = self._weight_like(values)
-        if len(terms) == 2:
-            return torch.lerp(terms[0], terms[1], weight[:, 1])
+        if len(terms) == 2:  # into what was gathered, which is ours: one batch less to write
+            return terms[1].lerp_(terms[0], weight[:, 0])
         return torch.stack([term * weight[:, k] for k, term in enumerate(terms)]).sum(0)
 
     def apply_coords(self, coords: Tensor) -> Tensor:
@@ -168,13 +170,14 @@ class MixPlan:
                 total = total.flatten(0, 1).index_add(0, place, part.flatten(0, 1)).unflatten(0, total.shape[:2])
         return total
 
-    def targets(self, labels: Tensor, num_classes: int | None = None) -> Tensor:
+    def targets(self, labels: Tensor, num_classes: int | None = None, *, checked: bool = False) -> Tensor:
         """Mix the samples' labels by `sample_weights`.
 
         Args:
             labels: (B,) integer classes, or floating point (B, ...): soft, multi-hot, or (without ``num_classes``)
                 regression targets.
             num_classes: needed for integer classes; checked against the last dimension of soft labels.
+            checked: integer classes are known to be right: a mixer has looked before it drew. Default False.
 
         Returns:
             (M, num_classes) for classes, else (M, ...); never less than float32.
@@ -195,11 +198,12 @@ class MixPlan:
             # float64, so that neither autocast nor TF32 touches a label
             mixed = self.sample_weights.double() @ labels.double().flatten(1 if labels.dim() > 1 else 0)
             return mixed.to(labels.dtype).reshape(-1, *labels.shape[1:])
-        num_classes = check_class_labels(labels, num_classes, self.num_samples)
+        if num_classes is None or not checked:
+            num_classes = check_class_labels(labels, num_classes, self.num_samples)
         source, weight = self._terms()
-        classes = labels.long()[source]
+        classes = labels.long().take(source)
         total = weight.new_zeros(self.num_outputs, num_classes).scatter_add_(1, classes, weight)
-        return total.to(torch.promote_types(self.weight.dtype, torch.float32))
+        return total.to(self._at_least_float32().dtype)
 
     def element_targets(self, labels: Tensor, num_classes: int | None, ignore_index: int | None = None) -> Tensor:
         """Mix labels that every element has, such as part labels or a segmentation mask.
@@ -291,12 +295,14 @@ class MixPlan:
         return self.index is None and self.source.shape[2] == 1
 
     def _at_least_float32(self) -> Tensor:
-        return self.weight.to(torch.promote_types(self.weight.dtype, torch.float32))
+        return self.weight if self.weight.dtype.itemsize >= 4 else self.weight.float()
 
     def _terms(self) -> tuple[Tensor, Tensor]:
         """The sources and their shares of the sample as two (M, S) tensors, S = K or K * N."""
         weight = self._at_least_float32()
         if self.source.shape[2] == 1:
+            if weight.stride(0) == 0:  # the same in every output: one mean serves all
+                return self.source[:, :, 0], weight[:1].mean(2).expand(self.num_outputs, -1)
             return self.source[:, :, 0], weight.mean(2)
         # float64 where there is one: many thousand terms go into one sum
         weight = weight.to(weight.dtype if weight.device.type == "mps" else torch.float64)
@@ -328,6 +334,7 @@ class MixPlan:
     def _check(self, name: str, values: Tensor, size: int) -> None:
         if not values.is_floating_point():
             raise TypeError(f"{name} must be floating point to be mixed, got {values.dtype}; convert them first")
-        expected = (size, self.num_elements or "N", "...")
-        if values.dim() < 2 or values.shape[0] != size or self.num_elements not in (None, values.shape[1]):
-            raise ValueError(f"{name} must be {expected} as in the plan, got {tuple(values.shape)}".replace("'", ""))
+        elements = self.num_elements
+        if values.dim() < 2 or values.shape[0] != size or elements not in (None, values.shape[1]):
+            expected = f"({size}, {elements or 'N'}, ...)"
+            raise ValueError(f"{name} must be {expected} as in the plan, got {tuple(values.shape)}")

@@ -212,6 +212,94 @@ def test_a_hook_never_survives_an_exception() -> None:
     assert hooks(model) == 0
 
 
+class Segmenter(nn.Module):
+    """(B, 2, H, W) -> (B, 5, H, W), through maps of full and of half the sides, and a vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.full, self.down, self.fc = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 4, 2, 2), nn.Linear(4, 4)
+        self.head = nn.Conv2d(4, 5, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        full = self.full(images)
+        low = self.down(full) + self.fc(full.mean((2, 3)))[:, :, None, None]
+        return self.head(F.interpolate(low, images.shape[2:]) + full)
+
+
+class SetModel(nn.Module):
+    """Set abstractions to fewer points, to as many in another order, and to the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fewer, self.turned, self.same = Abstraction(3, 4, 8), nn.Identity(), nn.Identity()
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, points: Tensor) -> Tensor:
+        _, values = self.fewer(points, None)
+        _, values = self.turned((points.flip(1), points.mT[:, :1].expand(-1, 4, -1) + values.mean()))
+        _, values = self.same((points, values))
+        return self.head(values.mT).mT
+
+
+@pytest.mark.parametrize("method", ["sagemix", "cutmix"])
+@pytest.mark.parametrize(
+    ("model", "layer", "domain", "message"),
+    [
+        (Segmenter, "down", "image", "layer 'down' has 4 x 6 elements, and the labels are for 8 x 12 elements: mix at"),
+        (Segmenter, "fc", "image", "layer 'fc' has vectors without elements, and the labels are for 8 x 12 elements"),
+        (SetModel, "fewer", "points", "layer 'fewer' has 8 elements, and the labels are for 20 elements.*per sample"),
+        (
+            SetModel,
+            "turned",
+            "points",
+            "layer 'turned' has 20 elements at other places, and the labels are for 20 elements",
+        ),
+    ],
+)
+def test_labels_per_element_refuse_a_layer_of_other_elements(
+    model: Any, layer: str, domain: str, message: str, method: str
+) -> None:
+    model = model()
+    shape = (3, 2, 8, 12) if domain == "image" else (3, 20, 3)
+    labels = torch.randint(5, (3, 8, 12) if domain == "image" else (3, 20))
+    done: list[int] = []
+    model.head.register_forward_hook(lambda *_: done.append(1))
+    options = {"saliency": lambda batch: torch.ones(3, 96 if domain == "image" else 20), "p": 1.0}
+    manifold = ManifoldMixer(model, [layer], method, domain, num_classes=5, **options)
+    for given in (labels, (torch.arange(3), labels)):
+        before = hooks(model)
+        with pytest.raises(ValueError, match=message):
+            manifold(torch.randn(shape), given)
+        assert hooks(model) == before
+    assert not done  # it says so before the forward pass is over
+    manifold(torch.randn(shape), torch.arange(3)) if domain == "image" else None
+    assert bool(done) == (domain == "image")  # a label per sample is welcome there
+
+
+def test_labels_per_element_mix_at_layers_of_the_inputs_elements(monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {"num_classes": 5, "p": 1.0}
+    for model, layer, domain, shape, size in (
+        (Segmenter(), "full", "image", (3, 2, 8, 12), (8, 12)),
+        (SetModel(), "same", "points", (3, 20, 3), (20,)),
+    ):
+        labels = torch.randint(5, (3, *size))
+        manifold = ManifoldMixer(model, [layer], "cutmix", domain, **options)
+        plans = record(manifold, monkeypatch)
+        logits, targets = manifold(torch.randn(shape), labels)
+        assert targets.shape == (3, 5, *size) == logits.shape
+        torch.testing.assert_close(targets, plans[0].element_targets(labels, 5))
+
+
+def test_one_weight_a_sample_suits_labels_per_element_at_any_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    manifold = ManifoldMixer(Segmenter(), ["down"], "manifold_mixup", "image", num_classes=5)
+    plans = record(manifold, monkeypatch)
+    labels = torch.randint(5, (3, 8, 12))
+    _, targets = manifold(torch.randn(3, 2, 8, 12), labels)
+    weight = plans[0].weight[0, 0, 0]
+    onehot = F.one_hot(labels, 5).movedim(3, 1).float()
+    torch.testing.assert_close(targets, weight * onehot + (1 - weight) * onehot[plans[0].source[:, 1, 0]])
+
+
 def test_eval_mixes_nothing() -> None:
     model, points, labels = PointModel(), torch.randn(4, 6, 3), torch.arange(4)
     manifold = ManifoldMixer(model, ["features"], "sagemix", "points", num_classes=5)

@@ -277,3 +277,16 @@ def test_validate_reads_the_values(fields: dict[str, object], message: str) -> N
     good = {"source": torch.zeros(2, 2, 1, dtype=torch.long), "index": None, "weight": torch.full((2, 2, 1), 0.5)}
     with pytest.raises(ValueError, match=message):
         MixPlan(**{**good, **fields}).validate()  # type: ignore[arg-type]
+
+
+def test_apply_changes_none_of_its_inputs_and_labels_already_checked_give_the_same() -> None:
+    for make in PLANS.values():
+        plan = make()
+        values, labels = torch.randn(plan.num_samples, 6, 3), torch.randint(5, (plan.num_samples,))
+        before = values.clone(), plan.weight.clone()
+        mixed = plan.apply(values)
+        assert torch.equal(values, before[0])
+        assert torch.equal(plan.weight, before[1])
+        if plan.num_terms > 1:
+            assert mixed.data_ptr() != values.data_ptr()
+        assert torch.equal(plan.targets(labels, 5, checked=True), plan.targets(labels, 5))

@@ -12,9 +12,11 @@ from torch import nn
 from mixkit import GradientSaliency
 from mixkit.registry import get_domain
 from mixkit.saliency import unwrap
+from mixkit.shrink import shrink
 from tests.conftest import ImageModel, PointModel
 
 IMAGE, POINTS = get_domain("image")(), get_domain("points")()
+OPTIONS = [{"resolution": 0.5}, {"channels_last": True}, {"autocast": torch.bfloat16}, {"compile": True}]
 
 
 def fingerprint(model: nn.Module) -> dict[str, object]:
@@ -217,3 +219,89 @@ def test_other_errors_are_named() -> None:
 
     with pytest.raises(ValueError, match="does not depend on the batch or the layer"):
         GradientSaliency(Detached())(torch.randn(2, 5, 3), torch.tensor([0, 1]), POINTS)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: next(iter(options)))
+def test_no_option_leaves_anything_behind(options: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda model: model.__call__)  # what it compiles is not asked here
+    model, images, labels = ImageModel(), torch.randn(4, 3, 9, 7), torch.tensor([0, 1, 2, 3])
+    before, version = fingerprint(model), images._version
+    saliency = GradientSaliency(model, **options)
+    expected, found = GradientSaliency(model)(images, labels, IMAGE), saliency(images, labels, IMAGE)
+    assert found.shape == (4, 63)
+    assert found.dtype == torch.float32
+    assert same(before, fingerprint(model))
+    assert not images.requires_grad
+    assert images._version == version
+    if "resolution" not in options:
+        tolerance = 0.05 if "autocast" in options else 1e-6
+        torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance * float(expected.max()))
+    twin = copy.deepcopy(saliency)
+    assert twin.model is not model
+    torch.testing.assert_close(twin(images, labels, IMAGE), found)
+
+
+def test_options_reach_the_pass() -> None:
+    """What the model is given: its memory format, its size, and the dtype that its layers run at."""
+    seen: list[torch.Tensor] = []
+    model, images, labels = ImageModel(), torch.randn(4, 3, 8, 6), torch.tensor([0, 1, 2, 3])
+    model.features[0].register_forward_hook(lambda module, args, output: seen.extend([args[0], output]))
+    GradientSaliency(model, channels_last=True, autocast=torch.bfloat16, resolution=0.5)(images, labels, IMAGE)
+    assert seen[0].shape == (4, 3, 4, 3)
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
+    assert seen[1].dtype == torch.bfloat16
+    with torch.autocast("cpu", torch.bfloat16):
+        GradientSaliency(model, autocast=torch.float16)(images, labels, IMAGE)
+        GradientSaliency(model)(images, labels, IMAGE)
+    assert [seen[3].dtype, seen[5].dtype] == [torch.float16, torch.bfloat16]
+
+
+@pytest.mark.slow
+def test_a_compiled_pass_is_the_same_pass() -> None:
+    model, points, labels = PointModel(), torch.randn(4, 11, 3), torch.tensor([0, 1, 2, 3])
+    saliency = GradientSaliency(model, compile=True)
+    for _ in range(2):
+        torch.testing.assert_close(saliency(points, labels, POINTS), GradientSaliency(model)(points, labels, POINTS))
+        model.features[0].weight.data.mul_(2)  # training goes on
+
+
+def test_a_grid_shrinks_to_the_means_of_its_blocks_and_comes_back_linearly() -> None:
+    images = torch.arange(2 * 3 * 4 * 6).reshape(2, 3, 4, 6).float()
+    parts = torch.arange(24).reshape(1, 4, 6).repeat(2, 1, 1)
+    labels = {"class": torch.tensor([0, 1]), "part": parts, "flat": parts.flatten(1), "soft": torch.rand(2, 24)}
+    small, few, carry_back = shrink(images, labels, IMAGE, 0.5)
+    torch.testing.assert_close(small, F.avg_pool2d(images, 2))
+    assert few["part"].tolist() == [[[7, 9, 11], [19, 21, 23]]] * 2
+    assert torch.equal(few["flat"], few["part"].flatten(1))
+    assert torch.equal(few["class"], labels["class"])
+    assert few["soft"] is labels["soft"]
+    saliency = torch.rand(2, 6)
+    torch.testing.assert_close(
+        carry_back(saliency).reshape(2, 1, 4, 6),
+        F.interpolate(saliency.reshape(2, 1, 2, 3), scale_factor=2, mode="bilinear"),
+    )
+    assert shrink(images, labels, IMAGE, 0.01)[0].shape == (2, 3, 1, 1)
+
+
+@pytest.mark.parametrize("layout", ["bnc", "bcn"])
+def test_a_set_keeps_elements_at_equal_steps_and_the_rest_has_no_saliency(layout: str) -> None:
+    domain = get_domain("points")(layout=layout)
+    points = torch.randn(2, 9, 4)
+    parts = torch.arange(9).repeat(2, 1)
+    small, few, carry_back = shrink(points if layout == "bnc" else points.mT, parts, domain, 1 / 3)
+    assert few.tolist() == [[1, 4, 7]] * 2
+    assert torch.equal(small if layout == "bnc" else small.mT, points[:, [1, 4, 7]])
+    saliency = torch.rand(2, 3) + 1
+    found = carry_back(saliency)
+    assert torch.equal(found[:, [1, 4, 7]], saliency)
+    assert (found > 0).sum() == saliency.numel()
+
+
+def test_at_a_lower_resolution_it_is_the_small_batch_s_gradient() -> None:
+    model, points, labels = PointModel(), torch.randn(4, 12, 3), torch.tensor([0, 1, 2, 3])
+    found = GradientSaliency(model, resolution=0.5)(points, labels, POINTS)
+    torch.testing.assert_close(found[:, 1::2], GradientSaliency(model)(points[:, 1::2], labels, POINTS))
+    assert (found[:, ::2] == 0).all()
+    for wrong in (0.0, 1.5, -1.0):
+        with pytest.raises(ValueError, match=r"resolution must be above 0 and at most 1, got"):
+            GradientSaliency(model, resolution=wrong)

@@ -3,6 +3,8 @@
 A query drawn with probability proportional to c captures sum(c s) / sum(c) of the exact saliency s. Over the mean of s
 it is 1 for uniform queries; `share` is how far it gets from there (0) to exact queries (1). Measured as training would
 use it: on augmented batches just before they are mixed, so that what is remembered is as old as it is in use.
+"exact, last time" remembers the exact saliency of the batches measured before; with all of them measured, of the epoch
+before.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, default=2000, help="training samples (default: 2000)")
     parser.add_argument("--epochs", type=int, default=8, help="default: 8")
     parser.add_argument("--batch-size", type=int, default=50, help="default: 50")
-    parser.add_argument("--measured", type=int, default=6, help="batches measured per epoch (default: 6)")
+    parser.add_argument("--measured", type=int, default=6, help="batches of an epoch (default: 6)")
     parser.add_argument("--lr", type=float, default=0.001, help="of AdamW, with a cosine schedule (default: 0.001)")
     parser.add_argument("--sigma", type=float, help="of SageMix (default: the domain's)")
     parser.add_argument("--seed", type=int, default=0)
@@ -78,7 +80,8 @@ def train_and_measure(model: nn.Module, data: DataSet, args: argparse.Namespace)
     sigma = {} if args.sigma is None else {"sigma": args.sigma}
     mixer = mixkit.create_mixer("sagemix", data.domain, num_classes=len(data.classes), saliency=bank, **sigma)
     watching = {f"bank, {label}": bank for label, bank in _banks(len(data.train), elements).items()}
-    candidates = _candidates(model, mixer.domain, {"bank": bank, **watching})
+    last = mixkit.SaliencyBank(len(data.train), elements)
+    candidates = _candidates(model, mixer.domain, {"bank": bank, **watching, "exact, last time": last})
     steps = len(data.train) // args.batch_size
     optimiser = torch.optim.AdamW(model.parameters(), args.lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, args.lr, total_steps=steps * args.epochs)
@@ -94,6 +97,8 @@ def train_and_measure(model: nn.Module, data: DataSet, args: argparse.Namespace)
                 exact = mixkit.GradientSaliency(model)(batch, labels, mixer.domain)
                 for name, candidate in {"exact": lambda *_: exact, **candidates}.items():  # noqa: B023
                     found.setdefault(name, []).append(capture(candidate(batch, labels, keys, augmented.index), exact))
+                checked, index = last.check(keys, augmented.index, exact.shape)
+                last.store(checked, exact, index)
             known = {"keys": keys, "index": augmented.index}
             plan = mixer.plan(batch, labels, generator=draw, **known)
             mixed, targets = mixer.apply(plan, batch, labels)

@@ -83,12 +83,12 @@ class _PoolNorm(torch.autograd.Function):
             total, product, mean, spread, scale, 0 if ctx.given else batch * size
         )
         out = torch.empty_like(features)
-        factors = scale.numpy(), shift.numpy(), h.dtype.type(ctx.slope)
-        per_cloud = [tensor.contiguous().numpy() for tensor in (place, to_top, to_mean)]
-        rest, there = (constant.numpy(), linear.numpy()), out.numpy()
+        a, b, c, d = (tensor.numpy() for tensor in (scale, shift, constant, linear))
+        where, high, flat = (tensor.contiguous().numpy() for tensor in (place, to_top, to_mean))
+        leak, there = h.dtype.type(ctx.slope), out.numpy()
 
-        def back(b: int) -> None:
-            kernels.pool_rows_back(h[b], *factors, *(array[b] for array in per_cloud), *rest, there[b])
+        def back(n: int) -> None:
+            kernels.pool_rows_back(h[n], a, b, leak, where[n], high[n], flat[n], c, d, there[n])
 
         kernels.spread(back, batch)
         return out, to_weight, to_bias, None, None, None

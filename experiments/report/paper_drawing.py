@@ -18,8 +18,8 @@ from experiments.report.paper_figures import A, Cell, PaperFigure
 PAPER, INK, SOFT = "#ffffff", "#1c2330", "#4a5361"
 TEXT_COLOURS = {"a": "#0b6ea8", "b": "#a85f00", "": SOFT}  # those of the page on white
 MAPS = {"own": LAMBDA_MAP, "saliency": SALIENCY_MAP}
-SIDE, GAP, BETWEEN, TOP, LINE = 1.3, 0.07, 0.14, 0.3, 0.155  # of a picture, in inches
-COLOURS = 224  # of the palette, which makes a file a third of the size
+SIDE, GAP, BETWEEN, TOP, LINE = 1.3, 0.07, 0.2, 0.3, 0.155  # of a picture, in inches
+COLOURS = 250  # of the palette of point sets, which makes a file a third of the size
 
 
 def figure_png(figure: PaperFigure) -> bytes:
@@ -46,7 +46,7 @@ def figure_png(figure: PaperFigure) -> bytes:
                     canvas.text(*at, text, ha="center", va="top", size=_size(text), color=TEXT_COLOURS[which])
             y -= below + GAP
         y -= BETWEEN - GAP
-    return _png(canvas)
+    return _png(canvas, figure.pairs[0][0][0].domain)
 
 
 def cell_pngs(figure: PaperFigure) -> list[list[list[bytes]]]:
@@ -72,10 +72,11 @@ def draw_cell(axes: Axes, cell: Cell, side: float, reach: float) -> None:
         places = {element: (element % columns, element // columns) for element, _ in cell.marks}
     else:
         places = _draw_points(axes, cell, side, reach)
+    edge = "#0b0e13" if cell.domain == "image" else "#ffffff"
     for element, which in cell.marks:
         colour = BLUE if which == A else ORANGE
         axes.plot(
-            *places[element], marker="*", markersize=8.5 * side, markerfacecolor=colour, markeredgecolor="#0b0e13",
+            *places[element], marker="*", markersize=8.5 * side, markerfacecolor=colour, markeredgecolor=edge,
             markeredgewidth=0.55 * side, clip_on=False, zorder=3,
         )  # fmt: skip
 
@@ -87,13 +88,16 @@ def _draw_points(axes: Axes, cell: Cell, side: float, reach: float) -> dict[int,
     assert cell.strength is not None
     # a few points have nearly all of the saliency
     strength = np.sqrt(cell.strength) if cell.tint == "saliency" else cell.strength
-    near = np.clip((seen[:, 2] + reach) / (2 * reach), 0, 1)
+    depth = seen[:, 2]
+    near = (depth - depth.min()) / max(float(np.ptp(depth)), 1e-6)
     panel = np.array(to_rgb(PANEL))
-    fade = (0.42 + 0.58 * near)[:, None]  # far points sink into the background
+    fade = (0.45 + 0.55 * near)[:, None]  # far points sink into the background
+    size = 900 * side**2 / len(seen) ** 0.9 * (0.6 + 0.6 * near)
+    order = np.argsort(depth)
+    if cell.tint == "saliency":  # what matters is seen, however far
+        fade, size, order = np.maximum(fade, strength[:, None]), size * (0.8 + strength), np.argsort(strength)
     colours = MAPS[cell.tint](strength)[:, :3] * fade + panel * (1 - fade)
-    size = 620 * side**2 / len(seen) ** 0.9
-    order = np.argsort(strength if cell.tint == "saliency" else seen[:, 2], kind="stable")
-    axes.scatter(seen[order, 0], seen[order, 1], s=(size * (0.6 + 0.6 * near))[order], c=colours[order], linewidths=0)
+    axes.scatter(seen[order, 0], seen[order, 1], s=size[order], c=colours[order], linewidths=0)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
     return {element: (float(seen[element, 0]), float(seen[element, 1])) for element, _ in cell.marks}
 
@@ -107,14 +111,16 @@ def _reach(rows: tuple[tuple[Cell, ...], ...]) -> float:
 def _cell_png(cell: Cell, reach: float) -> bytes:
     canvas = Figure(figsize=(2, 2), dpi=110)
     draw_cell(canvas.add_axes((0, 0, 1, 1)), cell, 2, reach)
-    return _png(canvas)
+    return _png(canvas, cell.domain)
 
 
-def _png(canvas: Figure) -> bytes:
+def _png(canvas: Figure, domain: str) -> bytes:
     drawn, small = io.BytesIO(), io.BytesIO()
     canvas.savefig(drawn, format="png")
     image = Image.open(drawn).convert("RGB")
-    image.quantize(COLOURS, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    if domain == "points":  # the colours of photographs stay as they are
+        image = image.quantize(COLOURS, dither=Image.Dither.NONE)
+    image.save(small, format="png", optimize=True)
     return small.getvalue()
 
 

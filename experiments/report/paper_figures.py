@@ -91,8 +91,8 @@ def figure_1(pairs: Sequence[Pair]) -> PaperFigure:
         "Each row mixes the same two shapes, a and b. A point's colour is what it is made of: blue of a, orange of b, "
         "pale of both. Every method is given the same ratio of one half: PointMixup moves each point half of the way "
         f"to its partner, RSMix puts a ball of b (radius {RADIUS:g}) in the place of one of a, PointCutMix replaces "
-        "half of the points, at random (R) or around one of them (K), and SageMix gives every point a ratio of its own, by "
-        f"its distance from two queries (★, prior π {RATIO:g}, σ {sigma:g}). Below: the label that goes with it.",
+        "half of the points, at random (R) or around one of them (K), and SageMix gives every point a ratio of its "
+        f"own, by its distance from two queries (★, prior π {RATIO:g}, σ {sigma:g}). Below: the mixed label.",
         (A, B, *methods),
         tuple(rows),
     )
@@ -111,7 +111,7 @@ def figure_3(pairs: Sequence[Pair]) -> PaperFigure:
         "The prior is the weight of a before locality. From left to right it grows from 0.1 to 0.9 while all else "
         f"stays, the two queries (★) and the bandwidth σ {sigma:g} among it: the region of a grows from its query on, "
         f"and the label with it. {_ROWS[kind]}",
-        (B, *(f"π = {prior:g}" for prior in PRIORS), A),
+        (_heading(kind, B), *(f"π = {prior:g}" for prior in PRIORS), _heading(kind, A)),
         tuple(rows),
     )
 
@@ -130,7 +130,7 @@ def figure_4(pairs: Sequence[Pair]) -> PaperFigure:
         f"The bandwidth is given in {unit}; prior π {RATIO:g}, the same queries (★) throughout. A small σ cuts sharply "
         f"where the two queries are equally near, a large one mixes every {_ELEMENTS[kind]} alike, as "
         f"{'Mixup' if kind == 'image' else 'PointMixup'} does. {_ROWS[kind]}",
-        (A, B, *(f"σ = {sigma:.3g}" for sigma in pairs[0].sigmas)),
+        (_heading(kind, A), _heading(kind, B), *(f"σ = {sigma:.3g}" for sigma in pairs[0].sigmas)),
         tuple(rows),
     )
 
@@ -147,9 +147,10 @@ def figure_6(pairs: Sequence[Pair]) -> PaperFigure:
         "Figure 6: images, method by method",
         "Each pair of rows mixes the same two images at the same ratio of one half. Above: the images and what each "
         "method makes of them. Below: their saliency (bright is much), and the share of a in every pixel: blue is a, "
-        "orange b, pale both. CutMix's box is placed at random, SaliencyMix's around the most salient pixel of b; "
-        f"Puzzle Mix and Co-Mixup label {CELLS} × {CELLS} cells, and Puzzle Mix moves them as well; Co-Mixup is given "
-        "this pair alone. SageMix draws a query in each image by its saliency (★) and mixes every pixel by its "
+        "orange b, pale both. CutMix's box is placed at random, SaliencyMix's around the most salient pixel of b, and "
+        "what lies outside of the image is lost; Puzzle Mix and Co-Mixup label "
+        f"{CELLS} × {CELLS} cells, and Puzzle Mix moves what lies under them as well; Co-Mixup is given this pair "
+        "alone. SageMix draws a query in each image by its saliency (★) and mixes every pixel by its "
         f"distance from both (prior π {RATIO:g}, σ {sigma:g} pixels).",
         (A, B, *methods),
         tuple(rows),
@@ -167,6 +168,11 @@ _ROWS = {
 
 def _plural(domain: str) -> str:
     return "images" if domain == "image" else "points"
+
+
+def _heading(domain: str, which: str) -> str:
+    """Of a sample beside a sweep: what its cells show, which of images are both."""
+    return which if domain == "image" else f"saliency of {which}"
 
 
 def _two_rows(

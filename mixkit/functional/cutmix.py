@@ -28,15 +28,19 @@ def cutmix(coords: Tensor, partner: Tensor, assignment: Tensor | None, centre: T
     Raises:
         ValueError: boxes of another dimension than the coordinates.
     """
-    if centre.dim() != 2 or centre.shape != half.shape or centre.shape[1] != coords.shape[2]:
+    if any(side.dim() != 2 or side.shape[1] != coords.shape[2] for side in (centre, half)):
         got = f"{tuple(centre.shape)} and {tuple(half.shape)}"
         raise ValueError(f"centre and half must be (B, {coords.shape[2]}) or (1, {coords.shape[2]}), got {got}")
     if coords.stride(0) == 0:  # the same places in every sample: as many weights as there are boxes
         coords = coords[:1]
-    low, high = centre - half, centre + half
-    axes = range(coords.shape[2])
-    outside = [(coords[..., d] < low[:, d, None]) | (coords[..., d] >= high[:, d, None]) for d in axes]
-    return MixPlan.pair(partner, functools.reduce(torch.logical_or, outside).to(torch.float32), assignment)
+    centre, half, places = (
+        centre[:, :, None],
+        half[:, :, None],
+        coords.mT.contiguous(),
+    )  # (B, D, N), a row for each axis
+    outside = (places < centre - half).logical_or_(places >= centre + half)
+    weight = functools.reduce(torch.logical_or, outside.unbind(1)).to(torch.float32)
+    return MixPlan.pair(partner, weight, assignment)
 
 
 saliencymix = cutmix

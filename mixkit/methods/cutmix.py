@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from scipy.special import expit
 from torch import Tensor
 
 from mixkit import draws, functional
@@ -14,6 +15,8 @@ from mixkit.methods.base import Assign, Method, assigned, check_concentration
 from mixkit.plan import MixPlan
 from mixkit.query import maximum
 from mixkit.registry import register_method
+
+_HOST = torch.device("cpu")
 
 
 @register_method("cutmix")
@@ -44,31 +47,29 @@ class CutMix(Method):
         generator: torch.Generator | None = None,
     ) -> MixPlan:
         """See `Method.plan`."""
-        size, device = elements.num_samples, elements.coords.device
-        boxes = size if self.per_sample else 1
-        partner = draws.partners(size, generator, device)
-        log_ratio = draws.beta_log_ratio(self.alpha, boxes, generator, device)
-        share = torch.sigmoid(-log_ratio)[:, None] ** (1 / elements.coords.shape[2])  # of each side
+        boxes = elements.num_samples if self.per_sample else 1
+        partner = draws.partners(elements.num_samples, generator, elements.coords.device)
+        log_ratio = draws.beta_log_ratio(self.alpha, boxes, generator, _HOST).numpy()
+        share = expit(-log_ratio)[:, None] ** np.float32(1 / elements.coords.shape[2])  # of each side
         frame = _frame(elements)
-        centre = self._centre(elements, frame, boxes, saliency, partner, generator)
-        half = frame.snap(share * frame.sides / 2) * frame.cell
-        if elements.grid is not None:
-            centre = centre - frame.cell / 2  # between cells, where no rounding can move an edge across one
-        assignment = assigned(elements, partner, assign)
-        return functional.cutmix(elements.coords, partner, assignment, *torch.broadcast_tensors(centre, half))
+        centre, half = self._box(elements, frame, share / 2, saliency, partner, generator)
+        return functional.cutmix(elements.coords, partner, assigned(elements, partner, assign), centre, half)
 
-    def _centre(
+    def _box(
         self,
         elements: ElementSet,
         frame: _Frame,
-        boxes: int,
+        half: np.ndarray,
         saliency: Tensor | None,
         partner: Tensor,
         generator: torch.Generator | None,
-    ) -> Tensor:
-        """(boxes, D) the centre of each box: uniform in the frame."""
-        uniform = draws.uniform((boxes, elements.coords.shape[2]), generator, elements.coords.device)
-        return frame.low + frame.snap(uniform * frame.sides) * frame.cell
+    ) -> tuple[Tensor, Tensor]:
+        """The centre, uniform in the frame, and half the sides of each box, given as shares (boxes, 1) of the frame's.
+
+        On a grid the centre lies between cells, where no rounding can move an edge across one.
+        """
+        uniform = draws.uniform((half.shape[0], elements.coords.shape[2]), generator, _HOST).numpy()
+        return frame.low + frame.length(uniform, less=0.5), frame.length(half)
 
 
 @register_method("saliencymix")
@@ -86,35 +87,48 @@ class SaliencyMix(CutMix):
     def __init__(self, alpha: float = 1.0, per_sample: bool = True) -> None:
         super().__init__(alpha, per_sample)
 
-    def _centre(
+    def _box(
         self,
         elements: ElementSet,
         frame: _Frame,
-        boxes: int,
+        half: np.ndarray,
         saliency: Tensor | None,
         partner: Tensor,
         generator: torch.Generator | None,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         uniform = draws.uniform((2, elements.num_samples), generator, elements.coords.device)
         most = maximum(elements.coords, saliency, partner, uniform)[1]
-        return take_elements(take_samples(elements.coords, partner), most).to(frame.low.dtype)[:boxes]
+        peak = take_elements(take_samples(elements.coords, partner), most)[: half.shape[0]]
+        return peak + frame.length(np.zeros_like(half), less=0.5), frame.length(half)
 
 
 class _Frame(NamedTuple):
-    """The box around a set: its lowest corner, its sides in cells, and the size of a cell, each (B or 1, D)."""
+    """The box around a set: its lowest corner, how many units it is wide, and a unit: a side, or on a grid a cell."""
 
-    low: Tensor
-    sides: Tensor
-    cell: Tensor
-    snap: Callable[[Tensor], Tensor]  # to whole cells on a grid
+    low: Tensor  # (B or 1, D)
+    units: np.ndarray | None  # (D,) cells; None for one unit a side
+    unit: Tensor  # (B or 1, D)
+
+    def length(self, share: np.ndarray, less: float = 0.0) -> Tensor:
+        """(B or 1, D) a share (boxes, D or 1) of each side; on a grid whole cells, ``less`` a part of one.
+
+        Shares are drawn on the CPU and made whole there, so that no device rounds them otherwise.
+        """
+        if self.units is not None:
+            share = np.floor(share * self.units) - np.float32(less)
+        return torch.from_numpy(share).to(self.unit.device, non_blocking=True) * self.unit
 
 
 def _frame(elements: ElementSet) -> _Frame:
-    coords = elements.coords.to(torch.promote_types(elements.coords.dtype, torch.float32))
+    coords = elements.coords
+    if coords.dtype.itemsize < 4:
+        coords = coords.float()
     if elements.grid is None:
-        low = coords.amin(1)
-        return _Frame(low, coords.amax(1) - low, torch.ones_like(low), lambda length: length)
-    low, high = coords[:1, 0], coords[:1, -1]  # a grid's first and last cells are its corners
-    sides = torch.tensor([elements.grid[::-1]], dtype=low.dtype).to(low.device, non_blocking=True)
-    cell = torch.where(sides > 1, (high - low) / (sides - 1).clamp_min(1), 1.0)
-    return _Frame(low, sides, cell, torch.floor)
+        low, high = coords.aminmax(dim=1)
+        return _Frame(low, None, high - low)
+    diagonal, stride = 0, 1  # the cell next to the first along every axis
+    for size in reversed(elements.grid):
+        diagonal += stride * min(1, size - 1)
+        stride *= size
+    low = coords[:1, 0]
+    return _Frame(low, np.array(elements.grid[::-1], dtype=np.float32), coords[:1, diagonal] - low)

@@ -24,8 +24,8 @@ from experiments.models import list_models
 from experiments.results import read_run
 
 TINY = [
-    "pointcloud", "--recipe", "short", "--dataset", "digits", "--model", "pointnet", "--num-points", "32", "--limit", "64",
-    "--width", "4", "--threads", "1", "--accelerator", "cpu", "--epochs", "4", "--method", "sagemix",
+    "pointcloud", "--recipe", "short", "--dataset", "digits", "--model", "pointnet", "--num-points", "32",
+    "--limit", "64", "--width", "4", "--threads", "1", "--accelerator", "cpu", "--epochs", "4", "--method", "sagemix",
 ]  # fmt: skip
 
 
@@ -241,7 +241,8 @@ def test_the_command_line_runs_on_two_devices(tmp_path: Path) -> None:
 def test_a_sweep_skips_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     folder = tmp_path / "sweep"
     sweep = [
-        "sweep", "--recipe", "short", "--datasets", "digits", "--models", "pointnet", "--methods", "vanilla", "pointmixup",
+        "sweep", "--recipe", "short", "--datasets", "digits", "--models", "pointnet",
+        "--methods", "vanilla", "pointmixup",
         "--seeds", "0", "1", "--num-points", "32", "--limit", "64", "--width", "4", "--threads", "1", "--epochs", "2",
         "--accelerator", "cpu", "--output", str(folder),
     ]  # fmt: skip
@@ -346,3 +347,19 @@ def test_a_broken_recipe_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("epochs = = 3")
     with pytest.raises(ExperimentError, match=r"mine\.toml is not a TOML file"):
         load_recipe(tmp_path / "mine.toml")
+
+
+def test_data_are_fetched_before_a_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    archive = tmp_path / "modelnet40.zip"
+    archive.write_bytes(b"not what it should be")
+    command = [
+        "pointcloud",
+        "--dataset",
+        "modelnet40",
+        "--data-root",
+        str(tmp_path / "data"),
+        "--output",
+        str(tmp_path / "run"),
+    ]
+    assert main([*command, "--download", archive.as_uri()]) == 2
+    assert "md5" in capsys.readouterr().err

@@ -1,0 +1,59 @@
+"""The benchmarks of the step and of what saliencies find: small runs, and what their figures mean."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments.__main__ import main
+from experiments.bench.quality import capture
+
+
+def test_capture_is_the_mean_saliency_at_the_queries_over_the_mean() -> None:
+    exact = torch.tensor([[4.0, 0, 0, 0], [1, 2, 3, 4]])
+    right, wrong = capture(exact, exact), capture(exact.flip(1), exact)
+    torch.testing.assert_close(right, torch.tensor([[4.0, 1.0], [30 / 25, 1.0]]).double())
+    torch.testing.assert_close(wrong[:, 0], torch.tensor([0.0, 20 / 25]).double())
+    assert float(wrong[1, 1]) == pytest.approx(-1)
+    uniform = capture(torch.ones(2, 4), exact)[:, 0]
+    torch.testing.assert_close(uniform, torch.ones(2).double())
+    torch.testing.assert_close(capture(torch.zeros(2, 4), exact)[:, 0], uniform)  # what a mixer does then
+
+
+def test_a_step_is_split_into_its_sections(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "step.json"
+    arguments = [
+        "--cases",
+        "pointnet",
+        "--width",
+        "8",
+        "--batch-size",
+        "4",
+        "--repeats",
+        "2",
+        "--methods",
+        "pointmixup",
+    ]
+    assert main(["bench", "step", *arguments, "--saliencies", "exact", "bank", "--json", str(file)]) == 0
+    rows = json.loads(file.read_text())["results"]["pointnet"]
+    assert list(rows) == ["vanilla", "floor", "sagemix, exact", "sagemix, bank", "pointmixup"]
+    assert rows["vanilla"]["ratio"] == 1
+    for name, row in rows.items():
+        assert (row["saliency"] > 0.1) == (name in ("floor", "sagemix, exact")), name
+        assert (row["assignment"] > 0) == (name not in ("vanilla", "floor")), name
+        assert row["train"] > 0
+    assert "sagemix, bank" in capsys.readouterr().out
+
+
+def test_quality_follows_every_saliency_along_a_training(tmp_path: Path) -> None:
+    file = tmp_path / "quality.json"
+    arguments = ["--data", "image/digits", "--limit", "60", "--epochs", "2", "--batch-size", "20", "--width", "4"]
+    assert main(["bench", "quality", *arguments, "--measured", "3", "--json", str(file)]) == 0
+    first, second = json.loads(file.read_text())["epochs"]
+    assert first["candidates"]["bank"]["captured"] == pytest.approx(1, abs=0.05)  # nothing is remembered yet
+    assert second["candidates"]["bank"]["captured"] != pytest.approx(1, abs=1e-6)
+    assert second["candidates"]["exact"]["share"] == pytest.approx(1)
+    assert {"resolution 0.5", "bfloat16", "exact, last time", "spectral residual"} <= set(second["candidates"])
