@@ -90,6 +90,7 @@ class Mixing:
         through: what feature space runs the model through, DistributedDataParallel for one. Default: the model.
         autocast: makes the context of training's precision.
         num_samples: of the training set, for the bank.
+        num_elements: of a stored sample, for the bank.
         options: more of `mixkit.create_mixer`'s.
     """
 
@@ -103,6 +104,7 @@ class Mixing:
         through: nn.Module | None = None,
         autocast: Callable[[], AbstractContextManager[Any]],
         num_samples: int,
+        num_elements: int,
         **options: Any,
     ) -> None:
         self.inside = spec.space == "feature"
@@ -112,7 +114,7 @@ class Mixing:
         self.bank: Any = None
         options = {**options, **spec.options}
         if spec.bank:
-            options["saliency"] = self.bank = mixkit.SaliencyBank(num_samples)
+            options["saliency"] = self.bank = mixkit.SaliencyBank(num_samples, num_elements=num_elements)
         if self.inside:
             layers = getattr(model, "mixing_layers", ("input",))
             self._manifold = mixkit.ManifoldMixer(

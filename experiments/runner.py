@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import math
 import signal
 import statistics
 import time
@@ -108,6 +109,7 @@ def set_up(fabric: Fabric, config: Config, data: DataSet, model: nn.Module) -> L
             through=wrapped,
             autocast=fabric.autocast,
             num_samples=len(data.train),
+            num_elements=math.prod(data.train.shape[2:]) if config.domain == "image" else data.train.shape[1],
             **task.mixing_options(model),
         )
         if mixing.inside and config.parts:

@@ -130,6 +130,8 @@ def train(
                 mixing_seconds = 0.0 if learner.mixing is None else learner.mixing.seconds
                 costs.append(step_seconds[-1] / (step_seconds[-1] - mixing_seconds))
             watcher.step(losses[-1])
+        if learner.mixing is not None and learner.mixing.bank is not None and fabric.world_size > 1:
+            learner.mixing.bank.sync()
         seconds = now(fabric.device) - began
         tested = epoch % test_every == 0 or epoch == config.epochs
         watcher.epoch(

@@ -130,8 +130,7 @@ class SaliencyBank:
             raise TypeError(f"keys must be integers, got {keys.dtype}")
         if keys.shape != (size[0],):
             raise ValueError(f"keys must be ({size[0]},), one for each sample of the batch, got {tuple(keys.shape)}")
-        keys = keys.to(self.device, torch.long)
-        _check_range("keys", keys, 0, self.num_samples)
+        keys = _checked("keys", keys, self.device, 0, self.num_samples)
         if self.num_elements is None:
             if index is not None:
                 raise ValueError("with index= a bank must be told how many elements are stored: num_elements=")
@@ -146,9 +145,7 @@ class SaliencyBank:
             raise TypeError(f"index must be integers, got {index.dtype}")
         if index.dim() < 2 or (len(index), index[0].numel()) != tuple(size):
             raise ValueError(f"index must be {tuple(size)}, one for each element, got {tuple(index.shape)}")
-        index = index.flatten(1).to(self.device, torch.long)
-        _check_range("index", index, -1, self._maps.shape[1])
-        return keys, index
+        return keys, _checked("index", index.flatten(1), self.device, -1, self._maps.shape[1])
 
     @torch.no_grad()
     def look_up(self, keys: Tensor, index: Tensor | None = None) -> Tensor:
@@ -312,7 +309,10 @@ class SaliencyBank:
         self._updates[keys] = updates + shown.any(1)
 
 
-def _check_range(name: str, values: Tensor, low: int, end: int) -> None:
-    """Raise ValueError for values outside [low, end), where they can be read without a wait."""
-    if values.device.type == "cpu" and values.numel() and (values.min() < low or values.max() >= end):
-        raise ValueError(f"{name} must lie in [{low}, {end}), got {int(values.min())} to {int(values.max())}")
+def _checked(name: str, values: Tensor, device: torch.device, low: int, end: int) -> Tensor:
+    """The values as long on a device; ValueError for any outside [low, end), where they can be read without a wait."""
+    moved = values.to(device, torch.long)
+    near = values if values.device.type == "cpu" else moved
+    if near.device.type == "cpu" and near.numel() and (near.min() < low or near.max() >= end):
+        raise ValueError(f"{name} must lie in [{low}, {end}), got {int(near.min())} to {int(near.max())}")
+    return moved

@@ -25,7 +25,8 @@ from experiments.results import read_run
 
 TINY = [
     "pointcloud", "--recipe", "short", "--dataset", "digits", "--model", "pointnet", "--num-points", "32",
-    "--limit", "64", "--width", "4", "--threads", "1", "--accelerator", "cpu", "--epochs", "4", "--method", "sagemix",
+    "--limit", "64", "--width", "4", "--threads", "1", "--accelerator", "cpu", "--epochs", "4",
+    "--method", "sagemix:saliency=bank",
 ]  # fmt: skip
 
 
@@ -46,7 +47,7 @@ def test_a_run_leaves_its_recipe_and_curve(whole: Path) -> None:
     assert result.status == "complete"
     assert [record.epoch for record in result.records] == [1, 2, 3, 4]
     assert load_recipe(whole / "recipe.toml").resolve(None, {}) == result.config
-    assert result.config.method == "sagemix:sigma=2.0"
+    assert result.config.method == "sagemix:sigma=2.0,saliency=bank"
     summary = json.loads((whole / "summary.json").read_text(encoding="utf-8"))
     assert summary["final"] == result.records[-1].scores["accuracy"]
     assert any(path.name.startswith("events.") for path in (whole / "tensorboard").iterdir())
