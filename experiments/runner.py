@@ -23,8 +23,8 @@ from typing import Any
 import torch
 from lightning.fabric import Fabric
 from torch import nn
-from torch.utils.tensorboard import SummaryWriter
 
+from experiments.board import Board
 from experiments.checkpoint import BEST, LAST, load_checkpoint, restore, save_checkpoint
 from experiments.config import Config, to_toml
 from experiments.data import DataSet, load_data
@@ -157,7 +157,7 @@ def run(
         records = restore(load_checkpoint(last, fabric.device), **parts)
     state = _State(config, records, describe(config, data, model), time.perf_counter())
     best = max((record.scores.get(learner.task.score, -1.0) for record in records), default=-1.0)
-    writer: SummaryWriter | None = None
+    board: Board | None = None
 
     def epoch(record: EpochRecord) -> None:
         nonlocal best
@@ -168,7 +168,8 @@ def run(
                 best = record.scores[learner.task.score]
                 save_checkpoint(last.with_name(BEST), records=records, **parts)
             write_metrics(folder, records)
-            _log(writer, record)
+            if board is not None:
+                board.log(record)
             write_json(folder / SUMMARY, state.summary("running"))
         watcher.epoch(record)
 
@@ -179,7 +180,7 @@ def run(
             write_json(folder / "environment.json", describe_environment(fabric.device, config.precision))
             write_metrics(folder, records)
             write_json(folder / SUMMARY, state.summary("running"))
-            writer = _writer(folder, len(records))
+            board = Board(folder / "tensorboard", first_epoch=len(records) + 1)
         first = len(records) + 1
         train(
             fabric, learner, data, config,
@@ -192,8 +193,8 @@ def run(
             _try_write(folder / SUMMARY, state.summary("interrupted"))
         raise
     finally:
-        if writer is not None:
-            _close(writer)
+        if board is not None:
+            board.close()
     if main:
         _try_write(folder / SUMMARY, state.summary("complete" if stopped is None else "stopped", stopped))
     return RunResult(folder, config, records, "complete" if stopped is None else "stopped", stopped, state.about)
@@ -299,29 +300,3 @@ def _try_write(path: Path, content: dict[str, Any]) -> None:
         write_json(path, content)
     except RunStoppedError as error:
         logging.getLogger(__name__).warning("%s", error)
-
-
-def _writer(folder: Path, epochs: int) -> SummaryWriter:
-    try:
-        return SummaryWriter(str(folder / "tensorboard"), purge_step=epochs + 1)
-    except OSError as error:
-        raise RunStoppedError(f"TensorBoard's files in {folder} cannot be written: {error.strerror}") from error
-
-
-def _log(writer: SummaryWriter | None, record: EpochRecord) -> None:
-    assert writer is not None
-    values = {"train/loss": record.train_loss, "train/lr": record.lr, "time/step_ms": record.step_ms}
-    values.update({f"test/{name}": value for name, value in record.scores.items()})
-    try:
-        for name, value in values.items():
-            writer.add_scalar(name, value, record.epoch)
-        writer.flush()
-    except OSError as error:
-        raise RunStoppedError(f"TensorBoard's files cannot be written: {error.strerror}") from error
-
-
-def _close(writer: SummaryWriter) -> None:
-    try:
-        writer.close()
-    except OSError as error:
-        logging.getLogger(__name__).warning("TensorBoard's files cannot be written: %s", error)

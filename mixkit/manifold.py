@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mixkit import draws
+from mixkit.bank import SaliencyBank
 from mixkit.elements import ElementSet
 from mixkit.factory import create_mixer
 from mixkit.labels import map_labels
@@ -38,7 +39,7 @@ class ManifoldMixer(nn.Module):
         options: as for `create_mixer`: num_classes, saliency, loss, p, ignore_index, the method's and the domain's.
 
     Raises:
-        ValueError: no layers, a layer that the model has not, or a model compiled as a whole.
+        ValueError: no layers, a layer that the model has not, a model compiled as a whole, or a `SaliencyBank`.
 
     Example:
         >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 5))
@@ -72,6 +73,8 @@ class ManifoldMixer(nn.Module):
         self.layers = list(layers)
         self.saliency_at = saliency_at
         self.mixer = create_mixer(method, domain, model=model, **options)
+        if isinstance(self.mixer.saliency, SaliencyBank):
+            raise ValueError("a SaliencyBank learns from the mixed input, so it serves a Mixer, not a ManifoldMixer")
 
     @property
     def model(self) -> nn.Module:

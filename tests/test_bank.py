@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from mixkit import GradientSaliency, Mixer, MixPlan, SaliencyBank, create_mixer
+from mixkit import GradientSaliency, ManifoldMixer, Mixer, MixPlan, SaliencyBank, create_mixer
 from mixkit.methods.base import Assign, Method
 from tests.conftest import ImageModel, PointModel
 
@@ -447,3 +447,9 @@ def test_a_model_trains_with_a_bank() -> None:
     maps = bank.look_up(torch.arange(64)).reshape(64, 8, 8)
     assert (maps[:, :4, :4].mean((1, 2)) > 2 * maps[:, 4:, 4:].mean((1, 2))).all()
     torch.testing.assert_close(maps.mean((1, 2)), torch.ones(64), rtol=1e-3, atol=0)
+
+
+def test_a_bank_is_for_the_input_only() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 5))
+    with pytest.raises(ValueError, match="serves a Mixer"):
+        ManifoldMixer(model, ["input"], num_classes=5, saliency=SaliencyBank(8))

@@ -164,7 +164,7 @@ def _draw_image(axes: Axes, item: GalleryItem, kind: str) -> None:
 def _draw_points(axes: Axes, item: GalleryItem, kind: str) -> None:
     axes.set_facecolor(PANEL)
     points = item.mixed if kind == "mixed" else item.sample_b if kind in ("b", "saliency b") else item.sample_a
-    seen = points @ _view(item.data).T  # (N, 3): right, up, towards the viewer
+    seen = points @ view_of(item.data).T  # (N, 3): right, up, towards the viewer
     order = np.argsort(seen[:, 2])
     depth = seen[order, 2]
     near = (depth - depth.min()) / max(float(np.ptp(depth)), 1e-6)
@@ -191,9 +191,9 @@ def _star(axes: Axes, x: float, y: float, colour: str) -> None:
     axes.plot(x, y, marker="*", markersize=13, markerfacecolor=colour, markeredgecolor="black", markeredgewidth=0.8)
 
 
-def _view(data: str) -> np.ndarray:
-    """(3, 3) rotation to (right, up, towards the viewer); digits stand in the x-y plane, shapes along z."""
-    upright = np.eye(3) if data == "digits" else np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+def view_of(data: str) -> np.ndarray:
+    """(3, 3) rotation to (right, up, towards the viewer); ModelNet10's up is z, every other set's y."""
+    upright = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]) if data == "modelnet10" else np.eye(3)
     turn, tilt = np.deg2rad((24, 14) if data == "digits" else (35, 22))
     around = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
     forward = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])

@@ -11,8 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from experiments.report.figures import BLUE, LAMBDA_MAP, ORANGE, PANEL, SALIENCY_MAP
-from experiments.report.figures import _view as view_of
+from experiments.report.figures import BLUE, LAMBDA_MAP, ORANGE, PANEL, SALIENCY_MAP, view_of
 from experiments.report.paper_figures import A, Cell, PaperFigure
 
 PAPER, INK, SOFT = "#ffffff", "#1c2330", "#4a5361"
