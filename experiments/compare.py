@@ -77,15 +77,17 @@ def main(args: argparse.Namespace) -> int:
 def plan(args: argparse.Namespace, data: dict[str, str]) -> list[Config]:
     """The runs: domains, then seeds, then methods."""
     from experiments.methods import split_methods
+    from experiments.sweep import unique
 
     given, recipe = options.overrides_of(args), load_recipe("short")
     methods = split_methods(_all(args.methods or DEFAULT_METHODS, data), list(data))
-    return [
+    runs = [
         recipe.resolve("equal", {**_of_domain(given, domain), **about, "method": method, "seed": seed})
         for domain, about in ((d, {"dataset": name, "model": MODELS[d]}) for d, name in data.items())
         for seed in dict.fromkeys(args.seeds)
         for method in methods[domain]
     ]
+    return unique(runs)
 
 
 def _all(methods: list[str] | tuple[str, ...], data: dict[str, str]) -> list[str]:

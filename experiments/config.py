@@ -19,7 +19,7 @@ CHOICES = {
     "optimizer": ("sgd", "adam", "adamw"),
     "schedule": ("constant", "one-cycle", "cosine", "step"),
     "loss": ("cross-entropy", "bce"),
-    "precision": ("32", "bf16", "16"),
+    "precision": ("32", "bf16"),
 }
 POINT_MODELS = ("pointnet", "pointnet2_ssg", "pointnet2_msg", "dgcnn", "pointnet2_partseg", "dgcnn_partseg")
 
@@ -41,7 +41,8 @@ class Config:
         loss: "cross-entropy" with soft targets, or "bce": binary cross entropy of the softmax, mean over batch and
             classes, as in Co-Mixup's code.
         label_smoothing: epsilon: the true class has 1 - epsilon, every other epsilon / (K - 1).
-        precision: "32", or autocast in "bf16" or "16".
+        precision: "32", or "bf16" by autocast.
+        test_every: epochs between tests; the last epoch is always tested.
     """
 
     dataset: str
@@ -65,6 +66,7 @@ class Config:
     loss: str = "cross-entropy"
     label_smoothing: float = 0.0
     precision: str = "32"
+    test_every: int = 1
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -72,6 +74,7 @@ class Config:
                 raise ExperimentError(f"{name} is one of {', '.join(choices)}, not {getattr(self, name)!r}.")
         for name, least in (
             ("epochs", 1),
+            ("test_every", 1),
             ("batch_size", 2),
             ("width", 1),
             ("seed", 0),

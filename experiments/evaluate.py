@@ -49,12 +49,19 @@ def main(args: argparse.Namespace) -> int:
     console = Console()
     fabric = make_fabric(Machine(args.accelerator, 1, 1, args.threads), args.precision)
     rows: dict[str, dict[str, dict[str, float]]] = {}
-    paper: dict[tuple[str, str], float] = {}
+    paper: dict[tuple[str, str], dict[str, float]] = {}
     corruptions = {**(CORRUPTIONS if args.robustness else {}), **(MODELNET_C if args.modelnet_c else {})}
     for found in find_runs(args.runs):
-        config, data, model = load_trained(found.folder, options.roots_of(args), best=args.best)
-        if corruptions and (config.domain != "points" or config.parts):
-            raise ExperimentError(f"{found.folder}: the corruptions drop and move points, they are for whole shapes.")
+        if corruptions and (found.config.domain != "points" or found.config.parts):
+            console.print(f"{found.folder}: left out, the corruptions are for whole shapes", soft_wrap=True)
+            continue
+        try:
+            config, data, model = load_trained(found.folder, options.roots_of(args), best=args.best)
+        except ExperimentError as error:
+            if len(args.runs) == 1 and args.runs[0] == found.folder:
+                raise
+            console.print(f"{found.folder}: left out, {error}", soft_wrap=True)
+            continue
         model, data = model.to(fabric.device), data.to(fabric.device)
         with fabric.autocast():
             scores = evaluate(make_task(config, data), model, data, args.split, corruptions, args.seed)
@@ -68,14 +75,15 @@ def main(args: argparse.Namespace) -> int:
             "scores": scores,
         }
         write_json(found.folder / "evaluation.json", content)
-        rows[config.title] = scores
+        title = config.title if config.title not in rows else f"{config.title} ({found.folder})"
+        rows[title] = scores
         for name in scores:
             figure = "accuracy" if name == CLEAN else name.removesuffix(" 180").removesuffix(" uniform")
-            known = paper_figures(config.dataset, config.model, figure)
-            if config.method in known:
-                paper[config.title, name] = known[config.method]
+            figures = {"paper": figure, "paper ECE": "ece"} if name == CLEAN else {"paper": figure}
+            known = {text: paper_figures(config.dataset, config.model, one) for text, one in figures.items()}
+            paper[title, name] = {text: row[config.method] for text, row in known.items() if config.method in row}
     console.print(_table(rows, paper))
-    return 0
+    return 0 if rows else 1
 
 
 def evaluate(
@@ -101,15 +109,16 @@ def evaluate(
     return scores
 
 
-def _table(rows: dict[str, dict[str, dict[str, float]]], paper: dict[tuple[str, str], float]) -> Table:
-    """One line a run and corruption, one column a score, and the paper's accuracy where it has one."""
+def _table(rows: dict[str, dict[str, dict[str, float]]], paper: dict[tuple[str, str], dict[str, float]]) -> Table:
+    """One line a run and corruption, one column a score, and the paper's figures where it has some."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
     names = list(dict.fromkeys(name for row in rows.values() for scores in row.values() for name in scores))
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")
-    if paper:
-        table.add_column("paper", justify="right")
+    ours = list(dict.fromkeys(text for figures in paper.values() for text in figures))
+    for text in ours:
+        table.add_column(text, justify="right")
     for title, row in rows.items():
         if len(row) > 1:
             table.add_row(f"[bold]{title}")
@@ -118,7 +127,7 @@ def _table(rows: dict[str, dict[str, dict[str, float]]], paper: dict[tuple[str, 
                 (f"{scores[name]:.3f}" if name == "mce" else f"{scores[name]:.1f}") if name in scores else "–"
                 for name in names
             ]
-            if paper:
-                figures.append(f"{paper[title, corruption]:.1f}" if (title, corruption) in paper else "–")
+            known = paper[title, corruption]
+            figures += [f"{known[text]:.1f}" if text in known else "–" for text in ours]
             table.add_row(f"  {corruption}" if len(row) > 1 else title, *figures)
     return table

@@ -180,7 +180,7 @@ def _train(
         for domain, (config, data) in configs.items():
             place = folder / "models" / config.arm
             watcher = monitor.begin(config.title, config.epochs, steps[domain])
-            result = run(fabric, config, data, place, test_every=config.epochs, watcher=watcher)
+            result = run(fabric, config, data, place, watcher=watcher)
             monitor.end(outcome(result))
             if result.stopped:
                 raise ExperimentError(f"{place}: {result.stopped}.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from experiments.errors import RunStoppedError
+from experiments.errors import ExperimentError, RunStoppedError
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
@@ -26,8 +28,28 @@ def write_whole(path: Path, content: bytes | str) -> None:
             os.fsync(file.fileno())
         os.replace(unfinished, path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
         raise RunStoppedError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def claim(folder: Path) -> IO[bytes]:
+    """Lock a folder for this process, until the file that is returned is closed or the process ends.
+
+    Raises:
+        RunStoppedError: it cannot be written. ExperimentError: another process has it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("wb")
+    except OSError as error:
+        raise RunStoppedError(f"{folder} cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise ExperimentError(f"another process is training in {folder}.") from error
+    return file
 
 
 def write_json(path: Path, content: Any) -> None:

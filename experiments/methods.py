@@ -73,9 +73,11 @@ def parse_method(text: str, domain: str) -> MethodSpec:
         options["saliency"] = saliency
     spec = MethodSpec(name, options, space, saliency == "bank")
     try:
-        mixkit.create_mixer(name, domain=domain, num_classes=2, model=nn.Identity(), **options)
+        mixer = mixkit.create_mixer(name, domain=domain, num_classes=2, model=nn.Identity(), **options)
     except (TypeError, ValueError) as error:
         raise ExperimentError(f"--method {text}: {error}.") from error
+    if spec.bank and ("saliency" not in mixer.method.needs or mixer.clean_weight):
+        raise ExperimentError(f"--method {text}: {name} has no saliency of its own to remember, or trains on its pass.")
     return spec
 
 
@@ -91,6 +93,7 @@ class Mixing:
         autocast: makes the context of training's precision.
         num_samples: of the training set, for the bank.
         num_elements: of a stored sample, for the bank.
+        device: of the batches, where the bank is kept.
         options: more of `mixkit.create_mixer`'s.
     """
 
@@ -105,6 +108,7 @@ class Mixing:
         autocast: Callable[[], AbstractContextManager[Any]],
         num_samples: int,
         num_elements: int,
+        device: torch.device | str = "cpu",
         **options: Any,
     ) -> None:
         self.inside = spec.space == "feature"
@@ -114,7 +118,7 @@ class Mixing:
         self.bank: Any = None
         options = {**options, **spec.options}
         if spec.bank:
-            options["saliency"] = self.bank = mixkit.SaliencyBank(num_samples, num_elements=num_elements)
+            options["saliency"] = self.bank = mixkit.SaliencyBank(num_samples, num_elements=num_elements, device=device)
         if self.inside:
             layers = getattr(model, "mixing_layers", ("input",))
             self._manifold = mixkit.ManifoldMixer(
@@ -123,6 +127,11 @@ class Mixing:
             self.mixer = self._manifold.mixer
         else:
             self.mixer = mixkit.create_mixer(spec.name, domain=domain, num_classes=num_classes, model=model, **options)
+
+    @property
+    def separable(self) -> bool:
+        """Whether all that it costs is the call of `mix`: not where it mixes or learns in the model's own passes."""
+        return not (self.inside or self.bank is not None or self.mixer.clean_weight)
 
     def mix(self, batch: Tensor, labels: Any, keys: Tensor, index: Tensor | None) -> tuple[Tensor, Any]:
         """The mixed batch and its targets; see `tasks.Batch` for keys and index."""

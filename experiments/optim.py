@@ -47,6 +47,15 @@ def make_loss(config: Config) -> Loss:
     return F.cross_entropy if config.loss == "cross-entropy" else softmax_bce
 
 
+def clean_loss_scale(config: Config, num_classes: int) -> float:
+    """What a method's clean loss, a cross entropy, counts beside the configuration's loss.
+
+    The binary cross entropy is a mean over the classes and about K / 2 times smaller; Co-Mixup's code weighs its clean
+    pass by 2 / K beside it.
+    """
+    return 2 / num_classes if config.loss == "bce" else 1.0
+
+
 def softmax_bce(logits: Tensor, targets: Tensor) -> Tensor:
     """Binary cross entropy of the softmax, mean over batch and classes (Co-Mixup's code).
 

@@ -70,7 +70,7 @@ def add_budget_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentG
         metavar="NAME=VALUE",
         help="any other value of the recipe: label_smoothing=0.2 schedule=cosine; --dry-run shows them all",
     )
-    group.add_argument("--test-every", type=whole(1), default=1, metavar="E", help="epochs between tests (default: 1)")
+    group.add_argument("--test-every", type=whole(1), metavar="E", help="epochs between tests")
     return group
 
 
@@ -124,6 +124,7 @@ def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
         "limit",
         "lr",
         "precision",
+        "test_every",
     )
     values: dict[str, Any] = {name: getattr(args, name, None) for name in names}
     for text in args.set:

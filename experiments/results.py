@@ -137,12 +137,19 @@ def summarise(results: Sequence[RunResult]) -> list[dict[str, Any]]:
     epoch; all in %, as mean and standard deviation over the seeds. `cost` is the time of a step over that of the same
     step without its mixing; for mixing inside the model, which has no such step, over vanilla's step in the same arm.
     Runs that did not end well are listed, and left out of the means.
+
+    Raises:
+        ExperimentError: two runs of one row have the same seed.
     """
     rows: dict[tuple[str, str], list[RunResult]] = {}
-    for result in results:
-        rows.setdefault((result.config.arm, result.label), []).append(result)
+    for result, label in zip(results, row_labels(results), strict=True):
+        rows.setdefault((result.config.arm, label), []).append(result)
     summary: list[dict[str, Any]] = []
     for (arm, label), runs in rows.items():
+        seeds = [run.config.seed for run in runs]
+        if len(set(seeds)) < len(seeds):
+            twice = [str(run.folder) for run in runs if seeds.count(run.config.seed) > 1]
+            raise ExperimentError(f"{arm}, {label} has a seed twice: {' and '.join(twice[:2])}.")
         ended = [scores for run in runs if run.status == "complete" and (scores := run.scores())]
         names = [name for name in (ended[0] if ended else {}) if name not in ("cost", "step_ms")]
         costs = [scores["cost"] for scores in ended if scores["cost"] is not None]
@@ -153,7 +160,8 @@ def summarise(results: Sequence[RunResult]) -> list[dict[str, Any]]:
                 "model": runs[0].config.model,
                 "method": label,
                 "name": runs[0].config.method,
-                "seeds": [run.config.seed for run in runs],
+                "seeds": seeds,
+                "ended": len(ended),
                 "epochs": [len(run.records) for run in runs],
                 "stopped": {str(r.config.seed): r.stopped or r.status for r in runs if r.status != "complete"},
                 "scores": {name: asdict(Spread.of([scores[name] for scores in ended])) for name in names},
@@ -169,15 +177,37 @@ def summarise(results: Sequence[RunResult]) -> list[dict[str, Any]]:
     return summary
 
 
+def row_labels(results: Sequence[RunResult]) -> list[str]:
+    """Each run's method, and what else its row differs in from the others of its arm, such as the epochs."""
+    varied: dict[str, set[str]] = {}
+    for result in results:
+        budget = _budget(result.config)
+        for other in results:
+            if other.config.arm == result.config.arm:
+                mine = varied.setdefault(result.config.arm, set())
+                mine.update(name for name, value in _budget(other.config).items() if value != budget[name])
+    labels = []
+    for result in results:
+        budget = _budget(result.config)
+        words = [f"{name.replace('_', ' ')} {budget[name]}" for name in sorted(varied[result.config.arm])]
+        labels.append(f"{result.label} [{', '.join(words)}]" if words else result.label)
+    return labels
+
+
+def _budget(config: Config) -> dict[str, Any]:
+    """All that makes runs another row, besides the method and its label smoothing, which the label has."""
+    aside = ("dataset", "model", "method", "seed", "label_smoothing", "test_every")
+    return {name: value for name, value in asdict(config).items() if name not in aside}
+
+
 def curves_of(results: Sequence[RunResult], arm: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Epochs (n,) and first scores (seeds, n) of the arm's rows; runs that did not end well are left out."""
     rows: dict[str, list[RunResult]] = {}
-    for result in results:
+    for result, label in zip(results, row_labels(results), strict=True):
         if result.config.arm == arm and result.status == "complete" and result.tested:
-            rows.setdefault(result.label, []).append(result)
+            rows.setdefault(label, []).append(result)
     curves = {}
     for label, runs in rows.items():
-        runs = [run for run in runs if len(run.tested) == max(len(other.tested) for other in runs)]
         main = next(name for name in MAIN if name in runs[0].tested[-1].scores)
         epochs = np.array([record.epoch for record in runs[0].tested])
         curves[label] = (epochs, np.array([[record.scores[main] for record in run.tested] for run in runs]))

@@ -11,7 +11,6 @@ import logging
 import math
 import signal
 import statistics
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,11 +29,11 @@ from experiments.config import Config, to_toml
 from experiments.data import DataSet, load_data
 from experiments.environment import describe_environment, keep_freed_memory
 from experiments.errors import ExperimentError, RunStoppedError
-from experiments.files import write_json, write_lines, write_whole
+from experiments.files import claim, write_json, write_lines, write_whole
 from experiments.methods import VANILLA, Mixing, parse_method
 from experiments.models import create_model
 from experiments.optim import make_optimizer, make_schedule
-from experiments.results import RECIPE, SUMMARY, RunResult, read_run
+from experiments.results import RECIPE, SUMMARY, RunResult, make_output, read_run
 from experiments.tasks import make_task
 from experiments.train import MODEL, EpochRecord, Learner, Watcher, seed_of, steps_per_epoch, train
 
@@ -74,7 +73,7 @@ def make_fabric(machine: Machine, precision: str) -> Fabric:
                 precision=PRECISIONS[precision],  # type: ignore[arg-type]
             )
             fabric.launch()
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, ImportError) as error:
             raise ExperimentError(f"cannot run on {machine.devices} x {machine.accelerator}: {error}") from error
     return fabric
 
@@ -108,6 +107,7 @@ def set_up(fabric: Fabric, config: Config, data: DataSet, model: nn.Module) -> L
             config.domain,
             through=wrapped,
             autocast=fabric.autocast,
+            device=fabric.device,
             num_samples=len(data.train),
             num_elements=math.prod(data.train.shape[2:]) if config.domain == "image" else data.train.shape[1],
             **task.mixing_options(model),
@@ -124,7 +124,6 @@ def run(
     folder: Path,
     *,
     resume: bool = False,
-    test_every: int = 1,
     watcher: Watcher | None = None,
 ) -> RunResult:
     """Train one configuration into a folder, or go on from the folder's last checkpoint.
@@ -135,7 +134,6 @@ def run(
         data: the run's.
         folder: written by the first device; there must be nothing in it unless `resume`.
         resume: go on where the last checkpoint was written; from the start where there is none.
-        test_every: epochs between tests.
         watcher: is told of progress.
 
     Returns:
@@ -143,19 +141,22 @@ def run(
         `RunResult.stopped`; what was saved stays.
 
     Raises:
-        ExperimentError: a damaged checkpoint, or one of another model.
+        ExperimentError: a damaged checkpoint, one of another model, or another process that trains in the folder.
     """
     watcher, main = watcher or Watcher(), fabric.is_global_zero
     data = data.to(fabric.device)
     model = new_model(config, data)
     learner = set_up(fabric, config, data, model)
     bank = None if learner.mixing is None else learner.mixing.bank
-    parts: dict[str, Any] = {"model": model, "optimizer": learner.optimizer, "schedule": learner.schedule, "bank": bank}
+    parts: dict[str, Any] = {
+        "model": model, "optimizer": learner.optimizer, "schedule": learner.schedule, "bank": bank,
+        "devices": fabric.world_size,
+    }  # fmt: skip
     records: list[EpochRecord] = []
     last = folder / "checkpoints" / LAST
     if resume and last.exists():
         records = restore(load_checkpoint(last, fabric.device), **parts)
-    state = _State(config, records, describe(config, data, model), time.perf_counter())
+    state = _State(config, records, describe(config, data, model))
     best = max((record.scores.get(learner.task.score, -1.0) for record in records), default=-1.0)
     board: Board | None = None
 
@@ -163,10 +164,10 @@ def run(
         nonlocal best
         records.append(record)
         if main:
-            save_checkpoint(last, records=records, **parts)
-            if record.scores.get(learner.task.score, -1.0) > best:
+            if record.scores.get(learner.task.score, -1.0) > best:  # first, so that the last never is without it
                 best = record.scores[learner.task.score]
                 save_checkpoint(last.with_name(BEST), records=records, **parts)
+            save_checkpoint(last, records=records, **parts)
             write_metrics(folder, records)
             if board is not None:
                 board.log(record)
@@ -174,6 +175,7 @@ def run(
         watcher.epoch(record)
 
     stopped = None
+    lock = claim(folder) if main else None
     try:
         if main:
             write_whole(folder / RECIPE, to_toml(config))
@@ -184,7 +186,7 @@ def run(
         first = len(records) + 1
         train(
             fabric, learner, data, config,
-            first_epoch=first, test_every=test_every, watcher=Watcher(watcher.step, epoch),
+            first_epoch=first, watcher=Watcher(watcher.step, epoch),
         )  # fmt: skip
     except RunStoppedError as error:
         stopped = f"{error}; the run stops here and keeps what was saved"
@@ -195,9 +197,18 @@ def run(
     finally:
         if board is not None:
             board.close()
+        if lock is not None:
+            lock.close()
     if main:
         _try_write(folder / SUMMARY, state.summary("complete" if stopped is None else "stopped", stopped))
     return RunResult(folder, config, records, "complete" if stopped is None else "stopped", stopped, state.about)
+
+
+def begin(folder: Path, config: Config) -> Path:
+    """A folder for a new run, the next free one; its recipe is there at once, so that --resume always finds it."""
+    folder = make_output(folder)
+    write_whole(folder / RECIPE, to_toml(config))
+    return folder
 
 
 def describe(config: Config, data: DataSet, model: nn.Module) -> dict[str, Any]:
@@ -275,7 +286,6 @@ class _State:
     config: Config
     records: list[EpochRecord]
     about: dict[str, Any]
-    started: float
     when: str = ""
 
     def __post_init__(self) -> None:
@@ -287,7 +297,7 @@ class _State:
             "stopped": stopped,
             "title": self.config.title,
             "started": self.when,
-            "seconds": time.perf_counter() - self.started,
+            "seconds": sum(record.seconds for record in self.records),
             "epochs": len(self.records),
             **RunResult(Path(), self.config, self.records, status, stopped, self.about).scores(),
             "about": self.about,

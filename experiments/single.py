@@ -99,8 +99,7 @@ def main(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from experiments.console import Monitor
-    from experiments.results import make_output
-    from experiments.runner import Machine, load, make_fabric, outcome, run, stopped_by_signals
+    from experiments.runner import Machine, begin, load, make_fabric, outcome, run, stopped_by_signals
     from experiments.train import steps_per_epoch
 
     options.fetch_data(args, [config.dataset])
@@ -109,12 +108,12 @@ def main(args: argparse.Namespace) -> int:
     data = load(config, options.roots_of(args))
     steps = steps_per_epoch(data, config, fabric.world_size)
     if not resume:
-        folder = fabric.broadcast(make_output(folder) if fabric.is_global_zero else folder)
+        folder = fabric.broadcast(begin(folder, config) if fabric.is_global_zero else folder)
     console = Console(quiet=not fabric.is_global_zero)
     done = _epochs_done(folder) if resume else 0
     with Monitor(console, 1, config.epochs * steps, quiet=not fabric.is_global_zero) as monitor, stopped_by_signals():
         watcher = monitor.begin(config.title, config.epochs, steps, done)
-        result = run(fabric, config, data, folder, resume=resume, test_every=args.test_every, watcher=watcher)
+        result = run(fabric, config, data, folder, resume=resume, watcher=watcher)
         monitor.end(outcome(result))
     console.print(str(folder), highlight=False, soft_wrap=True)
     return 1 if result.stopped else 0
@@ -142,9 +141,15 @@ def resolve(args: argparse.Namespace) -> tuple[Config, Path, bool]:
     before = load_recipe(folder / "recipe.toml").resolve(None, {})
     for name, value in given.items():
         was = getattr(before, name, None)
-        if value is not None and was != value:
+        if value is not None and was != value and not (name == "method" and _same_method(before.method, value)):
             raise ExperimentError(f"{folder} is a run with {name} = {was!r}, not {value!r}: a run goes on as it began.")
     return before, folder, True
+
+
+def _same_method(resolved: str, given: str) -> bool:
+    """Whether a recipe may have made the resolved text of the given one, by options of its own."""
+    (name, _, options), (wanted, _, asked) = resolved.partition(":"), given.partition(":")
+    return name == wanted and set(filter(None, asked.split(","))) <= set(options.split(","))
 
 
 def folder_name(config: Config) -> str:

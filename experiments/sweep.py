@@ -80,7 +80,6 @@ def make_sweep(command: str, runs: list[Config], output: Path, args: argparse.Na
         machine=Machine(args.accelerator, args.devices, args.nodes, args.threads),
         resume=args.resume,
         jobs=args.jobs,
-        test_every=args.test_every,
         gallery=args.gallery,
     )
 
@@ -106,6 +105,22 @@ def plan(recipe: Recipe, args: argparse.Namespace) -> list[Config]:
                     config = recipe.resolve(args.variant, overrides)
                     parse_method(config.method, config.domain)
                     runs.append(config)
-    if repeated := [a.title for a in runs if runs.count(a) > 1]:
-        raise ExperimentError(f"{repeated[0]} is named twice.")
-    return [dataclasses.replace(config) for config in runs]
+    return unique(runs)
+
+
+def unique(runs: list[Config]) -> list[Config]:
+    """The runs without those that a recipe's own options made the same.
+
+    Raises:
+        ExperimentError: two runs that tables could not tell apart, such as sigma=2 and sigma=2.0.
+    """
+    from experiments.methods import parse_method
+
+    runs = list(dict.fromkeys(runs))
+    seen: dict[object, Config] = {}
+    for run in runs:
+        row = (dataclasses.replace(run, method=parse_method(run.method, run.domain).label), run.label_smoothing)
+        if row in seen:
+            raise ExperimentError(f"{run.title} is the same run as {seen[row].title}.")
+        seen[row] = run
+    return runs

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
-import torch
 from rich.console import Console
 
-from experiments.config import Config, to_toml
+from experiments.config import Config
 from experiments.console import Monitor, print_tables
 from experiments.data import DataSet
 from experiments.errors import ExperimentError
-from experiments.files import write_json, write_whole
+from experiments.files import write_json
+from experiments.processes import in_processes
 from experiments.report import make_summary, write_report
 from experiments.results import RECIPE, SUMMARY, RunResult, make_output, read_run
 from experiments.runner import Machine, load, make_fabric, outcome, run, stopped_by_signals
 from experiments.single import folder_name
-from experiments.train import steps_per_epoch
+from experiments.train import Watcher, steps_per_epoch
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,6 @@ class Sweep:
         machine: of each run.
         resume: go on in `output`.
         jobs: runs at a time, each in a process of its own, on a GPU of its own where there are several.
-        test_every: epochs between tests.
         gallery: also save the gallery as this picture.
     """
 
@@ -50,8 +45,12 @@ class Sweep:
     machine: Machine
     resume: bool = False
     jobs: int = 1
-    test_every: int = 1
     gallery: Path | None = None
+
+    @property
+    def processes(self) -> int:
+        """That share the batches of one run."""
+        return self.machine.devices * self.machine.nodes
 
 
 def run_sweep(sweep: Sweep) -> int:
@@ -65,66 +64,48 @@ def run_sweep(sweep: Sweep) -> int:
     """
     console = Console()
     data: dict[Any, DataSet] = {}
-    steps = {config: steps_per_epoch(_data(config, sweep, data), config) for config in sweep.runs}
+    steps = {config: steps_per_epoch(_data(config, sweep, data), config, sweep.processes) for config in sweep.runs}
     folder = sweep.output if sweep.resume else make_output(sweep.output)
     if folder != sweep.output:
         console.print(f"{sweep.output} is in use; writing to {folder}", highlight=False, soft_wrap=True)
     folders = {config: run_folder(folder, config) for config in sweep.runs}
     done = {config: _done(folders[config], config) for config in sweep.runs}
-    started, lock = time.perf_counter(), Lock()
+    waiting = [config for config in sweep.runs if done[config] is None]
+    started = time.perf_counter()
     results: dict[Config, RunResult] = {}
-    total = sum(config.epochs * steps[config] for config in sweep.runs)
 
-    def note(config: Config, result: RunResult, status: str = "running") -> None:
+    def note(config: Config, result: RunResult) -> None:
         results[config] = result
-        ordered = [results[one] for one in sweep.runs if one in results]
-        summary = make_summary(sweep.command, folder.name, ordered, status, time.perf_counter() - started)
-        write_json(folder / SUMMARY, summary)
+        write_json(folder / SUMMARY, summarise("running"))
 
-    with Monitor(console, len(sweep.runs), total, quiet=False) as monitor, stopped_by_signals():
-        waiting = []
-        for config in sweep.runs:
-            before = done[config]
+    def summarise(status: str) -> dict[str, Any]:
+        ordered = [results[one] for one in sweep.runs if one in results]
+        seconds = time.perf_counter() - started if len(waiting) == len(sweep.runs) else None
+        return make_summary(sweep.command, folder.name, ordered, status, seconds)
+
+    total = sum(config.epochs * steps[config] for config in sweep.runs)
+    with Monitor(console, len(sweep.runs), total) as monitor, stopped_by_signals():
+        for config, before in done.items():
             if before is not None:
                 monitor.skip(config.title, config.epochs * steps[config], f"done before: {outcome(before)}")
                 note(config, before)
-            else:
-                waiting.append(config)
-        if sweep.jobs == 1:
+        if sweep.jobs == 1 and sweep.processes == 1:
             for config in waiting:
-                fabric = make_fabric(sweep.machine, config.precision)
-                epochs = len(read_run(folders[config]).records) if (folders[config] / RECIPE).exists() else 0
-                watcher = monitor.begin(config.title, config.epochs, steps[config], epochs)
-                result = run(
-                    fabric,
-                    config,
-                    _data(config, sweep, data),
-                    folders[config],
-                    resume=True,
-                    test_every=sweep.test_every,
-                    watcher=watcher,
-                )
+                watcher = monitor.begin(config.title, config.epochs, steps[config], _epochs_done(folders[config]))
+                result = _here(sweep, config, _data(config, sweep, data), folders[config], watcher)
                 monitor.end(outcome(result))
                 note(config, result)
         else:
             data.clear()
-
-            def work(numbered: tuple[int, Config]) -> None:
-                number, config = numbered
-                result = _in_process(sweep, config, folders[config], number)
-                with lock:
+            with closing(in_processes(sweep, waiting, folders)) as ended:
+                for config, result in ended:
                     monitor.skip(config.title, config.epochs * steps[config], outcome(result))
                     note(config, result)
-
-            with ThreadPoolExecutor(sweep.jobs) as pool:
-                list(pool.map(work, enumerate(waiting)))
-    ordered = [results[config] for config in sweep.runs]
-    well = all(result.status == "complete" for result in ordered)
-    summary = make_summary(
-        sweep.command, folder.name, ordered, "complete" if well else "stopped", time.perf_counter() - started
-    )
+    well = all(result.status == "complete" for result in results.values())
+    summary = summarise("complete" if well else "stopped")
     write_json(folder / SUMMARY, summary)
     with console.status("writing the report"):
+        ordered = [results[config] for config in sweep.runs]
         page = write_report(folder, summary, ordered, sweep.roots, sweep.gallery)
     print_tables(console, summary)
     console.print(f"\n{page}  ({summary['seconds']:.0f} s)", highlight=False, soft_wrap=True)
@@ -155,24 +136,16 @@ def _done(folder: Path, config: Config) -> RunResult | None:
     return result if result.status == "complete" else None
 
 
-def _in_process(sweep: Sweep, config: Config, folder: Path, number: int) -> RunResult:
-    """Run one configuration in a process of its own; its messages go to log.txt in its folder."""
-    write_whole(folder / RECIPE, to_toml(config))
-    machine = replace(sweep.machine, threads=sweep.machine.threads or max(1, (os.cpu_count() or 1) // sweep.jobs))
-    command = [sys.executable, "-m", "experiments", "pointcloud", "--resume", str(folder), "--data-root"]
-    command += [*map(str, sweep.roots), "--accelerator", machine.accelerator, "--devices", str(machine.devices)]
-    command += ["--threads", str(machine.threads), "--test-every", str(sweep.test_every)]
-    environment = dict(os.environ)
-    gpus = torch.cuda.device_count()
-    if gpus > 1 and machine.devices == 1:
-        environment["CUDA_VISIBLE_DEVICES"] = str(number % gpus)
-    with (
-        (folder / "log.txt").open("ab") as log,
-        subprocess.Popen(command, env=environment, stdout=log, stderr=log) as process,
-    ):
-        try:
-            process.wait()
-        except BaseException:
-            process.terminate()
+def _epochs_done(folder: Path) -> int:
+    return len(read_run(folder).records) if (folder / RECIPE).exists() else 0
+
+
+def _here(sweep: Sweep, config: Config, data: DataSet, folder: Path, watcher: Watcher) -> RunResult:
+    """Run one configuration in this process; what the user can put right stops this run alone."""
+    fabric = make_fabric(sweep.machine, config.precision)
+    try:
+        return run(fabric, config, data, folder, resume=True, watcher=watcher)
+    except ExperimentError as error:
+        if not (folder / RECIPE).exists():
             raise
-    return read_run(folder)
+        return replace(read_run(folder), status="stopped", stopped=str(error))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from experiments.config import Config
 from experiments.data import DataSet
 from experiments.errors import ExperimentError, RunStoppedError
 from experiments.methods import Mixing
-from experiments.optim import make_loss, smooth
+from experiments.optim import clean_loss_scale, make_loss, smooth
 from experiments.tasks import Batch, Task
 
 ORDER, MODEL, MIXING = range(3)  # what is drawn, each with a stream of its own
@@ -38,8 +38,9 @@ class EpochRecord:
         train_loss: mean over the steps and devices.
         lr: after the epoch.
         seconds: of training only.
-        step_ms: median step, mixing included, data loading and augmentation not.
-        cost: median of a step over the same step without mixing; None where the mixing is inside the model.
+        step_ms: mean step, mixing included, data loading and augmentation not.
+        cost: time of the steps over that of the same steps without mixing; None where part of the mixing is inside the
+            model's own passes.
         scores: of the test samples, in %; empty where the epoch was not tested.
     """
 
@@ -79,10 +80,9 @@ def train(
     config: Config,
     *,
     first_epoch: int = 1,
-    test_every: int = 1,
     watcher: Watcher | None = None,
 ) -> None:
-    """Train from an epoch on to the end, testing after every epoch or every so many.
+    """Train from an epoch on to the end, testing after every `config.test_every` epochs.
 
     Every method meets the same weights, batches and augmentation at the same seed; so does a run that goes on.
 
@@ -92,24 +92,25 @@ def train(
         data: on the fabric's device.
         config: the run.
         first_epoch: where to go on.
-        test_every: epochs between tests; the last epoch is always tested.
         watcher: is told of every step and epoch. Only the first device tests, and its records have scores.
 
     Raises:
-        RunStoppedError: the loss is not finite; the weights are those before the step.
+        RunStoppedError: the loss, a weight or a score is not finite, or a watcher could not write. Nothing of such an
+            epoch is told to the watcher.
         ExperimentError: fewer training samples than a batch has, or a batch that the devices cannot share.
     """
     watcher = watcher or Watcher()
     steps = steps_per_epoch(data, config, fabric.world_size)
-    loss_function = make_loss(config)
+    loss_function, clean_scale = make_loss(config), clean_loss_scale(config, len(data.classes))
     for epoch in range(first_epoch, config.epochs + 1):
         torch.manual_seed(seed_of(config.seed, MODEL, epoch, fabric.global_rank))
         if learner.mixing is not None:
             learner.mixing.generator.manual_seed(seed_of(config.seed, MIXING, epoch, fabric.global_rank))
+        _same_buffers(fabric, learner.model)
         learner.wrapped.train()
         losses: list[float] = []
         step_seconds: list[float] = []
-        costs: list[float] = []
+        mixing_seconds = 0.0
         began = now(fabric.device)
         order = torch.Generator().manual_seed(seed_of(config.seed, ORDER, epoch))
         for batch in training_batches(data, config.batch_size, order, fabric.global_rank, fabric.world_size):
@@ -117,7 +118,7 @@ def train(
             output, targets = learner.task.forward(learner.wrapped, batch, learner.mixing)
             loss = loss_function(output, smooth(targets, config.label_smoothing) if config.label_smoothing else targets)
             if learner.mixing is not None:
-                loss = loss + learner.mixing.clean_loss
+                loss = loss + clean_scale * learner.mixing.clean_loss
             losses.append(_mean_over_devices(fabric, loss))
             if not math.isfinite(losses[-1]):  # before the weights change: they stay sound
                 raise RunStoppedError(f"the loss became {losses[-1]} in epoch {epoch}, step {len(losses)} of {steps}")
@@ -126,26 +127,51 @@ def train(
             learner.optimizer.step()
             learner.schedule.step()
             step_seconds.append(now(fabric.device) - started)
-            if learner.mixing is None or not learner.mixing.inside:
-                mixing_seconds = 0.0 if learner.mixing is None else learner.mixing.seconds
-                costs.append(step_seconds[-1] / (step_seconds[-1] - mixing_seconds))
+            mixing_seconds += 0.0 if learner.mixing is None else learner.mixing.seconds
             watcher.step(losses[-1])
         if learner.mixing is not None and learner.mixing.bank is not None and fabric.world_size > 1:
             learner.mixing.bank.sync()
         seconds = now(fabric.device) - began
-        tested = epoch % test_every == 0 or epoch == config.epochs
-        watcher.epoch(
-            EpochRecord(
-                epoch=epoch,
-                train_loss=statistics.fmean(losses),
-                lr=float(learner.schedule.get_last_lr()[0]),
-                seconds=seconds,
-                step_ms=1000 * statistics.median(step_seconds),
-                cost=statistics.median(costs) if costs else None,
-                scores=score(fabric, learner, data) if tested and fabric.is_global_zero else {},
-            )
+        separable = learner.mixing is None or learner.mixing.separable
+        record = EpochRecord(
+            epoch=epoch,
+            train_loss=statistics.fmean(losses),
+            lr=float(learner.schedule.get_last_lr()[0]),
+            seconds=seconds,
+            step_ms=1000 * statistics.fmean(step_seconds),
+            cost=sum(step_seconds) / (sum(step_seconds) - mixing_seconds) if separable else None,
+            scores={},
         )
-        fabric.barrier()
+        _end_epoch(fabric, learner, data, config, record, watcher)
+
+
+def _end_epoch(
+    fabric: Fabric, learner: Learner, data: DataSet, config: Config, record: EpochRecord, watcher: Watcher
+) -> None:
+    """Test, check and tell on the first device; what stops it there stops all of them."""
+    trouble: str | None = None
+    if fabric.is_global_zero:
+        try:
+            if record.epoch % config.test_every == 0 or record.epoch == config.epochs:
+                record = replace(record, scores=score(fabric, learner, data))
+            finite = all(bool(value.isfinite().all()) for value in learner.model.state_dict().values())
+            if not finite or not all(map(math.isfinite, record.scores.values())):
+                raise RunStoppedError(f"a weight or a score became infinite or not a number in epoch {record.epoch}")
+            watcher.epoch(record)
+        except RunStoppedError as error:
+            trouble = str(error)
+    else:
+        watcher.epoch(record)
+    trouble = fabric.broadcast(trouble)
+    if trouble is not None:
+        raise RunStoppedError(trouble)
+
+
+def _same_buffers(fabric: Fabric, model: nn.Module) -> None:
+    """BatchNorm's statistics of the first device on every one, as after a checkpoint: saliency reads them first."""
+    if fabric.world_size > 1:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, 0)
 
 
 def _mean_over_devices(fabric: Fabric, loss: Tensor) -> float:

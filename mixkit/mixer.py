@@ -149,7 +149,7 @@ class Mixer(nn.Module):
         keys: Any = None,
         index: Tensor | None = None,
     ) -> MixPlan:
-        """Draw a plan without applying it; arguments as for `forward`. A bank learns nothing from it."""
+        """Draw a plan without applying it; arguments as for `forward`. A bank learns only what it takes exactly."""
         return self._draw_for(self.check(batch, labels), batch, labels, saliency, generator, keys, index)
 
     def apply(self, plan: MixPlan, batch: Tensor | None = None, labels: Any = None) -> Any:  # type: ignore[override]

@@ -86,7 +86,13 @@ def make_summary(
         config = result.config
         model, dataset = MODELS.get(config.model, config.model), DATASETS.get(config.dataset, config.dataset)
         kind = "pixels" if config.domain == "image" else "points"
-        first = {"title": f"{model} on {dataset} ({kind})", "model": model, "config": _common(config), "recipes": []}
+        first = {
+            "title": f"{model} on {dataset} ({kind})",
+            "model": model,
+            "domain": config.domain,
+            "config": _common(config),
+            "recipes": [],
+        }
         about = arms.setdefault(config.arm, {**first, **result.about})
         if (recipe := config.describe()) not in about["recipes"]:
             about["recipes"].append(recipe)

@@ -94,9 +94,10 @@ def _lead(summary: dict[str, Any]) -> str:
     seeds = len(summary["seeds"])
     runs = "one run a row" if seeds == 1 else f"{seeds} seeds a row, mean ± standard deviation"
     device = f" on {describe_device(summary['environment'])}" if summary["environment"] else ""
+    budget = "" if any("[" in row["method"] for row in summary["rows"]) else " and has the same budget"
     return _text(
         f"{', and '.join(parts)}. Within a table every method starts from the same weights, sees the same data in the "
-        f"same order and has the same budget ({runs}). All in {_duration(summary['seconds'])}{device}. "
+        f"same order{budget} ({runs}). All in {_duration(summary['seconds'])}{device}. "
         "A short budget says little about which method wins in the long run: like every regulariser, mixing tends to "
         "pay off late."
     )

@@ -18,10 +18,11 @@ TITLES = {
     "instance_miou_within": "within: mIoU",
     "class_miou_within": "within: class",
 }
+FIVE = "accuracy of five runs"
 NOTE = (
     "Accuracy in %: best epoch, last epoch, mean of the last 10. ECE in % at the last epoch (15 bins); gap = "
-    "confidence − accuracy. Cost: seconds of a step over those of the same step without mixing, median of all steps "
-    "(≈: mixing inside the model, over vanilla's step)."
+    "confidence − accuracy. Cost: seconds of the steps over those of the same steps without mixing (≈: what mixes or "
+    "learns in the model's own passes, over vanilla's step)."
 )
 PARTS_NOTE = (
     "best, final, last 10: instance mIoU in %, the argmax over all parts; within: the argmax over the parts of the "
@@ -31,7 +32,8 @@ PARTS_NOTE = (
 
 def headings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The columns that the rows of one arm have figures for."""
-    return [*(TITLES[name] for name in _names(rows)), "cost", *(["paper"] if _paper(rows) else [])]
+    counts = ["runs"] if len({row["ended"] for row in rows}) > 1 else []
+    return [*counts, *(TITLES[name] for name in _names(rows)), "cost", *_paper(rows)]
 
 
 def cells(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -42,14 +44,14 @@ def cells(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str
         if spread is None:
             return "–"
         mean = f"{spread['mean']:{'+.1f' if name == 'gap' else '.1f'}}".replace("-", "−")
-        return f"{mean}±{spread['std']:.1f}" if len(row["seeds"]) - len(row["stopped"]) > 1 else mean
+        return f"{mean}±{spread['std']:.1f}" if row["ended"] > 1 else mean
 
-    cost, paper = row["cost"], _paper(rows)
-    figures = [text(name) for name in _names(rows)]
+    cost = row["cost"]
+    figures = [str(row["ended"])] if len({other["ended"] for other in rows}) > 1 else []
+    figures += [text(name) for name in _names(rows)]
     figures.append("–" if cost is None else f"{'≈' if row['cost_is_rough'] else ''}{cost:.2f}×")
-    if paper:
-        known = paper.get(row["name"])
-        figures.append("–" if known is None else f"{known:.1f}")
+    for known in _paper(rows).values():
+        figures.append(f"{known[row['name']]:.1f}" if row["name"] in known else "–")
     return figures
 
 
@@ -59,7 +61,8 @@ def paper_figures(dataset: str, model: str, figure: str) -> dict[str, float]:
     Args:
         dataset: as in a configuration.
         model: as in a configuration.
-        figure: "accuracy", "ece", "instance_miou" or "seconds_per_epoch".
+        figure: as a recipe's ``[[paper]]`` names it: "accuracy", "accuracy of five runs", "ece", "instance_miou",
+            "seconds_per_epoch", or a corruption of Table 3.
     """
     found: dict[str, float] = {}
     for name in recipe_names():
@@ -74,8 +77,11 @@ def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [name for name in TITLES if name in there] or ["best", "final", "last10"]
 
 
-def _paper(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def _paper(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """The paper's figures by method, for each column that it has some for."""
     if not rows:
         return {}
-    figure = "instance_miou" if any("class_miou" in row["scores"] for row in rows) else "accuracy"
-    return paper_figures(rows[0]["dataset"], rows[0]["model"], figure)
+    parts = any("class_miou" in row["scores"] for row in rows)
+    columns = {"paper": "instance_miou"} if parts else {"paper": "accuracy", "paper, 5 runs": FIVE, "paper ECE": "ece"}
+    found = {title: paper_figures(rows[0]["dataset"], rows[0]["model"], figure) for title, figure in columns.items()}
+    return {title: known for title, known in found.items() if any(row["name"] in known for row in rows)}

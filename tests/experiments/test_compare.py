@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -61,7 +63,7 @@ def test_every_row_is_trained_and_written_down(finished: Path) -> None:
         assert final["std"] == pytest.approx(abs(last[0] - last[1]) / 2**0.5)
         assert (row["cost"] == 1) == (row["method"] == "vanilla")
         for run in mine:
-            names = {path.name for path in run.folder.iterdir()}
+            names = {path.name for path in run.folder.iterdir() if path.name != ".lock"}
             assert names == {
                 "recipe.toml", "environment.json", "metrics.jsonl", "summary.json", "checkpoints", "tensorboard"
             }  # fmt: skip
@@ -212,12 +214,58 @@ def test_summary_has_best_final_and_last_ten() -> None:
     assert second["last10"]["mean"] == pytest.approx(sum(range(2, 12)) / 10)
     assert rows[1]["cost"] == 2
     assert rows[1]["stopped"] == {"2": "the loss became nan"}
-    assert headings(rows) == ["best", "final", "last 10", "ECE", "gap", "cost"]
-    assert cells(rows[0], rows) == ["12.0", "12.0", "7.5", "5.0", "−1.0", "1.00×"]
-    assert cells(rows[1], rows)[0] == "90.0±0.0"
+    assert headings(rows) == ["runs", "best", "final", "last 10", "ECE", "gap", "cost"]
+    assert cells(rows[0], rows) == ["1", "12.0", "12.0", "7.5", "5.0", "−1.0", "1.00×"]
+    assert cells(rows[1], rows)[:2] == ["2", "90.0±0.0"]
     epochs, curves = curves_of([*mixed, broken], "digits-pointnet")["mixup"]
     assert curves.shape == (2, 12)
     assert epochs.tolist() == list(range(1, 13))
+
+
+def test_runs_of_other_budgets_are_other_rows() -> None:
+    short = result("mixup", 0, [50.0, 60.0])
+    long = replace(short, config=replace(short.config, epochs=300), records=result("mixup", 0, [90.0]).records)
+    rows = summarise([short, long])
+    assert [row["method"] for row in rows] == ["mixup [epochs 15]", "mixup [epochs 300]"]
+    assert [row["scores"]["final"]["mean"] for row in rows] == [60, 90]
+    assert set(curves_of([short, long], "digits-pointnet")) == {"mixup [epochs 15]", "mixup [epochs 300]"}
+    with pytest.raises(ExperimentError, match="has a seed twice"):
+        summarise([short, short])
+
+
+def test_a_row_that_lacks_runs_says_so() -> None:
+    rows = summarise([result("vanilla", 0, [1.0]), result("vanilla", 1, [1.0]), result("mixup", 0, [1.0])])
+    assert headings(rows)[0] == "runs"
+    assert [cells(row, rows)[0] for row in rows] == ["2", "1"]
+
+
+def test_the_papers_figures_stand_beside_the_right_rows() -> None:
+    def row(method: str) -> dict:
+        one = result(method, 0, [90.0])
+        config = replace(one.config, dataset="scanobjectnn-obj-only", model="dgcnn", method=method)
+        return summarise([replace(one, config=config)])[0]
+
+    rows = [row("vanilla"), row("sagemix"), row("sagemix:sigma=0.5"), row("cutmix")]
+    assert headings(rows)[-3:] == ["paper", "paper, 5 runs", "paper ECE"]
+    assert [cells(one, rows)[-3:] for one in rows] == [
+        ["86.2", "85.7", "19.8"], ["88.0", "87.3", "5.1"], ["87.6", "–", "–"], ["–", "–", "–"]
+    ]  # fmt: skip
+
+
+def test_a_recipe_and_the_command_line_may_say_the_same(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    from experiments.__main__ import compare
+    from experiments.compare import plan
+
+    parser = argparse.ArgumentParser()
+    compare.add_arguments(parser)
+    methods = ["mixup", "sagemix", "points/sagemix:sigma=2.0"]
+    runs = plan(parser.parse_args(["--methods", *methods]), {"image": "digits", "points": "digits"})
+    assert [run.method for run in runs] == [
+        "vanilla", "mixup", "sagemix", "vanilla", "mixup", "sagemix:sigma=2.0"
+    ]  # fmt: skip
+    options = ["--domains", "points", "--methods", "sagemix:sigma=2", "sagemix:sigma=2.0"]
+    assert main(["compare", *options, "--output", str(tmp_path / "run")]) == 2
+    assert "is the same run as" in capsys.readouterr().err
 
 
 def test_output_takes_the_next_free_name(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from experiments.__main__ import main
 from experiments.checkpoint import LAST
 from experiments.config import Config, load_recipe, recipe_names, to_toml
 from experiments.errors import ExperimentError
+from experiments.files import claim
 from experiments.methods import parse_method
 from experiments.models import list_models
 from experiments.results import read_run
@@ -91,11 +92,14 @@ sys.exit(main(sys.argv[1:]))
 def test_a_resumed_run_goes_on_as_it_began(whole: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["pointcloud", "--resume", str(whole), "--epochs", "9"]) == 2
     assert "is a run with epochs = 4, not 9" in capsys.readouterr().err
+    assert main([*TINY, "--resume", str(whole)]) == 0  # the same command, whose method the recipe has completed
+    assert main(["pointcloud", "--resume", str(whole), "--method", "sagemix:sigma=0.3"]) == 2
+    assert "is a run with method" in capsys.readouterr().err
     assert main(["pointcloud", "--resume", str(whole.parent)]) == 2
     assert "is not the folder of a run" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "other"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "zeroed", "empty", "other"])
 def test_a_damaged_checkpoint_is_one_sentence(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture, damage: str
 ) -> None:
@@ -106,7 +110,13 @@ def test_a_damaged_checkpoint_is_one_sentence(
     if damage == "other":
         torch.save({"format": 1, "model": {}, "optimizer": {}, "schedule": {}, "bank": None, "records": []}, last)
     else:
-        spoiled = {"cut": content[: len(content) // 2], "flipped": content[::-1], "empty": b""}
+        middle = len(content) // 2
+        spoiled = {
+            "cut": content[:middle],
+            "flipped": content[::-1],
+            "zeroed": content[:middle] + bytes(64) + content[middle + 64 :],
+            "empty": b"",
+        }
         last.write_bytes(spoiled[damage])
     metrics = (folder / "metrics.jsonl").read_bytes()
     assert main(["pointcloud", "--resume", str(folder), "--threads", "1", "--accelerator", "cpu"]) == 2
@@ -152,6 +162,12 @@ def test_missing_data_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFix
         assert not (tmp_path / "run").exists()
 
 
+def test_one_process_at_a_time(whole: Path, capsys: pytest.CaptureFixture) -> None:
+    with claim(whole):
+        assert main(["pointcloud", "--resume", str(whole), "--threads", "1", "--accelerator", "cpu"]) == 2
+    assert "another process is training" in capsys.readouterr().err
+
+
 # ---- two devices
 
 
@@ -193,7 +209,7 @@ class Plain(nn.Module):  # neither BatchNorm nor dropout: halves of a batch do n
         return self.head(self.point(points).amax(1))
 
 class InHalves:  # one process that mixes as two would
-    inside, bank, clean_loss, seconds = False, None, 0.0, 0.0
+    inside, bank, separable, clean_loss, seconds = False, None, True, 0.0, 0.0
     def __init__(self, mixing):
         self.mixing, self.generator, self.others = mixing, self, [torch.Generator() for _ in range(2)]
     def manual_seed(self, seed):
@@ -237,6 +253,55 @@ def test_the_command_line_runs_on_two_devices(tmp_path: Path) -> None:
 
 
 # ---- sweeps, reports, evaluation
+
+
+def test_a_process_that_fails_says_why(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    folder = tmp_path / "sweep"
+    sweep = [
+        "sweep", "--recipe", "short", "--datasets", "digits", "--models", "pointnet", "--methods", "vanilla",
+        "--num-points", "32", "--limit", "64", "--epochs", "1", "--threads", "1", "--accelerator", "tpu", "--jobs", "2",
+        "--output", str(folder),
+    ]  # fmt: skip
+    assert main(sweep) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "its process ended with code 2, saying: error: cannot run on 1 x tpu" in out
+    assert "log.txt" in out
+
+
+@pytest.mark.slow
+def test_a_stopped_sweep_stops_its_processes(tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    sweep = [
+        "sweep", "--recipe", "short", "--datasets", "digits", "--models", "pointnet", "--methods", "vanilla", "mixup",
+        "--limit", "64", "--num-points", "32", "--width", "4", "--epochs", "5000", "--threads", "1",
+        "--accelerator", "cpu", "--jobs", "2", "--output", str(folder),
+    ]  # fmt: skip
+    with subprocess.Popen([sys.executable, "-m", "experiments", *sweep], stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 180
+        while len(list(folder.rglob("last.ckpt"))) < 2:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.terminate()
+        assert process.wait(60) == 130
+    for path in folder.rglob("recipe.toml"):
+        claim(path.parent).close()  # nobody trains there
+        assert read_run(path.parent).status == "interrupted"
+
+
+@pytest.mark.slow
+def test_a_sweep_on_two_devices_ends_in_one_report(tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    sweep = [
+        "sweep", "--recipe", "short", "--datasets", "digits", "--models", "pointnet", "--methods", "sagemix",
+        "--limit", "64", "--num-points", "32", "--width", "4", "--epochs", "1", "--threads", "1",
+        "--accelerator", "cpu", "--devices", "2", "--output", str(folder),
+    ]  # fmt: skip
+    done = subprocess.run([sys.executable, "-m", "experiments", *sweep], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert summary["status"] == "complete"
+    assert summary["rows"][0]["scores"]["final"]["mean"] > 0
 
 
 def test_a_sweep_skips_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -323,6 +388,8 @@ def test_a_configuration_survives_its_file(tmp_path: Path) -> None:
         (["--set", "loss=hinge"], "loss is one of cross-entropy, bce"),
         (["--set", "nesterov"], "NAME=VALUE"),
         (["--set", "gamma=a b"], "is no value"),
+        (["--set", "precision=16"], "precision is one of 32, bf16"),
+        (["--method", "mixup:saliency=bank"], "no saliency of its own to remember"),
         (["--model", "pointnet3"], "pointnet3"),
         (["--method", "puzzlemix"], "unknown method 'puzzlemix' for points"),
         (["--method", "sagemix:space=middle"], "space is one of input, feature"),

@@ -40,7 +40,7 @@ def run(fabric: Fabric, data: DataSet, change: Callable[[Any], None] = lambda le
 class Spy:
     """Stands in for `methods.Mixing`: a function of the batch and its one-hot targets."""
 
-    inside, bank, clean_loss, seconds = False, None, torch.zeros(()), 0.0
+    inside, bank, separable, clean_loss, seconds = False, None, True, torch.zeros(()), 0.0
 
     def __init__(self, function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], draws: int = 0) -> None:
         self.function, self.draws, self.seen = function, draws, []
@@ -68,7 +68,7 @@ def test_steps_are_told_and_the_last_batch_is_dropped(fabric: Fabric, two_blobs:
     losses: list[float] = []
     records: list[EpochRecord] = []
     learner = set_up(fabric, CONFIG, two_blobs, PointNet(2, width=4))
-    train(fabric, learner, two_blobs, CONFIG, watcher=Watcher(losses.append, records.append), test_every=5)
+    train(fabric, learner, two_blobs, replace(CONFIG, test_every=5), watcher=Watcher(losses.append, records.append))
     assert len(losses) == 12 * (48 // 10)
     assert records[0].train_loss == pytest.approx(sum(losses[:4]) / 4)
     assert [record.epoch for record in records if record.scores] == [5, 10, 12]
@@ -197,3 +197,30 @@ def test_smoothing_gives_the_other_classes_their_share() -> None:
     assert smoothed[0].tolist() == pytest.approx([0.05, 0.05, 0.8, 0.05, 0.05])
     mixed = torch.tensor([[0.25, 0.75, 0.0]])
     assert smooth(mixed, 0.1).sum().item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("spoil", ["gradient", "weights"])
+def test_an_epoch_that_ends_without_finite_weights_is_not_told(fabric: Fabric, two_blobs: DataSet, spoil: str) -> None:
+    """The loss of its last step was finite, so only a look at the weights and scores can tell."""
+    config = replace(CONFIG, epochs=3)
+    learner = set_up(fabric, config, two_blobs, PointNet(2, width=4))
+    records: list[EpochRecord] = []
+    steps = 0
+
+    def step(loss: float) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 8:  # the last of the second epoch
+            with torch.no_grad():
+                next(learner.model.parameters()).fill_(math.nan if spoil == "gradient" else 1e38)
+
+    with pytest.raises(RunStoppedError, match="infinite or not a number in epoch 2"):
+        train(fabric, learner, two_blobs, config, watcher=Watcher(step, records.append))
+    assert [record.epoch for record in records] == [1]
+
+
+def test_the_clean_pass_counts_as_in_comixups_code() -> None:
+    from experiments.optim import clean_loss_scale
+
+    assert clean_loss_scale(replace(CONFIG, loss="bce"), 100) == 0.02
+    assert clean_loss_scale(CONFIG, 100) == 1
