@@ -133,7 +133,7 @@ def _step(domain: str, shape: tuple[int, ...], labels: Tensor) -> Callable[[], o
 
 def _table(name: str, rows: dict[str, dict[str, float | None]]) -> Table:
     table = Table(title=f"mixing {name}, medians, {torch.get_num_threads()} threads", title_justify="left")
-    table.add_column("method")
+    table.add_column("method", no_wrap=True, min_width=14)
     for column in next(iter(rows.values())):
         table.add_column(column, justify="right")
     for method, row in rows.items():
