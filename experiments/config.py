@@ -24,6 +24,11 @@ CHOICES = {
 POINT_MODELS = ("pointnet", "pointnet2_ssg", "pointnet2_msg", "dgcnn", "pointnet2_partseg", "dgcnn_partseg")
 
 
+def domain_of(model: str) -> str:
+    """What a model reads: "image" or "points"."""
+    return "points" if model in POINT_MODELS else "image"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """One run, every value resolved; what recipe.toml in a run's folder holds.
@@ -91,7 +96,7 @@ class Config:
     @property
     def domain(self) -> str:
         """What the model decides: "image" or "points"."""
-        return "points" if self.model in POINT_MODELS else "image"
+        return domain_of(self.model)
 
     @property
     def parts(self) -> bool:

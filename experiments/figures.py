@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import nn
 
+from experiments.compare import MODELS
 from experiments.config import Config, load_recipe
 from experiments.data import DATASETS, DataSet, load_data
 from experiments.errors import ExperimentError
@@ -24,7 +25,6 @@ from experiments.results import make_output
 
 PAIRS = 3
 WISHES = {"image": "cifar100", "points": "modelnet10"}
-MODELS = {"image": "preact_resnet18", "points": "pointnet"}
 # enough for a saliency that looks at the object, and no more: under a minute each on one free core
 BUDGETS: dict[str, dict[str, Any]] = {
     "cifar100": {"epochs": 4, "width": 16, "limit": 4000},
@@ -102,7 +102,7 @@ class Source:
 
     def describe(self) -> str:
         """Where the pictures of a domain come from."""
-        from experiments.report import MODELS
+        from experiments.report import MODELS as TITLES
 
         config, kind = self.config, "images" if self.data.domain == "image" else "point sets"
         score = "" if self.accuracy is None else f", {self.accuracy:.1f} % accurate on the test samples"
@@ -110,7 +110,7 @@ class Source:
         return (
             f"The {kind} are test samples of {self.data.title}, drawn at random, of those that the model gets "
             "right where there are enough. "
-            f"Their saliency is the gradient of {MODELS.get(config.model, config.model)} of width {config.width}, "
+            f"Their saliency is the gradient of {TITLES.get(config.model, config.model)} of width {config.width}, "
             f"trained by {config.method} for {epochs} on {len(self.data.train):,} samples{score}."
         )
 

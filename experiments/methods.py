@@ -173,18 +173,13 @@ def split_methods(texts: Sequence[str], domains: Sequence[str]) -> dict[str, lis
         if rest == "all":
             for domain in chosen:
                 there = {row.partition(":")[0] for row in rows[domain]}
-                rows[domain] += [one for one in every_method(domain) if one not in there]
+                rows[domain] += [one for one in mixkit.list_methods(domain=domain) if one not in there]
             continue
         for domain in served or chosen:
             if domain in rows:
                 parse_method(name, domain)
                 rows[domain] += [name] if name not in rows[domain] else []
     return rows
-
-
-def every_method(domain: str) -> list[str]:
-    """All methods of a domain by their names, Manifold Mixup in feature space."""
-    return list(mixkit.list_methods(domain=domain))
 
 
 def _parse_options(text: str, options: str) -> dict[str, Any]:

@@ -112,6 +112,11 @@ def read_run(folder: Path) -> RunResult:
         raise ExperimentError(f"a file in {folder} is damaged: {error}.") from error
 
 
+def epochs_done(folder: Path) -> int:
+    """How many epochs of a run its folder has; 0 where there is no run."""
+    return len(read_run(folder).records) if (folder / RECIPE).is_file() else 0
+
+
 def find_runs(folders: Iterable[Path]) -> list[RunResult]:
     """All runs in folders and below, in the order of their names.
 
@@ -179,18 +184,16 @@ def summarise(results: Sequence[RunResult]) -> list[dict[str, Any]]:
 
 def row_labels(results: Sequence[RunResult]) -> list[str]:
     """Each run's method, and what else its row differs in from the others of its arm, such as the epochs."""
-    varied: dict[str, set[str]] = {}
-    for result in results:
-        budget = _budget(result.config)
-        for other in results:
-            if other.config.arm == result.config.arm:
-                mine = varied.setdefault(result.config.arm, set())
-                mine.update(name for name, value in _budget(other.config).items() if value != budget[name])
+    budgets = [_budget(result.config) for result in results]
+    seen: dict[tuple[str, str], set[Any]] = {}
+    for result, budget in zip(results, budgets, strict=True):
+        for name, value in budget.items():
+            seen.setdefault((result.config.arm, name), set()).add(value)
     labels = []
-    for result in results:
-        budget = _budget(result.config)
-        words = [f"{name.replace('_', ' ')} {budget[name]}" for name in sorted(varied[result.config.arm])]
-        labels.append(f"{result.label} [{', '.join(words)}]" if words else result.label)
+    for result, budget in zip(results, budgets, strict=True):
+        varied = [name for name in sorted(budget) if len(seen[result.config.arm, name]) > 1]
+        words = ", ".join(f"{name.replace('_', ' ')} {budget[name]}" for name in varied)
+        labels.append(f"{result.label} [{words}]" if words else result.label)
     return labels
 
 

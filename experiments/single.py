@@ -99,6 +99,7 @@ def main(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from experiments.console import Monitor
+    from experiments.results import epochs_done
     from experiments.runner import Machine, begin, load, make_fabric, outcome, run, stopped_by_signals
     from experiments.train import steps_per_epoch
 
@@ -110,7 +111,7 @@ def main(args: argparse.Namespace) -> int:
     if not resume:
         folder = fabric.broadcast(begin(folder, config) if fabric.is_global_zero else folder)
     console = Console(quiet=not fabric.is_global_zero)
-    done = _epochs_done(folder) if resume else 0
+    done = epochs_done(folder) if resume else 0
     with Monitor(console, 1, config.epochs * steps, quiet=not fabric.is_global_zero) as monitor, stopped_by_signals():
         watcher = monitor.begin(config.title, config.epochs, steps, done)
         result = run(fabric, config, data, folder, resume=resume, watcher=watcher)
@@ -156,9 +157,3 @@ def folder_name(config: Config) -> str:
     """A run's folder: data set, model, method and seed."""
     method = config.method.replace(":", "-").replace("=", "").replace(",", "-")
     return f"{config.arm}-{method}-s{config.seed}"
-
-
-def _epochs_done(folder: Path) -> int:
-    from experiments.results import read_run
-
-    return len(read_run(folder).records)

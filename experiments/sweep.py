@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments import options
-from experiments.config import POINT_MODELS, VARIANTS, Config, Recipe, load_recipe, to_toml
+from experiments.config import VARIANTS, Config, Recipe, domain_of, load_recipe, to_toml
 from experiments.errors import ExperimentError
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ def make_sweep(command: str, runs: list[Config], output: Path, args: argparse.Na
 
 def plan(recipe: Recipe, args: argparse.Namespace) -> list[Config]:
     """The runs: data sets, then models, then seeds, then methods, so that a row's rivals end at about the same time."""
-    from experiments.methods import every_method, parse_method
+    import mixkit
+    from experiments.methods import VANILLA, parse_method
 
     default = recipe.defaults
     datasets = args.datasets or recipe.sweep.get("datasets") or [default.get("dataset")]
@@ -97,8 +98,8 @@ def plan(recipe: Recipe, args: argparse.Namespace) -> list[Config]:
     runs = []
     for dataset in datasets:
         for model in models:
-            domain = "points" if model in POINT_MODELS else "image"
-            texts = [t for text in methods for t in (["vanilla", *every_method(domain)] if text == "all" else [text])]
+            every = [VANILLA, *mixkit.list_methods(domain=domain_of(model))]
+            texts = [t for text in methods for t in (every if text == "all" else [text])]
             for seed in dict.fromkeys(seeds):
                 for method in dict.fromkeys(texts):
                     overrides = {**given, "dataset": dataset, "model": model, "method": method, "seed": seed}

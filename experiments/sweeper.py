@@ -17,7 +17,7 @@ from experiments.errors import ExperimentError
 from experiments.files import write_json
 from experiments.processes import in_processes
 from experiments.report import make_summary, write_report
-from experiments.results import RECIPE, SUMMARY, RunResult, make_output, read_run
+from experiments.results import RECIPE, SUMMARY, RunResult, epochs_done, make_output, read_run
 from experiments.runner import Machine, load, make_fabric, outcome, run, stopped_by_signals
 from experiments.single import folder_name
 from experiments.train import Watcher, steps_per_epoch
@@ -91,7 +91,7 @@ def run_sweep(sweep: Sweep) -> int:
                 note(config, before)
         if sweep.jobs == 1 and sweep.processes == 1:
             for config in waiting:
-                watcher = monitor.begin(config.title, config.epochs, steps[config], _epochs_done(folders[config]))
+                watcher = monitor.begin(config.title, config.epochs, steps[config], epochs_done(folders[config]))
                 result = _here(sweep, config, _data(config, sweep, data), folders[config], watcher)
                 monitor.end(outcome(result))
                 note(config, result)
@@ -134,10 +134,6 @@ def _done(folder: Path, config: Config) -> RunResult | None:
     if result.config != config:
         raise ExperimentError(f"{folder} holds a run of another configuration: choose another --output.")
     return result if result.status == "complete" else None
-
-
-def _epochs_done(folder: Path) -> int:
-    return len(read_run(folder).records) if (folder / RECIPE).exists() else 0
 
 
 def _here(sweep: Sweep, config: Config, data: DataSet, folder: Path, watcher: Watcher) -> RunResult:

@@ -38,7 +38,6 @@ class Classification:
     """One class per sample."""
 
     score = "accuracy"  #: the score by which the best epoch is chosen
-    score_title = "test accuracy (%)"
 
     def __init__(self, data: DataSet) -> None:
         self.num_classes = len(data.classes)
@@ -67,7 +66,6 @@ class PartSegmentation:
     """A part label for every point of a shape whose category is known."""
 
     score = "instance_miou"
-    score_title = "test instance mIoU (%)"
 
     def __init__(self, data: DataSet) -> None:
         self.parts_of = data.parts_of

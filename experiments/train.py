@@ -180,12 +180,11 @@ def _mean_over_devices(fabric: Fabric, loss: Tensor) -> float:
     return mean.item()
 
 
-def score(fabric: Fabric, learner: Learner, data: DataSet, split: str = "test") -> dict[str, float]:
-    """Scores of the test samples, or of the training samples without augmentation, by the model itself."""
-    stored, labels, parts = (getattr(data, name) for name in (split, f"{split}_labels", f"{split}_parts"))
+def score(fabric: Fabric, learner: Learner, data: DataSet) -> dict[str, float]:
+    """Scores of the test samples, by the model itself."""
     learner.model.eval()
     with fabric.autocast():
-        return learner.task.evaluate(learner.model, data.prepare(stored), labels, parts)
+        return learner.task.evaluate(learner.model, data.prepare(data.test), data.test_labels, data.test_parts)
 
 
 def steps_per_epoch(data: DataSet, config: Config, devices: int = 1) -> int:

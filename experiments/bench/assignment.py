@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import resource
 import statistics
 import sys
@@ -28,6 +27,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
+from experiments.files import write_json
 from mixkit.assignment import assign
 
 TOLERANCES = (0.05, 0.01, 0.001, 0.0)
@@ -70,7 +70,7 @@ def main(args: argparse.Namespace) -> int:
             rows += compare(name, a, b, args.repeats, args.peer_pairs if size < 4096 else min(2, args.peer_pairs))
             console.print(table([row for row in rows if row["data"] == name and row["points"] == size]))
     if args.json:
-        args.json.write_text(json.dumps(rows, indent=1))
+        write_json(args.json, rows)
     return 0
 
 

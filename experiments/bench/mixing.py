@@ -7,7 +7,6 @@ reckoned: `experiments.bench.timing.bytes_moved` adds up what each operation of 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +19,9 @@ from torchvision.transforms import v2
 
 import mixkit
 from experiments.bench.timing import bytes_moved, interleaved_medians
+from experiments.compare import MODELS
 from experiments.environment import describe_environment
+from experiments.files import write_json
 from experiments.models import create_model
 
 WORKLOADS = {
@@ -29,7 +30,6 @@ WORKLOADS = {
     "32 x 1024 points": ("points", (32, 1024, 3)),
 }
 NUM_CLASSES = 100
-MODELS = {"image": "preact_resnet18", "points": "pointnet"}
 EPILOG = """Times are of a whole call, `mixer(batch, labels)`: checks, draws, plan, mixed batch and targets.
 "MB moved" and "moved / floor" are of applying a plan already drawn (for torchvision, of the whole call): for every
 operation that PyTorch runs, the bytes of the tensors it reads and writes. Views move nothing, what an expanded tensor
@@ -58,7 +58,7 @@ def main(args: argparse.Namespace) -> int:
     console.print("MB moved: read and written by apply, counted over its operations; the floor is 3 x the batch.")
     if args.json:
         written = {"environment": describe_environment(device, "32"), "results": results}
-        args.json.write_text(json.dumps(written, indent=2) + "\n")
+        write_json(args.json, written)
     return 0
 
 

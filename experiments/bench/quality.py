@@ -10,7 +10,6 @@ before.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 import mixkit
 from experiments.data import DATASETS, DataSet, load_data
 from experiments.environment import describe_environment
+from experiments.files import write_json
 from experiments.models import create_model
 
 Candidate = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -68,7 +68,7 @@ def main(args: argparse.Namespace) -> int:
         given = {name: str(value) for name, value in vars(args).items() if name not in ("main", "json")}
         environment = describe_environment(torch.device("cpu"), "32")
         written = {"environment": environment, "arguments": given, "epochs": epochs}
-        args.json.write_text(json.dumps(written, indent=2) + "\n")
+        write_json(args.json, written)
     return 0
 
 

@@ -8,7 +8,6 @@ ratios are medians over the rounds. What a bank learns it learns in the backward
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import statistics
 import time
@@ -26,7 +25,9 @@ from torch import Tensor, nn
 
 import mixkit
 from experiments.bench.assignment import extra_memory, synthetic_shape
+from experiments.clock import now
 from experiments.environment import describe_environment
+from experiments.files import write_json
 from experiments.models import create_model
 
 NUM_CLASSES = 100
@@ -100,7 +101,7 @@ def main(args: argparse.Namespace) -> int:
         console.print(_table(name, results[name], args))
     if args.json:
         environment = describe_environment(torch.device(args.device), args.precision)
-        args.json.write_text(json.dumps({"environment": environment, "results": results}, indent=2) + "\n")
+        write_json(args.json, {"environment": environment, "results": results})
     return 0
 
 
@@ -220,9 +221,7 @@ class Step:
         return timed
 
     def _now(self) -> float:
-        if self.work.device.type == "cuda":
-            torch.cuda.synchronize(self.work.device)
-        return self.work.clock()
+        return now(self.work.device, self.work.clock)
 
 
 def peak_memory(name: str, row: str, args: argparse.Namespace) -> float:

@@ -6,7 +6,6 @@ import math
 import random
 import re
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from experiments.clock import now
 
 
 def interleaved_medians(
@@ -33,15 +34,14 @@ def interleaved_medians(
         for _ in range(warmup):
             function()
     times: dict[str, list[float]] = {name: [] for name in work}
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     turns, order = list(work.items()), random.Random(0)
     while any(len(taken) < repeats or sum(taken) < seconds for taken in times.values()):
         order.shuffle(turns)
         for name, function in turns:
-            _synchronise()
-            start = time.perf_counter()
+            start = now(device)
             function()
-            _synchronise()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(now(device) - start)
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
@@ -83,8 +83,3 @@ _OVERWRITES = re.compile(r"copy_|zero_|fill_")
 def _size(tensor: Tensor) -> int:
     sides = zip(tensor.shape, tensor.stride(), strict=True)
     return tensor.element_size() * math.prod(side for side, stride in sides if stride or not side)
-
-
-def _synchronise() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()

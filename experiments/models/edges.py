@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from experiments.models import kernels
 from experiments.models.row_norm import track
+from mixkit.threads import in_threads
 
 
 def gather(values: Tensor, index: Tensor) -> Tensor:
@@ -88,7 +89,7 @@ class _AddEdges(torch.autograd.Function):
         ctx.size = values.shape[1]
         out = values.new_empty(*index.shape, values.shape[2])
         rows, middles, where, there = (tensor.numpy() for tensor in (values, centres, index, out))
-        kernels.spread(lambda b: kernels.spread_edges(rows[b], middles[b], where[b], there[b]), len(index))
+        in_threads(lambda b: kernels.spread_edges(rows[b], middles[b], where[b], there[b]), len(index))
         return out
 
     @staticmethod
@@ -98,7 +99,7 @@ class _AddEdges(torch.autograd.Function):
         to_values = grad.new_zeros(len(index), ctx.size, grad.shape[3])
         to_centres = grad.new_zeros(*index.shape[:2], grad.shape[3])
         there, where, rows, middles = (t.numpy() for t in (grad.contiguous(), index, to_values, to_centres))
-        kernels.spread(lambda b: kernels.spread_edges_back(there[b], where[b], rows[b], middles[b]), len(index))
+        in_threads(lambda b: kernels.spread_edges_back(there[b], where[b], rows[b], middles[b]), len(index))
         return to_values, to_centres, None
 
 
@@ -113,7 +114,7 @@ class _ReduceEdges(torch.autograd.Function):
         def work(b: int) -> None:
             kernels.reduce_edges(rows[b], middles[b], where[b], high[b], places[b], sums[0, b], sums[1, b])
 
-        kernels.spread(work, batch)
+        in_threads(work, batch)
         total, square = torch.from_numpy(sums.sum(1) / index.numel())
         mean, variance = total.to(values.dtype), (square - total * total).clamp_min(0).to(values.dtype)
         ctx.save_for_backward(values, centres, index, place, mean)
@@ -133,7 +134,7 @@ class _ReduceEdges(torch.autograd.Function):
         def work(s: int) -> None:
             kernels.reduce_edges_back(rows[s], middles[s], where[s], places[s], down[s], a, b, forth[s], back[s])
 
-        kernels.spread(work, len(index))
+        in_threads(work, len(index))
         return to_values, to_centres, None
 
 

@@ -1,33 +1,17 @@
-"""Compiled loops over the points of one sample, and `spread` over the samples; their callers are `neighbours`, `edges`.
+"""Compiled loops over the points of one sample; their callers give each sample to a thread.
 
-They release the GIL and start no thread of their own (see mixkit.assignment.cpu: numba's parallel loops do not survive
-a fork). Arrays are contiguous; N points, S queries or centres, K neighbours, C channels.
+They release the GIL and start no thread of their own (see mixkit.threads). Arrays are contiguous; N points, S queries
+or centres, K neighbours, C channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
 import numba
 import numpy as np
-import torch
 
 compiled = numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"})  # NaN must stay NaN
 BUCKETS = 64  # in `largest`
 PARTIAL = 64  # rows summed in their own precision before float64 takes over
-
-
-def spread(work: Callable[[int], Any], samples: int) -> None:
-    """Do the work of each sample, on as many plain threads as torch would use; who does it changes no result."""
-    threads = min(torch.get_num_threads(), samples)
-    if threads <= 1:
-        for sample in range(samples):
-            work(sample)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(work, range(samples)))
 
 
 @compiled

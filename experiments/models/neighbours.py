@@ -12,6 +12,7 @@ from torch import Tensor
 
 from experiments.models import kernels
 from experiments.models.edges import gather
+from mixkit.threads import in_threads
 
 CHUNK = 2**24  # scores held at once on the GPU: 64 MiB of float32
 
@@ -65,7 +66,7 @@ def farthest_points(coords: Tensor, count: int, start: Tensor | None = None) -> 
     first = index[:, 0] if start is None else start.to(coords.device)
     if coords.device.type == "cpu":
         axes, begins, out = coords.mT.contiguous().numpy(), first.tolist(), index.numpy()
-        kernels.spread(lambda sample: kernels.farthest(axes[sample], begins[sample], out[sample]), len(coords))
+        in_threads(lambda sample: kernels.farthest(axes[sample], begins[sample], out[sample]), len(coords))
         return index
     distance = torch.full(coords.shape[:2], torch.inf, device=coords.device, dtype=coords.dtype)
     current = first[:, None]
@@ -96,7 +97,7 @@ def ball_query(coords: Tensor, centres: Tensor, radius: float, count: int) -> Te
     if coords.device.type == "cpu":
         index = torch.empty(*centres.shape[:2], count, dtype=torch.long)
         points, middles, out = coords.numpy(), centres.numpy(), index.numpy()
-        kernels.spread(lambda sample: kernels.within(points[sample], middles[sample], radius, out[sample]), len(coords))
+        in_threads(lambda sample: kernels.within(points[sample], middles[sample], radius, out[sample]), len(coords))
         return index
     size = coords.shape[1]
     gaps = sum((centres[:, :, None, axis] - coords[:, None, :, axis]).square() for axis in range(3))
@@ -133,7 +134,7 @@ def interpolate(coords: Tensor, sources: Tensor, values: Tensor, k: int = 3) -> 
 def _select(scores: Tensor, index: Tensor) -> None:
     """The columns of the largest scores (B, S, N) to index (B, S, k)."""
     table, out = scores.numpy(), index.numpy()
-    kernels.spread(lambda sample: kernels.largest(table[sample], out[sample]), len(out))
+    in_threads(lambda sample: kernels.largest(table[sample], out[sample]), len(out))
 
 
 def _full(tensor: Tensor) -> Tensor:

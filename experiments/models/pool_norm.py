@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from experiments.models import kernels
 from experiments.models.row_norm import back_through_norm, track
+from mixkit.threads import in_threads
 
 
 class PoolNorm(nn.BatchNorm1d):
@@ -48,7 +49,7 @@ class _PoolNorm(torch.autograd.Function):
         h = features.numpy()
         if given is None:
             sums = np.zeros((2, batch, channels))
-            kernels.spread(lambda b: kernels.row_sums(h[b], sums[0, b], sums[1, b]), batch)
+            in_threads(lambda b: kernels.row_sums(h[b], sums[0, b], sums[1, b]), batch)
             total, square = torch.from_numpy(sums.sum(1) / (batch * size))
             mean, variance = total.to(features.dtype), (square - total * total).clamp_min(0).to(features.dtype)
         else:
@@ -60,7 +61,7 @@ class _PoolNorm(torch.autograd.Function):
         place = torch.empty(batch, channels, dtype=torch.int32)
         factors = scale.numpy(), shift.numpy(), h.dtype.type(slope)
         outs = [tensor.numpy() for tensor in (top, place, counts, products)]
-        kernels.spread(lambda b: kernels.pool_rows(h[b], *factors, *(out[b] for out in outs)), batch)
+        in_threads(lambda b: kernels.pool_rows(h[b], *factors, *(out[b] for out in outs)), batch)
         average = (products * scale + counts * shift) / size  # a leaky ReLU is its slope times its argument
         ctx.save_for_backward(features, mean, spread, scale, shift, top, place, counts, products)
         ctx.slope, ctx.given = slope, given is not None
@@ -90,5 +91,5 @@ class _PoolNorm(torch.autograd.Function):
         def back(n: int) -> None:
             kernels.pool_rows_back(h[n], a, b, leak, where[n], high[n], flat[n], c, d, there[n])
 
-        kernels.spread(back, batch)
+        in_threads(back, batch)
         return out, to_weight, to_bias, None, None, None

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from experiments.models import kernels
+from mixkit.threads import in_threads
 
 PIECE = 2**18  # numbers that one thread takes at a time
 
@@ -81,7 +82,7 @@ class _RowNorm(torch.autograd.Function):
         h, pieces = rows.numpy(), _pieces(rows)
         if given is None:
             sums = np.zeros((2, len(pieces), rows.shape[1]))
-            kernels.spread(lambda p: kernels.row_sums(h[pieces[p]], sums[0, p], sums[1, p]), len(pieces))
+            in_threads(lambda p: kernels.row_sums(h[pieces[p]], sums[0, p], sums[1, p]), len(pieces))
             total, square = torch.from_numpy(sums.sum(1) / len(rows))
             mean, variance = total.to(rows.dtype), (square - total * total).clamp_min(0).to(rows.dtype)
         else:
@@ -91,7 +92,7 @@ class _RowNorm(torch.autograd.Function):
         shift = (bias - mean * scale).to(rows.dtype)
         out = torch.empty_like(rows)
         a, b, leak, there = scale.numpy(), shift.numpy(), h.dtype.type(slope), out.numpy()
-        kernels.spread(lambda p: kernels.scale_rows(h[pieces[p]], a, b, leak, there[pieces[p]]), len(pieces))
+        in_threads(lambda p: kernels.scale_rows(h[pieces[p]], a, b, leak, there[pieces[p]]), len(pieces))
         ctx.save_for_backward(rows, mean, spread, scale, shift)
         ctx.slope, ctx.given = leak, given is not None
         ctx.mark_non_differentiable(mean, variance)
@@ -111,7 +112,7 @@ class _RowNorm(torch.autograd.Function):
             def add(p: int) -> None:
                 kernels.scale_rows_sums(h[pieces[p]], g[pieces[p]], a, b, leak, sums[0, p], sums[1, p])
 
-            kernels.spread(add, len(pieces))
+            in_threads(add, len(pieces))
             total, product = torch.from_numpy(sums.sum(1))
             to_weight, to_bias, constant, linear = back_through_norm(
                 total, product, mean, spread, scale, 0 if ctx.given else len(rows)
@@ -122,7 +123,7 @@ class _RowNorm(torch.autograd.Function):
         def back(p: int) -> None:
             kernels.scale_rows_back(h[pieces[p]], g[pieces[p]], a, b, leak, c, d, there[pieces[p]])
 
-        kernels.spread(back, len(pieces))
+        in_threads(back, len(pieces))
         return out, to_weight, to_bias, None, None, None
 
 

@@ -1,12 +1,9 @@
 """The CPU solver over a batch: threads over the pairs. The algorithm itself is in cpu_order, cpu_auction, cpu_paths.
 
-Plain threads over code that releases the GIL, made and joined within each call: a forked worker inherits nothing half
-alive (numba's own parallel loops do not survive a fork), and a pair's result does not depend on who computes it.
+A pair's result does not depend on who computes it.
 """
 
 from __future__ import annotations
-
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -16,6 +13,7 @@ from mixkit.assignment import cpu_auction, cpu_paths
 from mixkit.assignment.certificate import relative_gap
 from mixkit.assignment.cpu_order import kd_order
 from mixkit.assignment.normalise import normalise
+from mixkit.threads import in_threads
 
 EXACT = 1e-6  # a tolerance below this asks for the exact finish: float32 prices cannot certify it
 BEFORE_EXACT = 1e-5  # the tolerance at which the auction hands over to it
@@ -44,12 +42,6 @@ def solve(coords_a: Tensor, coords_b: Tensor, tolerance: float) -> tuple[Tensor,
         index[pair, order_a] = order_b[matching]
         bounds[pair] = cost * scale.item(), lower * scale.item()
 
-    threads = min(torch.get_num_threads(), batch)
-    if threads == 1:
-        for pair in range(batch):
-            solve_pair(pair)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(solve_pair, range(batch)))
+    in_threads(solve_pair, batch)
     cost, lower = torch.from_numpy(bounds).unbind(1)
     return torch.from_numpy(index), cost, relative_gap(cost, lower)

@@ -1,11 +1,12 @@
-"""Chunks of a batch in threads. The pool lives as long as the call, so nothing is left for a fork to break."""
+"""A batch in chunks over threads; `mixkit.threads` runs them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
+
+from mixkit.threads import in_threads
 
 
 def in_chunks(work: Callable[[int, int], None], size: int) -> None:
@@ -16,6 +17,4 @@ def in_chunks(work: Callable[[int, int], None], size: int) -> None:
         return
     chunks = min(4 * threads, size)  # more than threads, for some images take longer than others
     edges = [size * k // chunks for k in range(chunks + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(work, edges[:-1], edges[1:]):
-            pass
+    in_threads(lambda k: work(edges[k], edges[k + 1]), chunks)
