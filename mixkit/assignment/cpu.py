@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixkit.assignment import cpu_auction, cpu_paths
+from mixkit.assignment import cpu_auction, cpu_paths, cpu_swaps
 from mixkit.assignment.certificate import relative_gap
-from mixkit.assignment.cpu_order import kd_order
-from mixkit.assignment.normalise import normalise
+from mixkit.assignment.cpu_order import kd_order, normalise
 from mixkit.threads import in_threads
 
 EXACT = 1e-6  # a tolerance below this asks for the exact finish: float32 prices cannot certify it
 BEFORE_EXACT = 1e-5  # the tolerance at which the auction hands over to it
+QUICK = 0.02  # from this tolerance on, matched groups and swaps may do
 
 
 def solve(coords_a: Tensor, coords_b: Tensor, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -25,23 +25,37 @@ def solve(coords_a: Tensor, coords_b: Tensor, tolerance: float) -> tuple[Tensor,
     torch sees one pair at a time: an operation on the whole batch would wake its own threads, and they go on spinning
     for a while on the cores that the pairs need.
     """
-    batch, size, dim = coords_a.shape
-    missing = max(0, 3 - dim)  # the compiled code has its first three axes unrolled
+    batch, size, _ = coords_a.shape
     index, bounds = np.empty((batch, size), np.int64), np.empty((batch, 2))
 
     def solve_pair(pair: int) -> None:
-        a, b, scale = normalise(coords_a[pair : pair + 1], coords_b[pair : pair + 1])
-        first, second = (np.pad(coords[0].contiguous().numpy(), ((0, 0), (0, missing))) for coords in (a, b))
+        first, second, scale = normalise(
+            *(coords[pair].double().contiguous().numpy() for coords in (coords_a, coords_b))
+        )
         order_a, order_b = kd_order(first.astype(np.float32)), kd_order(second.astype(np.float32))
-        first, second = first[order_a], second[order_b]
-        price, matching = np.zeros(size), np.full(size, -1)
-        if size > 1:
-            cost, lower, _ = cpu_auction.solve_pair(first, second, max(tolerance, BEFORE_EXACT), matching, price)
-        if size == 1 or tolerance < EXACT or matching.min() < 0 or cost - lower > tolerance * lower:
-            cost, lower = cpu_paths.finish(first, second, price, matching)
+        matching, cost, lower = _match(first[order_a], second[order_b], tolerance)
         index[pair, order_a] = order_b[matching]
-        bounds[pair] = cost * scale.item(), lower * scale.item()
+        bounds[pair] = cost * scale, lower * scale
 
     in_threads(solve_pair, batch)
     cost, lower = torch.from_numpy(bounds).unbind(1)
     return torch.from_numpy(index), cost, relative_gap(cost, lower)
+
+
+def _match(a: np.ndarray, b: np.ndarray, tolerance: float) -> tuple[np.ndarray, float, float]:
+    """Matching (N,), cost and lower bound of a pair (N, D) in k-d order, by the least work that meets the tolerance."""
+    if len(a) == 1:  # a bidder without a rival has no second best
+        return np.zeros(1, np.int64), *cpu_paths.finish(a, b, np.zeros(1), np.zeros(1, np.int64))
+    goal = max(tolerance, BEFORE_EXACT)
+    price, eps, groups, _ = cpu_auction.solve_coarse(a, b, goal)
+    if tolerance >= QUICK and len(groups) and groups.min() >= 0:
+        matching = cpu_swaps.spread(groups, len(a))
+        lower, price = cpu_auction.dual_bound(a, b, price, matching)
+        cost = cpu_swaps.swap(a, b, matching, (1 + tolerance) * lower)
+        if cost <= (1 + tolerance) * lower:
+            return matching, cost, lower
+    matching = np.full(len(a), -1)
+    cost, lower, price, _ = cpu_auction.solve_finest(a, b, goal, price, eps, matching)
+    if tolerance < EXACT or matching.min() < 0 or cost - lower > tolerance * lower:
+        cost, lower = cpu_paths.finish(a, b, price, matching)
+    return matching, cost, lower

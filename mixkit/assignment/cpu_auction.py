@@ -73,6 +73,39 @@ def scratch(blocks: int) -> tuple[Array, Array, Array, Array, Array]:
 
 
 @compiled
+def bound_blocks(x: Array, i: int, targets: Packed, least: Array, bounds: Array) -> None:
+    """bounds[q]: what no target of block q is worth less than to x_i: the nearest corner plus the least weight."""
+    _, low, high = targets
+    x0, x1, x2 = x[i, 0], x[i, 1], x[i, 2]
+    for q in range(bounds.shape[0]):
+        s = max(max(low[0, q] - x0, x0 - high[0, q]), ZERO)
+        t = max(max(low[1, q] - x1, x1 - high[1, q]), ZERO)
+        u = max(max(low[2, q] - x2, x2 - high[2, q]), ZERO)
+        bounds[q] = s * s + t * t + u * u
+    for d in range(3, x.shape[1]):
+        xd = x[i, d]
+        for q in range(bounds.shape[0]):
+            s = max(max(low[d, q] - xd, xd - high[d, q]), ZERO)
+            bounds[q] += s * s
+    for q in range(bounds.shape[0]):
+        bounds[q] = math.sqrt(bounds[q]) + least[q]
+
+
+@compiled
+def least_lane(lane: Array) -> float:
+    """The least of BLOCK values, which are overwritten. By halves, because LLVM does not vectorise the plain loop."""
+    half = BLOCK // 2
+    while half >= 8:
+        for k in range(half):
+            lane[k] = min(lane[k], lane[k + half])
+        half //= 2
+    value = lane[0]
+    for k in range(1, 8):
+        value = min(value, lane[k])
+    return value
+
+
+@compiled
 def scan(
     x: Array,
     i: int,
@@ -91,22 +124,10 @@ def scan(
     its two best values: whatever is below the best of all second places must be first in its lane, so the list is
     complete up to there. Returns count and that value: what is not listed is worth at least as much.
     """
-    columns, low, high = targets
+    columns = targets[0]
     bounds, square, first, second, best_block = work
     x0, x1, x2 = x[i, 0], x[i, 1], x[i, 2]
-    for q in range(bounds.shape[0]):
-        s = max(max(low[0, q] - x0, x0 - high[0, q]), ZERO)
-        t = max(max(low[1, q] - x1, x1 - high[1, q]), ZERO)
-        u = max(max(low[2, q] - x2, x2 - high[2, q]), ZERO)
-        bounds[q] = s * s + t * t + u * u
-    for d in range(3, x.shape[1]):
-        xd = x[i, d]
-        for q in range(bounds.shape[0]):
-            s = max(max(low[d, q] - xd, xd - high[d, q]), ZERO)
-            bounds[q] += s * s
-    for q in range(bounds.shape[0]):
-        bounds[q] = math.sqrt(bounds[q]) + least[q]
-
+    bound_blocks(x, i, targets, least, bounds)
     for k in range(BLOCK):
         first[k], second[k], best_block[k] = BIG, BIG, 0
     for q in range(bounds.shape[0]):
@@ -126,13 +147,7 @@ def scan(
             best_block[k] = q if value < first[k] else best_block[k]
             first[k] = min(first[k], value)
 
-    half = BLOCK // 2
-    while half >= 8:  # a minimum by halves, because LLVM does not vectorise the plain loop
-        for k in range(half):
-            second[k] = min(second[k], second[k + half])
-        half //= 2
-    for k in range(8):
-        threshold = min(threshold, second[k])
+    threshold = min(threshold, least_lane(second))
     count = 0
     for k in range(BLOCK):
         if first[k] <= threshold:  # or equal: the very best is listed even where it ties with its lane's second
@@ -223,97 +238,152 @@ def profits(price: Array, lists: Lists) -> Array:
 
 
 @compiled
-def nearest(x64: Array, x: Array, y64: Array, y: Packed, weight: Array, guess: Array) -> Array:
+def lowest(x: Array, targets: Packed, weight: Array, guess: Array) -> Array:
     """min_k |x_i - y_k| + weight_k for each i: (N,) float64, never more than the true minimum.
 
-    `guess` is any index per i, the better the faster; the neighbour's best is tried as well. The float32 scan only
-    selects: what it selects is computed in float64, and what it leaves out is no lower than its threshold but for
-    rounding, which `slack` covers.
+    `guess` is any index per i, the better the faster. A float32 scan keeps minima only, of the blocks whose box and
+    least weight can come below the guess; what rounding can do is taken off.
     """
-    blocks = y[1].shape[1]
-    padded, least = weigh(weight.astype(np.float32), blocks)
+    columns, blocks = targets[0], targets[1].shape[1]
     size, dim = x.shape
-    work = scratch(blocks)
-    index, length = np.empty((1, BLOCK), np.int32), np.empty((1, BLOCK), np.float32)
-    lowest = np.empty(size)
-    k = guess[0]
+    padded, least = weigh(weight.astype(np.float32), blocks)
+    bounds, square, lane, _, _ = scratch(blocks)
+    rounding = 2e-7 * (dim + 2) * (1 + 2 * np.abs(weight).max())
+    value = np.empty(size)
     for i in range(size):
-        if distance(x64, i, y64, guess[i]) + weight[guess[i]] < distance(x64, i, y64, k) + weight[k]:
-            k = guess[i]
-        best = distance(x64, i, y64, k) + weight[k]
-        slack = 2e-7 * (dim + 2) * (1 + abs(best) + abs(weight[k]))
-        count, threshold = scan(x, i, y, padded, least, np.float32(best + slack), index, length, 0, work)
-        for c in range(count):
-            value = distance(x64, i, y64, index[0, c]) + weight[index[0, c]]
-            if value < best:
-                best, k = value, index[0, c]
-        lowest[i] = min(best, threshold - slack)
-    return lowest
+        x0, x1, x2 = x[i, 0], x[i, 1], x[i, 2]
+        best = distance(x, i, columns, guess[i]) + padded[guess[i]]
+        bound_blocks(x, i, targets, least, bounds)
+        lane[:] = best
+        for q in range(bounds.shape[0]):
+            if bounds[q] >= best:
+                continue
+            start = q * BLOCK
+            for k in range(BLOCK):
+                s, t, u = x0 - columns[0, start + k], x1 - columns[1, start + k], x2 - columns[2, start + k]
+                square[k] = s * s + t * t + u * u
+            for d in range(3, dim):
+                xd = x[i, d]
+                for k in range(BLOCK):
+                    square[k] += (xd - columns[d, start + k]) ** 2
+            for k in range(BLOCK):
+                lane[k] = min(lane[k], math.sqrt(square[k]) + padded[start + k])
+        value[i] = least_lane(lane) * (1 - 2e-7 * (dim + 2)) - rounding
+    return value
 
 
 @compiled
-def solve_pair(a: Array, b: Array, tolerance: float, matching: Array, price_out: Array) -> tuple[float, float, int]:
-    """Auction for one pair, from coarse to fine, then at ever smaller eps until the certificate meets the tolerance.
+def dual_bound(a: Array, b: Array, price: Array, matching: Array) -> tuple[float, Array]:
+    """A lower bound on the cost of every bijection of a (N, D) to b (N, D), float64, and the prices (N,) that prove it.
 
-    a, b: (N, D) float64 within [-1, 1], D >= 3, in k-d order, so that every fourth point is a coarser cloud and BLOCK
-    points in a row make a small box. Writes matching (N,) int64 and price_out (N,) float64. Returns cost,
-    the certificate's lower bound, and the bids made: at most BIDS * N on each level, less than 4/3 * BIDS * N in all.
-    Where they do not suffice, the bidders left over have -1 in matching.
+    The given prices, any, are first improved: to the profits that they leave to a, and back.
+    """
+    x, y = a.astype(np.float32), b.astype(np.float32)
+    owner = np.empty(matching.shape[0], np.int64)
+    for i in range(matching.shape[0]):
+        owner[matching[i]] = i
+    profit = lowest(x, pack(y), price, matching)
+    better = lowest(y, pack(x), -profit, owner)
+    return profit.sum() + better.sum(), -better
+
+
+@compiled
+def coarsen(x: Array, step: int) -> Array:
+    """(N // step, D): the means of `step` points of x (N, D) in a row. The last N % step points are left out."""
+    if step == 1:
+        return x
+    coarse = np.zeros((x.shape[0] // step, x.shape[1]))
+    for i in range(coarse.shape[0]):
+        for k in range(i * step, i * step + step):
+            for d in range(x.shape[1]):
+                coarse[i, d] += x[k, d] / step
+    return coarse
+
+
+@compiled
+def solve_level(
+    x64: Array, y64: Array, price: Array, eps: float, least_eps: float, tolerance: float, certified: bool, index: Array
+) -> tuple[float, float, Array, Array, int]:
+    """Auctions at ever smaller eps until eps suffices, and if `certified`, until the certificate meets the tolerance.
+
+    Writes index (M,) int64, -1 where BIDS * M bids did not suffice. Returns cost, lower bound (0 if not certified),
+    prices (M,), profits (M,) and the bids made.
+    """
+    x, y = x64.astype(np.float32), y64.astype(np.float32)
+    level = x.shape[0]
+    y_columns, x_packed, targets = y64.T.copy(), pack(x), pack(y)
+    padded, least = weigh(price.astype(np.float32), targets[1].shape[1])
+    owner = np.empty(padded.shape[0], np.int64)
+    lists = (
+        np.empty((level, BLOCK), np.int32),
+        np.empty((level, BLOCK), np.float32),
+        np.zeros(level, np.int64),
+        np.full(level, -BIG),
+    )
+    bids, lower = 0, 0.0
+    while True:
+        bids += auction(x, targets, padded, least, index, owner, np.float32(eps), lists, BIDS * level - bids)
+        cost, paired = 0.0, 0
+        for i in range(level):
+            if index[i] >= 0:
+                cost += distance(x64, i, y_columns, index[i])
+                paired += 1
+        profit = profits(padded, lists).astype(np.float64)
+        goal = max(EPS_PER_GAP * tolerance * cost / paired, least_eps)
+        if bids >= BIDS * level:
+            break
+        if eps > 1.2 * goal:
+            eps = max(eps / EPS_FACTOR, goal)
+            continue
+        if not certified:
+            break
+        lower = lowest(y, x_packed, -profit, owner).sum() + profit.sum()
+        excess = cost - lower
+        if cost == 0 or excess <= tolerance * lower or eps <= least_eps:
+            break
+        shrink = 0.9 * tolerance * max(lower, 0.0) / excess
+        eps = max(eps * min(max(shrink, 1 / EPS_FACTOR), 0.7), least_eps)
+    return cost, lower, padded[:level].astype(np.float64), profit, bids
+
+
+@compiled
+def solve_coarse(a: Array, b: Array, tolerance: float) -> tuple[Array, float, Array, int]:
+    """The levels above the finest: what the finest starts from, its prices (N,) and eps, and the matching above it.
+
+    a, b: (N, D) float64 within [-1, 1], D >= 3, in k-d order, so that the mean of a few points in a row is a point of a
+    coarser cloud, and BLOCK points in a row make a small box. Returns price, eps, the matching (N // COARSEN,) of the
+    means of COARSEN points in a row, which is empty for a small N, and the bids made.
     """
     size, step = a.shape[0], 1
     while size // step >= 2 * BLOCK:
         step *= COARSEN
-    price = np.zeros(b[step // 2 :: step].shape[0])
-    eps, all_bids, lower = FIRST_EPS, 0, 0.0
-    while True:
-        x64, y64 = a[step // 2 :: step].copy(), b[step // 2 :: step].copy()
-        x, y = x64.astype(np.float32), y64.astype(np.float32)
-        level = x.shape[0]
-        x_columns, y_columns = x64.T.copy(), y64.T.copy()
-        x_packed = pack(x)
-        targets = pack(y)
-        padded, least = weigh(price.astype(np.float32), targets[1].shape[1])
-        index, owner = np.empty(level, np.int64), np.empty(padded.shape[0], np.int64)
-        lists = (
-            np.empty((level, BLOCK), np.int32),
-            np.empty((level, BLOCK), np.float32),
-            np.zeros(level, np.int64),
-            np.full(level, -BIG),
+    coarse_a, coarse_b = coarsen(a, step), coarsen(b, step)
+    price, eps, all_bids, index = np.zeros(coarse_b.shape[0]), FIRST_EPS, 0, np.empty(0, np.int64)
+    while step > 1:
+        level = coarse_a.shape[0]
+        index = np.empty(level, np.int64)
+        cost, _, _, profit, bids = solve_level(
+            coarse_a, coarse_b, price, eps, LEVEL_EPS / math.sqrt(level), tolerance, False, index
         )
-        bids = 0
-        while True:
-            bids += auction(x, targets, padded, least, index, owner, np.float32(eps), lists, BIDS * level - bids)
-            cost, paired = 0.0, 0
-            for i in range(level):
-                if index[i] >= 0:
-                    cost += distance(x64, i, y_columns, index[i])
-                    paired += 1
-            profit = profits(padded, lists).astype(np.float64)
-            goal = max(EPS_PER_GAP * tolerance * cost / paired, MIN_EPS)
-            if bids >= BIDS * level:
-                break
-            if step > 1:
-                goal = max(goal, LEVEL_EPS / math.sqrt(level))
-            if eps > 1.2 * goal:
-                eps = max(eps / EPS_FACTOR, goal)
-                continue
-            if step > 1:
-                break
-            lower = nearest(y64, y, x_columns, x_packed, -profit, owner).sum() + profit.sum()
-            excess = cost - lower
-            if excess <= tolerance * lower or eps <= MIN_EPS:
-                break
-            shrink = 0.9 * tolerance * max(lower, 0.0) / excess
-            eps = max(eps * min(max(shrink, 1 / EPS_FACTOR), 0.7), MIN_EPS)
         all_bids += bids
-        if step == 1:
-            break
         step //= COARSEN
-        finer = b[step // 2 :: step].copy()
-        guess = np.minimum(np.arange(finer.shape[0]) // COARSEN, level - 1)
-        price = -nearest(finer, finer.astype(np.float32), x_columns, x_packed, -profit, guess)
+        finer_a, finer_b = coarsen(a, step), coarsen(b, step)
+        guess = np.minimum(np.arange(finer_b.shape[0]) // COARSEN, level - 1)
+        price = -lowest(finer_b.astype(np.float32), pack(coarse_a.astype(np.float32)), -profit, guess)
         price -= price.min()
-        eps = max(EPS_PER_GAP * tolerance * cost / paired, LEVEL_EPS / math.sqrt(finer.shape[0]))
-    matching[:] = index
-    price_out[:] = padded[:size]
-    return cost, lower, all_bids
+        eps = max(EPS_PER_GAP * tolerance * cost / level, LEVEL_EPS / math.sqrt(finer_b.shape[0]))
+        coarse_a, coarse_b = finer_a, finer_b
+    return price, eps, index, all_bids
+
+
+@compiled
+def solve_finest(
+    a: Array, b: Array, tolerance: float, price: Array, eps: float, matching: Array
+) -> tuple[float, float, Array, int]:
+    """The pair itself, from given prices (N,) and eps, until the certificate meets the tolerance.
+
+    Writes matching (N,) int64: where BIDS * N bids do not suffice, the bidders left over have -1. Returns the cost, the
+    certificate's lower bound, the prices (N,), and the bids made.
+    """
+    cost, lower, price, _, bids = solve_level(a, b, price, eps, MIN_EPS, tolerance, True, matching)
+    return cost, lower, price, bids

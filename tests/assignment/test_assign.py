@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mixkit.assignment import assign
 from mixkit.assignment.certificate import certify, distances
-from mixkit.assignment.cpu_auction import BIDS, solve_pair
+from mixkit.assignment.cpu_auction import BIDS, solve_coarse, solve_finest
 from mixkit.assignment.cpu_order import kd_order
 
 ROUNDING = 1e-9
@@ -159,8 +159,9 @@ def test_terminates_on_adversarial_input_within_the_bound_on_bids(kind: str, tol
     box = torch.cat([a, b], 1).abs().max()
     first, second = (c[0].double().numpy() / box.item() for c in (a, b))
     first, second = (c[kd_order(c.astype(np.float32))] for c in (first, second))
-    _, _, bids = solve_pair(first, second, 1e-5, np.empty(size, np.int64), np.empty(size))
-    assert bids <= 4 / 3 * BIDS * size + 2 * BIDS
+    price, eps, _, coarse_bids = solve_coarse(first, second, 1e-5)
+    _, _, _, bids = solve_finest(first, second, 1e-5, price, eps, np.empty(size, np.int64))
+    assert coarse_bids + bids <= 4 / 3 * BIDS * size + 2 * BIDS
 
 
 def test_identical_clouds_cost_nothing_and_the_gap_is_zero() -> None:
