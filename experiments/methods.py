@@ -22,19 +22,21 @@ SYMBOLS = {"sigma": "σ", "theta": "θ", "alpha": "α", "beta": "β"}
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """A method's name and the options that differ from its defaults; `space` and `bank` are options of the run.
+    """A method's name and the options that differ from its defaults; the other attributes are options of the run.
 
     Attributes:
         name: of `mixkit.list_methods`, or "vanilla".
         options: of `mixkit.create_mixer`.
         space: "input", or "feature" for mixing at one of the model's own `mixing_layers`.
         bank: remember the saliency of each sample instead of computing it (`mixkit.SaliencyBank`).
+        resolution: of the saliency pass (`mixkit.GradientSaliency`).
     """
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
     space: str = "input"
     bank: bool = False
+    resolution: float = 1.0
 
     @property
     def label(self) -> str:
@@ -45,6 +47,7 @@ class MethodSpec:
         ]
         words += ["feature space"] if self.space == "feature" and self.name != "manifold_mixup" else []
         words += ["bank"] if self.bank else []
+        words += [f"resolution {self.resolution:g}"] if self.resolution != 1 else []
         return f"{self.name} ({', '.join(words)})" if words else self.name
 
 
@@ -65,19 +68,26 @@ def parse_method(text: str, domain: str) -> MethodSpec:
         return MethodSpec(name)
     space = options.pop("space", "feature" if name == "manifold_mixup" else "input")
     saliency = options.pop("saliency", None)
+    resolution = options.pop("resolution", 1.0)
     if space not in SPACES:
         raise ExperimentError(f"--method {text}: space is one of {', '.join(SPACES)}, not {space!r}.")
     if saliency == "bank" and space == "feature":
         raise ExperimentError(f"--method {text}: a saliency bank serves mixing at the input only.")
+    if saliency is not None and resolution != 1:
+        raise ExperimentError(f"--method {text}: resolution is that of the gradient, not of saliency={saliency}.")
     if saliency not in (None, "bank"):
         options["saliency"] = saliency
-    spec = MethodSpec(name, options, space, saliency == "bank")
+    spec = MethodSpec(name, options, space, saliency == "bank", resolution)
     try:
+        mixkit.GradientSaliency(nn.Identity(), resolution=resolution)
         mixer = mixkit.create_mixer(name, domain=domain, num_classes=2, model=nn.Identity(), **options)
     except (TypeError, ValueError) as error:
         raise ExperimentError(f"--method {text}: {error}.") from error
-    if spec.bank and ("saliency" not in mixer.method.needs or mixer.clean_weight):
+    own = "saliency" in mixer.method.needs and not mixer.clean_weight
+    if spec.bank and not own:
         raise ExperimentError(f"--method {text}: {name} has no saliency of its own to remember, or trains on its pass.")
+    if resolution != 1 and (not own or space == "feature"):
+        raise ExperimentError(f"--method {text}: {name} makes no saliency pass of its own, or not at the input.")
     return spec
 
 
@@ -119,6 +129,9 @@ class Mixing:
         options = {**options, **spec.options}
         if spec.bank:
             options["saliency"] = self.bank = mixkit.SaliencyBank(num_samples, num_elements=num_elements, device=device)
+        if spec.resolution != 1:
+            loss = {"loss": options["loss"]} if "loss" in options else {}
+            options["saliency"] = mixkit.GradientSaliency(model, resolution=spec.resolution, **loss)
         if self.inside:
             layers = getattr(model, "mixing_layers", ("input",))
             self._manifold = mixkit.ManifoldMixer(

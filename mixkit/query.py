@@ -58,6 +58,15 @@ SAMPLERS: dict[str, Sampler] = {
 }
 
 
+def sharpen(saliency: Tensor, sharpness: float) -> Tensor:
+    """(B, N) saliency over its row's peak, to the power of ``sharpness``: above 1, draws keep closer to the peaks.
+
+    A row without a positive finite peak becomes NaN, of which samplers make uniform draws.
+    """
+    peak = saliency.amax(1, keepdim=True)
+    return torch.where(torch.isfinite(peak) & (peak > 0), (saliency.clamp_min(0) / peak) ** sharpness, torch.nan)
+
+
 def draw(weights: Tensor, uniform: Tensor) -> Tensor:
     """Draw one element of each row with probability proportional to its weight, by inverse CDF.
 

@@ -414,5 +414,5 @@ def test_a_broken_plugin_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_repr_says_what_it_does() -> None:
     text = repr(make("points", sigma=2.0)[0])
-    assert "SageMix(theta=0.2, sigma=2.0, query='sequential')" in text
+    assert "SageMix(theta=0.2, sigma=2.0, query='sequential', sharpness=1.0)" in text
     assert "GradientSaliency" in text

@@ -51,6 +51,19 @@ def test_frequencies_of_sequential_follow_eq_4_and_5() -> None:
         fits(other[drawn == element], SALIENCY[1] * distance)
 
 
+@pytest.mark.parametrize("sharpness", [0.5, 2.0])
+def test_sharpness_is_a_power_of_the_saliency(sharpness: float) -> None:
+    drawn, _ = many(lambda coords, saliency, *rest: query.sequential(coords, query.sharpen(saliency, sharpness), *rest))
+    fits(drawn, SALIENCY[0] ** sharpness)
+
+
+def test_sharpened_extremes_stay_usable_and_what_says_nothing_stays_so() -> None:
+    saliency = torch.tensor([[1e30, 5e29, 0], [1e-30, 0, 1e-30], [0, 0, 0], [torch.inf, 1, 1], [torch.nan, 1, 1]])
+    sharp = query.sharpen(saliency, 3.0)
+    torch.testing.assert_close(sharp[:2], torch.tensor([[1, 0.125, 0], [1, 0, 1]]))
+    assert sharp[2:].isnan().all()
+
+
 def test_max_is_the_most_salient() -> None:
     drawn, other = many(query.maximum)
     assert set(drawn.tolist()) == {3}
