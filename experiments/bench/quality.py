@@ -1,8 +1,10 @@
 """What cheap and remembered saliencies find: the exact saliency that their queries capture, along a short training.
 
 A query drawn with probability proportional to c captures sum(c s) / sum(c) of the exact saliency s. Over the mean of s
-it is 1 for uniform queries; `share` is how far it gets from there (0) to exact queries (1). Measured as training would
-use it: on augmented batches just before they are mixed, so that what is remembered is as old as it is in use.
+it is 1 for uniform queries; `share` is how far it gets from there (0) to exact queries (1). "around" is the same for
+the saliency around the query, weighted as SageMix weighs it there (a Gaussian of bandwidth sigma), and "spread" the
+share of places that queries take: exp(entropy) / N, 1 for uniform queries. Measured as training would use it: on
+augmented batches just before they are mixed, so that what is remembered is as old as it is in use.
 "exact, last time" remembers the exact saliency of the batches measured before; with all of them measured, of the epoch
 before.
 """
@@ -26,10 +28,12 @@ from experiments.data import DATASETS, DataSet, load_data
 from experiments.environment import describe_environment
 from experiments.files import write_json
 from experiments.models import create_model
+from mixkit.query import sharpen
 
 Candidate = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 """(batch, labels, keys, index) to saliency (B, N)."""
 
+SHARPNESS = 3.0  # of the rows that have one
 DEFAULT_MODELS = {"image": "preact_resnet18", "points": "pointnet"}
 
 
@@ -95,8 +99,10 @@ def train_and_measure(model: nn.Module, data: DataSet, args: argparse.Namespace)
             batch, labels = data.prepare(augmented.batch), data.train_labels[keys]
             if step < args.measured:
                 exact = mixkit.GradientSaliency(model)(batch, labels, mixer.domain)
+                near = _around(exact, mixer.domain, batch, args.sigma)
                 for name, candidate in {"exact": lambda *_: exact, **candidates}.items():  # noqa: B023
-                    found.setdefault(name, []).append(capture(candidate(batch, labels, keys, augmented.index), exact))
+                    cheap = candidate(batch, labels, keys, augmented.index)
+                    found.setdefault(name, []).append(capture(cheap, exact, near))
                 checked, index = last.check(keys, augmented.index, exact.shape)
                 last.store(checked, exact, index)
             known = {"keys": keys, "index": augmented.index}
@@ -115,17 +121,28 @@ def train_and_measure(model: nn.Module, data: DataSet, args: argparse.Namespace)
     return epochs
 
 
-def capture(candidate: Tensor, exact: Tensor) -> Tensor:
-    """(B, 2): the exact saliency that a query drawn by the candidate meets, over its mean; and rank correlation."""
+def capture(candidate: Tensor, exact: Tensor, near: Tensor) -> Tensor:
+    """(B, 4): exact saliency at a query drawn by the candidate, and around it, over their means; spread; rank corr."""
     candidate, exact = candidate.double().clamp_min(0), exact.double()
     chance = candidate / candidate.sum(1, keepdim=True)
     uniform = torch.full_like(chance, 1 / chance.shape[1])
     chance = torch.where(torch.isfinite(chance).all(1, keepdim=True), chance, uniform)
     captured = (chance * exact).sum(1) / exact.mean(1)
+    around = (chance * near).sum(1) / near.double().mean(1)
+    spread = torch.special.entr(chance).sum(1).exp() / chance.shape[1]
     ranks = [part.argsort(1).argsort(1).double() for part in (candidate, exact)]
     ranks = [part - part.mean(1, keepdim=True) for part in ranks]
     correlation = (ranks[0] * ranks[1]).sum(1) / (ranks[0].norm(dim=1) * ranks[1].norm(dim=1))
-    return torch.stack([captured, correlation], 1)
+    return torch.stack([captured, around, spread, correlation], 1)
+
+
+def _around(saliency: Tensor, domain: mixkit.Domain, batch: Tensor, sigma: float | None) -> Tensor:
+    """(B, N) the saliency within SageMix's reach of each element."""
+    elements = domain.elements(batch)
+    coords = elements.coords.float()
+    reach = domain.length_scale(elements) if sigma is None else sigma
+    nearness = torch.exp(torch.cdist(coords, coords).square() / (-2 * reach**2))
+    return (nearness @ saliency[..., None].to(nearness.dtype))[..., 0]
 
 
 def _banks(num_samples: int, elements: int) -> dict[str, mixkit.SaliencyBank]:
@@ -152,12 +169,18 @@ def _candidates(model: nn.Module, domain: mixkit.Domain, banks: dict[str, mixkit
     found: dict[str, Candidate] = {name: remembered(bank) for name, bank in banks.items()}
     for resolution in (0.75, 0.5, 0.25):
         found[f"resolution {resolution}"] = gradient(resolution=resolution)
+    for name in ("bank", "resolution 0.75", "resolution 0.5"):
+        found[f"{name}, sharpness {SHARPNESS:g}"] = _sharp(found[name])
     found["bfloat16"] = gradient(autocast=torch.bfloat16)
     for name, function in domain.saliencies.items():
         found[name.replace("_", " ")] = _of_batch(function)
     for layer in getattr(model, "mixing_layers", ("input",))[1:3]:
         found[f"activation of {layer}"] = _activation(model, layer, domain)
     return found
+
+
+def _sharp(candidate: Candidate) -> Candidate:
+    return lambda *about: sharpen(candidate(*about), SHARPNESS)
 
 
 def _of_batch(function: Callable[[Tensor], Tensor]) -> Candidate:
@@ -187,26 +210,36 @@ def _activation(model: nn.Module, layer: str, domain: mixkit.Domain) -> Candidat
 
 def _figures(found: dict[str, list[Tensor]], epoch: int, loss: float) -> dict[str, Any]:
     means = {name: torch.cat(parts).nanmean(0).tolist() for name, parts in found.items()}
-    most = means["exact"][0]
+    most, most_around = means["exact"][:2]
     return {
         "epoch": epoch,
         "loss": loss,
         "candidates": {
-            name: {"captured": captured, "share": (captured - 1) / (most - 1), "rank correlation": correlation}
-            for name, (captured, correlation) in means.items()
+            name: {
+                "captured": captured,
+                "share": (captured - 1) / (most - 1),
+                "around": around,
+                "share around": (around - 1) / (most_around - 1),
+                "spread": spread,
+                "rank correlation": correlation,
+            }
+            for name, (captured, around, spread, correlation) in means.items()
         },
     }
 
 
 def _table(title: str, epochs: list[dict[str, Any]]) -> Table:
     shown = Table(title=f"{title}: saliency captured (1 = uniform), share of exact in %", title_justify="left")
-    shown.add_column("saliency")
+    shown.add_column("saliency", no_wrap=True)
     chosen = sorted({0, len(epochs) // 2, len(epochs) - 1})
     for place in chosen:
         shown.add_column(f"epoch {epochs[place]['epoch']} (loss {epochs[place]['loss']:.2f})", justify="right")
-    shown.add_column("rank corr.", justify="right")
+    for column in ("around", "spread", "rank corr."):
+        shown.add_column(column, justify="right")
     for name in epochs[0]["candidates"]:
         rows = [epochs[place]["candidates"][name] for place in chosen]
         cells = (f"{row['captured']:.2f} ({100 * row['share']:.0f} %)" for row in rows)
-        shown.add_row(name, *cells, f"{rows[-1]['rank correlation']:.2f}")
+        last = rows[-1]
+        around = f"{last['around']:.2f} ({100 * last['share around']:.0f} %)"
+        shown.add_row(name, *cells, around, f"{last['spread']:.2f}", f"{last['rank correlation']:.2f}")
     return shown

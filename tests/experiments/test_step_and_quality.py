@@ -14,13 +14,17 @@ from experiments.bench.quality import capture
 
 def test_capture_is_the_mean_saliency_at_the_queries_over_the_mean() -> None:
     exact = torch.tensor([[4.0, 0, 0, 0], [1, 2, 3, 4]])
-    right, wrong = capture(exact, exact), capture(exact.flip(1), exact)
-    torch.testing.assert_close(right, torch.tensor([[4.0, 1.0], [30 / 25, 1.0]]).double())
+    near = torch.tensor([[2.0, 1, 1, 0], [2, 2, 3, 3]])
+    right, wrong = capture(exact, exact, near), capture(exact.flip(1), exact, near)
+    torch.testing.assert_close(right[:, 0], torch.tensor([4.0, 30 / 25]).double())
+    torch.testing.assert_close(right[:, 1], torch.tensor([2.0, 27 / 25]).double())
+    assert float(right[0, 2]) == pytest.approx(1 / 4), "one place of four"
     torch.testing.assert_close(wrong[:, 0], torch.tensor([0.0, 20 / 25]).double())
-    assert float(wrong[1, 1]) == pytest.approx(-1)
-    uniform = capture(torch.ones(2, 4), exact)[:, 0]
-    torch.testing.assert_close(uniform, torch.ones(2).double())
-    torch.testing.assert_close(capture(torch.zeros(2, 4), exact)[:, 0], uniform)  # what a mixer does then
+    assert float(right[1, 3]) == pytest.approx(1)
+    assert float(wrong[1, 3]) == pytest.approx(-1)
+    uniform = capture(torch.ones(2, 4), exact, near)[:, :3]
+    torch.testing.assert_close(uniform, torch.ones(2, 3).double())
+    torch.testing.assert_close(capture(torch.zeros(2, 4), exact, near)[:, :3], uniform)  # what a mixer does then
 
 
 def test_a_step_is_split_into_its_sections(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,4 +60,7 @@ def test_quality_follows_every_saliency_along_a_training(tmp_path: Path) -> None
     assert first["candidates"]["bank"]["captured"] == pytest.approx(1, abs=0.05)  # nothing is remembered yet
     assert second["candidates"]["bank"]["captured"] != pytest.approx(1, abs=1e-6)
     assert second["candidates"]["exact"]["share"] == pytest.approx(1)
+    assert second["candidates"]["exact"]["share around"] == pytest.approx(1)
+    sharp, plain = (second["candidates"][f"resolution 0.5{name}"] for name in (", sharpness 3", ""))
+    assert sharp["spread"] < plain["spread"]
     assert {"resolution 0.5", "bfloat16", "exact, last time", "spectral residual"} <= set(second["candidates"])
