@@ -1,0 +1,89 @@
+"""The quick way on a CPU: matched groups, swaps between neighbours, and the bound that certifies them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+
+from mixkit.assignment import assign, cpu, cpu_auction, cpu_paths, cpu_swaps
+from mixkit.assignment.cpu_order import kd_order, normalise
+
+
+def ordered(size: int, dim: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A pair of clouds as `cpu.solve` hands them to the compiled code."""
+    draw = np.random.default_rng(seed)
+    a, b, _ = normalise(draw.standard_normal((size, dim)), draw.uniform(-1, 1, (size, dim)) ** 3)
+    return a[kd_order(a.astype(np.float32))], b[kd_order(b.astype(np.float32))]
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 5])
+@pytest.mark.parametrize("size", [128, 131, 700])
+def test_the_bound_holds_for_any_prices_and_good_prices_make_it_tight(size: int, dim: int) -> None:
+    a, b = ordered(size, dim, seed=size + dim)
+    distance = cdist(a, b)
+    rows, columns = linear_sum_assignment(distance)
+    optimum = distance[rows, columns].sum()
+    price, _, groups, _ = cpu_auction.solve_coarse(a, b, 0.05)
+    matching = cpu_swaps.spread(groups, size)
+    for guess in (np.random.default_rng(0).standard_normal(size), np.zeros(size), price):
+        lower, better = cpu_auction.dual_bound(a, b, guess, matching)
+        assert lower <= optimum
+        by_hand = (distance + better).min(1).sum() - better.sum()
+        assert by_hand == pytest.approx(lower, rel=1e-3)
+    assert lower > 0.9 * optimum
+
+
+@pytest.mark.parametrize("dim", [1, 3, 6])
+@pytest.mark.parametrize("size", [2, 31, 33, 500])
+def test_swaps_keep_a_bijection_and_only_lower_the_cost(size: int, dim: int) -> None:
+    a, b = ordered(size, dim, seed=size + dim)
+    matching = np.arange(size)
+    before = np.linalg.norm(a - b, axis=1).sum()
+    cost = cpu_swaps.swap(a, b, matching, 0.0)
+    assert sorted(matching) == list(range(size))
+    assert cost == pytest.approx(np.linalg.norm(a - b[matching], axis=1).sum())
+    assert cost <= before * (1 + 1e-12)
+    again = matching.copy()
+    assert cpu_swaps.swap(a, b, again, cost) == cost, "enough is enough"
+    assert np.array_equal(again, matching)
+
+
+def test_two_points_that_cross_swap() -> None:
+    a = np.array([[0.0, 0, 0], [1, 0, 0]])
+    matching = np.array([1, 0])
+    assert cpu_swaps.swap(a, a, matching, 0.0) == 0
+    assert matching.tolist() == [0, 1]
+
+
+def test_groups_spread_over_their_points_and_the_rest_stay_in_order() -> None:
+    assert cpu_swaps.spread(np.array([1, 0]), 10).tolist() == [5, 6, 7, 8, 9, 0, 1, 2, 3, 4]
+    assert cpu_swaps.spread(np.array([1, 0]), 11).tolist() == [5, 6, 7, 8, 9, 0, 1, 2, 3, 4, 10]
+
+
+def test_a_loose_tolerance_takes_the_quick_way_and_is_certified(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = torch.Generator().manual_seed(0)
+    a = torch.randn(6, 512, 3, generator=draw)
+    b = torch.rand(6, 512, 3, generator=draw)
+    optimum = assign(a, b, tolerance=0).cost
+
+    def never(*args: object) -> None:
+        raise AssertionError("the auction of the finest level was held")
+
+    monkeypatch.setattr(cpu.cpu_auction, "solve_finest", never)
+    monkeypatch.setattr(cpu.cpu_paths, "finish", never)
+    match = assign(a, b, tolerance=0.1)
+    assert torch.equal(match.index.sort(1).values, torch.arange(512).expand(6, -1))
+    assert (match.gap <= 0.1).all()
+    assert (match.cost <= optimum * (1 + match.gap)).all()
+
+
+def test_where_swaps_do_not_suffice_the_auction_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = ordered(400, 3, seed=1)
+    monkeypatch.setattr(cpu.cpu_swaps, "swap", lambda a, b, matching, enough: 2 * enough)
+    match = assign(torch.from_numpy(a)[None], torch.from_numpy(b)[None], tolerance=0.03)
+    exact = cpu_paths.finish(a, b, np.zeros(400), np.arange(400))[0]
+    assert float(match.gap) <= 0.03
+    assert float(match.cost) <= 1.03 * exact
