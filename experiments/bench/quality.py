@@ -210,7 +210,7 @@ def _activation(model: nn.Module, layer: str, domain: mixkit.Domain) -> Candidat
 
 def _figures(found: dict[str, list[Tensor]], epoch: int, loss: float) -> dict[str, Any]:
     means = {name: torch.cat(parts).nanmean(0).tolist() for name, parts in found.items()}
-    most, most_around = means["exact"][:2]
+    most = means["exact"][0]
     return {
         "epoch": epoch,
         "loss": loss,
@@ -219,7 +219,6 @@ def _figures(found: dict[str, list[Tensor]], epoch: int, loss: float) -> dict[st
                 "captured": captured,
                 "share": (captured - 1) / (most - 1),
                 "around": around,
-                "share around": (around - 1) / (most_around - 1),
                 "spread": spread,
                 "rank correlation": correlation,
             }
@@ -240,6 +239,6 @@ def _table(title: str, epochs: list[dict[str, Any]]) -> Table:
         rows = [epochs[place]["candidates"][name] for place in chosen]
         cells = (f"{row['captured']:.2f} ({100 * row['share']:.0f} %)" for row in rows)
         last = rows[-1]
-        around = f"{last['around']:.2f} ({100 * last['share around']:.0f} %)"
-        shown.add_row(name, *cells, around, f"{last['spread']:.2f}", f"{last['rank correlation']:.2f}")
+        figures = f"{last['around']:.3f}", f"{last['spread']:.2f}", f"{last['rank correlation']:.2f}"
+        shown.add_row(name, *cells, *figures)
     return shown
