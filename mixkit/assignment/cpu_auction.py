@@ -248,7 +248,7 @@ def lowest(x: Array, targets: Packed, weight: Array, guess: Array) -> Array:
     size, dim = x.shape
     padded, least = weigh(weight.astype(np.float32), blocks)
     bounds, square, lane, _, _ = scratch(blocks)
-    rounding = 2e-7 * (dim + 2) * (1 + 2 * np.abs(weight).max())
+    unit, peak = 2e-7 * (dim + 2), np.abs(weight).max()
     value = np.empty(size)
     for i in range(size):
         x0, x1, x2 = x[i, 0], x[i, 1], x[i, 2]
@@ -268,7 +268,8 @@ def lowest(x: Array, targets: Packed, weight: Array, guess: Array) -> Array:
                     square[k] += (xd - columns[d, start + k]) ** 2
             for k in range(BLOCK):
                 lane[k] = min(lane[k], math.sqrt(square[k]) + padded[start + k])
-        value[i] = least_lane(lane) * (1 - 2e-7 * (dim + 2)) - rounding
+        value[i] = least_lane(lane)
+        value[i] -= unit * (1 + abs(value[i]) + 2 * peak)
     return value
 
 
@@ -368,7 +369,11 @@ def solve_coarse(a: Array, b: Array, tolerance: float) -> tuple[Array, float, Ar
         all_bids += bids
         step //= COARSEN
         finer_a, finer_b = coarsen(a, step), coarsen(b, step)
-        guess = np.minimum(np.arange(finer_b.shape[0]) // COARSEN, level - 1)
+        owner = np.zeros(level, np.int64)
+        for i in range(level):
+            if index[i] >= 0:
+                owner[index[i]] = i
+        guess = owner[np.minimum(np.arange(finer_b.shape[0]) // COARSEN, level - 1)]
         price = -lowest(finer_b.astype(np.float32), pack(coarse_a.astype(np.float32)), -profit, guess)
         price -= price.min()
         eps = max(EPS_PER_GAP * tolerance * cost / level, LEVEL_EPS / math.sqrt(finer_b.shape[0]))
