@@ -47,7 +47,7 @@ def _match(a: np.ndarray, b: np.ndarray, tolerance: float) -> tuple[np.ndarray, 
     if len(a) == 1:  # a bidder without a rival has no second best
         return np.zeros(1, np.int64), *cpu_paths.finish(a, b, np.zeros(1), np.zeros(1, np.int64))
     goal = max(tolerance, BEFORE_EXACT)
-    price, eps, groups, _ = cpu_auction.solve_coarse(a, b, goal)
+    price, eps, groups, _ = cpu_auction.solve_coarse(a, b, min(goal, QUICK))
     if tolerance >= QUICK and len(groups) and groups.min() >= 0:
         matching = cpu_swaps.spread(groups, len(a))
         lower, price = cpu_auction.dual_bound(a, b, price, matching)
