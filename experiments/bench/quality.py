@@ -33,7 +33,7 @@ from mixkit.query import sharpen
 Candidate = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 """(batch, labels, keys, index) to saliency (B, N)."""
 
-SHARPNESS = 3.0  # of the rows that have one
+SHARPNESSES = (3.0, 4.0)  # of the rows that have one
 DEFAULT_MODELS = {"image": "preact_resnet18", "points": "pointnet"}
 
 
@@ -170,7 +170,8 @@ def _candidates(model: nn.Module, domain: mixkit.Domain, banks: dict[str, mixkit
     for resolution in (0.75, 0.5, 0.25):
         found[f"resolution {resolution}"] = gradient(resolution=resolution)
     for name in ("bank", "resolution 0.75", "resolution 0.5"):
-        found[f"{name}, sharpness {SHARPNESS:g}"] = _sharp(found[name])
+        for sharpness in SHARPNESSES:
+            found[f"{name}, sharpness {sharpness:g}"] = _sharp(found[name], sharpness)
     found["bfloat16"] = gradient(autocast=torch.bfloat16)
     for name, function in domain.saliencies.items():
         found[name.replace("_", " ")] = _of_batch(function)
@@ -179,8 +180,8 @@ def _candidates(model: nn.Module, domain: mixkit.Domain, banks: dict[str, mixkit
     return found
 
 
-def _sharp(candidate: Candidate) -> Candidate:
-    return lambda *about: sharpen(candidate(*about), SHARPNESS)
+def _sharp(candidate: Candidate, sharpness: float) -> Candidate:
+    return lambda *about: sharpen(candidate(*about), sharpness)
 
 
 def _of_batch(function: Callable[[Tensor], Tensor]) -> Candidate:
