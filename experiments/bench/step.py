@@ -32,6 +32,7 @@ from experiments.models import create_model
 
 NUM_CLASSES = 100
 REFRESH = 8
+TOGETHER: dict[str, Any] = {"resolution": 0.5, "autocast": torch.bfloat16, "channels_last": True}
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ SALIENCIES: dict[str, Callable[[nn.Module, int], dict[str, Any]]] = {
     "resolution 0.75": lambda model, size: _gradient(model, resolution=0.75),
     "resolution 0.5": lambda model, size: _gradient(model, resolution=0.5),
     "bfloat16": lambda model, size: _gradient(model, autocast=torch.bfloat16),
+    "together": lambda model, size: _gradient(model, **TOGETHER),
+    "together, compiled": lambda model, size: _gradient(model, **TOGETHER, compile=True),
     "bank": lambda model, size: {"saliency": mixkit.SaliencyBank(4 * size)},
     "bank, uint8": lambda model, size: {"saliency": mixkit.SaliencyBank(4 * size, dtype=torch.uint8)},
     "bank, refreshed": lambda model, size: {
@@ -71,12 +74,12 @@ SALIENCIES: dict[str, Callable[[nn.Module, int], dict[str, Any]]] = {
     },
 }
 
-DEFAULT = tuple(saliency for saliency in SALIENCIES if saliency != "compiled")
+DEFAULT = tuple(saliency for saliency in SALIENCIES if "compiled" not in saliency)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `bench step`."""
-    known = f"{', '.join(SALIENCIES)} (default: all but compiled, which compiles for minutes)"
+    known = f"{', '.join(SALIENCIES)} (default: all but the compiled ones, which compile for minutes)"
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=["preact", "pointnet"], help="default: two")
     parser.add_argument("--methods", nargs="*", metavar="METHOD", help="beside SageMix (default: every method)")
     parser.add_argument("--saliencies", nargs="*", choices=list(SALIENCIES), metavar="SALIENCY", help=known)
@@ -109,7 +112,7 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Each row's milliseconds, ratio to vanilla, and parts of a vanilla step that its sections take."""
     rows = ["vanilla", "floor", *(f"sagemix, {saliency}" for saliency in args.saliencies or DEFAULT)]
     if args.precision != "32" and not args.saliencies:
-        rows.remove("sagemix, bfloat16")  # it is the exact row there
+        rows = [row for row in rows if row not in ("sagemix, bfloat16", "sagemix, together")]  # others are these there
     served = [
         method for method in mixkit.list_methods(CASES[name].domain) if method not in ("sagemix", "manifold_mixup")
     ]
