@@ -24,7 +24,7 @@ class PointSet(Domain):
         num_coords: D, how many of the channels are coordinates. Default 3.
         radius: of the sphere that the clouds are scaled to, in their units; the length scale is 0.3 of it. Default 1.
         solver: see `mixkit.assign`; "identity" pairs points in their order: the naive variant. Default "auto".
-        tolerance: an assignment's cost may exceed the least possible by this, relatively. Default 0.05 (0.02 on average).
+        tolerance: an assignment's cost may exceed the least possible by this, relatively. Default 0.05.
         assign_options: further options of `mixkit.assign`.
 
     Raises:
