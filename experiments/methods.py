@@ -73,6 +73,8 @@ def parse_method(text: str, domain: str) -> MethodSpec:
         raise ExperimentError(f"--method {text}: space is one of {', '.join(SPACES)}, not {space!r}.")
     if saliency == "bank" and space == "feature":
         raise ExperimentError(f"--method {text}: a saliency bank serves mixing at the input only.")
+    if not _is_number(resolution):
+        raise ExperimentError(f"--method {text}: resolution is a number above 0 and at most 1, not {resolution!r}.")
     if saliency is not None and resolution != 1:
         raise ExperimentError(f"--method {text}: resolution is that of the gradient, not of saliency={saliency}.")
     if saliency not in (None, "bank"):

@@ -7,6 +7,7 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor
 
+import mixkit
 from mixkit import query
 
 DRAWS = 40_000
@@ -130,3 +131,22 @@ def test_missing_saliency_is_named() -> None:
         query.salient(torch.randn(2, 4, 3), torch.rand(2, 3), PARTNER, torch.rand(2, 2))
     with pytest.raises(ValueError, match="needs saliency"):
         query.sequential(torch.randn(2, 4, 3), None, PARTNER, torch.rand(2, 2))
+
+
+@pytest.mark.parametrize("name", ["sequential", "saliency"])
+def test_sagemix_draws_by_its_sharpness(name: str) -> None:
+    elements = mixkit.ElementSet(COORDS, COORDS.new_zeros(2, 4, 0), length_scale=1.0)
+
+    def weight(saliency: Tensor, sharpness: float) -> Tensor:
+        method = mixkit.methods.SageMix(query=name, sharpness=sharpness)
+        draw = torch.Generator().manual_seed(1)
+        return torch.stack([method.plan(elements, saliency=saliency, generator=draw).weight for _ in range(50)])
+
+    assert torch.equal(weight(SALIENCY, 3.0), weight(SALIENCY**3, 1.0))
+    assert not torch.equal(weight(SALIENCY, 3.0), weight(SALIENCY, 1.0))
+
+
+@pytest.mark.parametrize("name", ["max", "uniform"])
+def test_sharpness_is_refused_where_it_would_do_nothing(name: str) -> None:
+    with pytest.raises(ValueError, match=f"query='{name}' draws nothing by saliency, so sharpness must be 1, got 3"):
+        mixkit.methods.SageMix(query=name, sharpness=3)

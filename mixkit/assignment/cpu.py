@@ -1,4 +1,5 @@
-"""The CPU solver over a batch: threads over the pairs. The algorithm itself is in cpu_order, cpu_auction, cpu_paths.
+"""The CPU solver over a batch: threads over the pairs. The algorithm itself is in cpu_order, cpu_auction,
+cpu_swaps and cpu_paths.
 
 A pair's result does not depend on who computes it.
 """
@@ -16,7 +17,9 @@ from mixkit.threads import in_threads
 
 EXACT = 1e-6  # a tolerance below this asks for the exact finish: float32 prices cannot certify it
 BEFORE_EXACT = 1e-5  # the tolerance at which the auction hands over to it
-QUICK = 0.02  # from this tolerance on, matched groups and swaps may do
+QUICK = 0.03  # from this tolerance on, matched groups and swaps may do
+COARSE = 0.02  # the coarse levels are solved at this tolerance at least: the bound on the optimum comes from them
+HOPEFUL = 4  # swaps have not brought a matching within the tolerance that began more than this many times it above
 
 
 def solve(coords_a: Tensor, coords_b: Tensor, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -26,6 +29,7 @@ def solve(coords_a: Tensor, coords_b: Tensor, tolerance: float) -> tuple[Tensor,
     for a while on the cores that the pairs need.
     """
     batch, size, _ = coords_a.shape
+    tolerance = float(tolerance)  # the compiled code would be compiled again for an int
     index, bounds = np.empty((batch, size), np.int64), np.empty((batch, 2))
 
     def solve_pair(pair: int) -> None:
@@ -47,13 +51,16 @@ def _match(a: np.ndarray, b: np.ndarray, tolerance: float) -> tuple[np.ndarray, 
     if len(a) == 1:  # a bidder without a rival has no second best
         return np.zeros(1, np.int64), *cpu_paths.finish(a, b, np.zeros(1), np.zeros(1, np.int64))
     goal = max(tolerance, BEFORE_EXACT)
-    price, eps, groups, _ = cpu_auction.solve_coarse(a, b, min(goal, QUICK))
+    price, eps, groups, _ = cpu_auction.solve_coarse(a, b, min(goal, COARSE))
     if tolerance >= QUICK and len(groups) and groups.min() >= 0:
         matching = cpu_swaps.spread(groups, len(a))
         lower, price = cpu_auction.dual_bound(a, b, price, matching)
-        cost = cpu_swaps.swap(a, b, matching, (1 + tolerance) * lower)
+        cost = cpu_swaps.total(a, b, matching)
+        if cost <= (1 + HOPEFUL * tolerance) * lower:
+            cost = cpu_swaps.swap(a, b, matching, (1 + tolerance) * lower)
         if cost <= (1 + tolerance) * lower:
             return matching, cost, lower
+    eps *= goal / min(goal, COARSE)
     matching = np.full(len(a), -1)
     cost, lower, price, _ = cpu_auction.solve_finest(a, b, goal, price, eps, matching)
     if tolerance < EXACT or matching.min() < 0 or cost - lower > tolerance * lower:

@@ -22,6 +22,7 @@ FIRST_EPS = 0.15  # on the coarsest level, where the clouds' box is 2 wide
 EPS_FACTOR = 5  # from one phase to the next
 LEVEL_EPS = 0.25  # a coarse level's prices mean nothing below LEVEL_EPS / sqrt(N of the level)
 EPS_PER_GAP = 2.5  # eps relative to the mean distance per unit of certified gap: measured, see docs/assignment.md
+ROUNDING = 6e-8  # of a float32 operation; a coordinate in [-1, 1] rounds by half of it
 MIN_EPS = 2e-6  # float32 prices do not resolve less
 
 Array: TypeAlias = np.ndarray
@@ -248,7 +249,7 @@ def lowest(x: Array, targets: Packed, weight: Array, guess: Array) -> Array:
     size, dim = x.shape
     padded, least = weigh(weight.astype(np.float32), blocks)
     bounds, square, lane, _, _ = scratch(blocks)
-    unit, peak = 2e-7 * (dim + 2), np.abs(weight).max()
+    peak = np.abs(weight).max()
     value = np.empty(size)
     for i in range(size):
         x0, x1, x2 = x[i, 0], x[i, 1], x[i, 2]
@@ -269,7 +270,7 @@ def lowest(x: Array, targets: Packed, weight: Array, guess: Array) -> Array:
             for k in range(BLOCK):
                 lane[k] = min(lane[k], math.sqrt(square[k]) + padded[start + k])
         value[i] = least_lane(lane)
-        value[i] -= unit * (1 + abs(value[i]) + 2 * peak)
+        value[i] -= ROUNDING * (math.sqrt(dim) + (dim / 2 + 6) * (abs(value[i]) + 2 * peak))
     return value
 
 

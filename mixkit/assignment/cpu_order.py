@@ -11,7 +11,7 @@ LEAF, BLOCK = 4, 64  # points that stay unsorted; splits of more than BLOCK poin
 compiled = numba.njit(cache=True, nogil=True, fastmath=True)
 
 
-@compiled
+@numba.njit(cache=True, nogil=True)  # no fastmath: it would divide by a subnormal scale through its infinite inverse
 def normalise(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """`mixkit.assignment.normalise` for one pair (N, D) float64, with axes of zeros added up to the third.
 

@@ -36,7 +36,7 @@ def swap(a: Array, b: Array, matching: Array, enough: float) -> float:
     those of b take turns, SWEEPS times, or until neither finds a swap. Returns the cost.
     """
     inverse = np.empty_like(matching)
-    cost, idle = _total(a, b, matching), 0
+    cost, idle = total(a, b, matching), 0
     for turn in range(SWEEPS):
         if cost <= enough or idle == 2:
             break
@@ -47,7 +47,7 @@ def swap(a: Array, b: Array, matching: Array, enough: float) -> float:
             swaps = _sweep(b, a, inverse)
             _invert(inverse, matching)
         idle = 0 if swaps else idle + 1
-        cost = _total(a, b, matching)
+        cost = total(a, b, matching)
     return cost
 
 
@@ -107,7 +107,8 @@ def _length(a: Array, i: int, b: Array, j: int) -> float:
 
 
 @compiled
-def _total(a: Array, b: Array, matching: Array) -> float:
+def total(a: Array, b: Array, matching: Array) -> float:
+    """The cost of a matching (N,): the sum of the distances between partners."""
     cost = 0.0
     for i in range(matching.shape[0]):
         cost += _length(a, i, b, matching[i])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from numbers import Real
 from typing import ClassVar
 
 import torch
@@ -54,7 +55,9 @@ def assigned(elements: ElementSet, partner: Tensor, assign: Assign | None) -> Te
 
 
 def check_positive(name: str, value: float, limit: float = math.inf) -> float:
-    """Return ``value`` as a float, or raise ValueError if it is not above 0, or not below a ``limit``."""
+    """Return ``value`` as a float; TypeError if it is no number, ValueError if not above 0 or not below a ``limit``."""
+    if not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
     if not value > 0 or (value >= limit and limit < math.inf):
         raise ValueError(f"{name} must be > 0{f' and below {limit:g}' if limit < math.inf else ''}, got {value}")
     return float(value)

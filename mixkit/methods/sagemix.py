@@ -23,7 +23,7 @@ class SageMix(Method):
             (a quarter of the shorter side of an image, 0.3 in the unit sphere; PointNet's paper value is 2.0).
         query: how the queries are drawn, "sequential" (the method) or its ablations "saliency", "max" and "uniform".
         sharpness: > 0; queries are drawn in proportion to saliency to this power. Default 1, the paper's. Cheap and
-            remembered saliencies are smoother than the exact one: 2 or 3 gives their queries its contrast back.
+            remembered saliencies are smoother than the exact one: 3 or 4 gives their queries its contrast back.
     """
 
     def __init__(
@@ -35,6 +35,8 @@ class SageMix(Method):
             raise ValueError(f"query must be one of {', '.join(SAMPLERS)}, got {query!r}")
         self.query = query
         self.sharpness = check_positive("sharpness", sharpness)
+        if sharpness != 1 and query in ("max", "uniform"):
+            raise ValueError(f"query={query!r} draws nothing by saliency, so sharpness must be 1, got {sharpness}")
         self.needs = frozenset({"assign"} if query == "uniform" else {"assign", "saliency"})
 
     def plan(

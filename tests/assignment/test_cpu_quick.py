@@ -10,6 +10,7 @@ from scipy.spatial.distance import cdist
 
 from mixkit.assignment import assign, cpu, cpu_auction, cpu_paths, cpu_swaps
 from mixkit.assignment.cpu_order import kd_order, normalise
+from tests.assignment.test_assign import KINDS, clouds
 
 
 def ordered(size: int, dim: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -49,6 +50,39 @@ def test_swaps_keep_a_bijection_and_only_lower_the_cost(size: int, dim: int) -> 
     again = matching.copy()
     assert cpu_swaps.swap(a, b, again, cost) == cost, "enough is enough"
     assert np.array_equal(again, matching)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tolerance", [0.03, 0.2])
+def test_the_quick_way_is_certified_on_any_input(kind: str, tolerance: float) -> None:
+    for size, dim in ((128, 1), (259, 2), (515, 3), (400, 5)):
+        a, b = clouds(kind, size, dim, seed=size)
+        match = assign(a, b, tolerance=tolerance)
+        assert torch.equal(match.index.sort(1).values, torch.arange(size).expand(2, -1))
+        assert (match.gap <= tolerance).all()
+        assert (match.cost <= assign(a, b, tolerance=0).cost * (1 + match.gap) * (1 + 1e-9)).all()
+
+
+@pytest.mark.parametrize("size", [1, 5, 200, 515])
+def test_subnormal_coordinates(size: int) -> None:
+    a, b = clouds("random", size, 3, seed=size)
+    tiny, usual = assign(1e-310 * a, 1e-310 * b), assign(a, b, tolerance=0)
+    assert torch.equal(tiny.index.sort(1).values, torch.arange(size).expand(2, -1))
+    assert (tiny.gap <= 0.01).all()
+    torch.testing.assert_close(tiny.cost * 1e300 * 1e10, usual.cost, rtol=0.011, atol=0)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+@pytest.mark.parametrize("dim", [3, 50])
+def test_lowest_is_never_above_the_minimum_and_hardly_below(scale: float, dim: int) -> None:
+    draw = np.random.default_rng(dim)
+    a, b = ordered(300, dim, seed=dim)
+    weight = scale * draw.standard_normal(300)
+    wanted = (cdist(a, b) + weight).min(1)
+    guess = draw.integers(0, 300, 300)
+    found = cpu_auction.lowest(a.astype(np.float32), cpu_auction.pack(b.astype(np.float32)), weight, guess)
+    assert (found <= wanted).all()
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-5 * (1 + 10 * scale))
 
 
 def test_two_points_that_cross_swap() -> None:

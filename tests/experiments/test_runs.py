@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -14,14 +15,16 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+import mixkit
 from experiments.__main__ import main
 from experiments.checkpoint import LAST
 from experiments.config import Config, load_recipe, recipe_names, to_toml
 from experiments.errors import ExperimentError
 from experiments.files import claim
-from experiments.methods import parse_method
-from experiments.models import list_models
+from experiments.methods import Mixing, parse_method
+from experiments.models import create_model, list_models
 from experiments.results import read_run
 
 TINY = [
@@ -84,6 +87,7 @@ def slow(*args, **kwargs):
     save(*args, **kwargs)
     time.sleep(0.3)
 runner.save_checkpoint = slow
+import mixkit
 from experiments.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -189,6 +193,7 @@ TWO_DEVICES = """
 import json, sys, os, warnings
 warnings.filterwarnings("ignore")
 import torch
+import torch.nn.functional as F
 from torch import nn
 from lightning.fabric import Fabric
 from experiments.config import Config
@@ -380,6 +385,17 @@ def test_a_configuration_survives_its_file(tmp_path: Path) -> None:
     assert load_recipe(tmp_path / "recipe.toml").resolve(None, {}) == config
 
 
+def test_resolution_is_that_of_the_saliency_pass_and_keeps_the_loss() -> None:
+    spec = parse_method("sagemix:resolution=0.5", "points")
+    model = create_model("pointnet", channels=3, num_classes=4, width=4)
+    about = {"num_samples": 8, "num_elements": 32, "autocast": contextlib.nullcontext}
+    mixing = Mixing(spec, "points", num_classes=4, model=model, loss=F.multi_margin_loss, **about)
+    saliency = mixing.mixer.saliency
+    assert isinstance(saliency, mixkit.GradientSaliency)
+    assert (saliency.resolution, saliency.loss, saliency.model) == (0.5, F.multi_margin_loss, model)
+    assert spec.label == "sagemix (resolution 0.5)"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -394,6 +410,8 @@ def test_a_configuration_survives_its_file(tmp_path: Path) -> None:
         (["--method", "sagemix:resolution=2"], "resolution must be above 0 and at most 1"),
         (["--method", "sagemix:resolution=0.5,saliency=bank"], "resolution is that of the gradient"),
         (["--method", "sagemix:sharpness=0"], "sharpness must be > 0"),
+        (["--method", "sagemix:sharpness=a"], "sharpness must be a number, got 'a'"),
+        (["--method", "sagemix:resolution=a"], "resolution is a number above 0 and at most 1, not 'a'"),
         (["--model", "pointnet3"], "pointnet3"),
         (["--method", "puzzlemix"], "unknown method 'puzzlemix' for points"),
         (["--method", "sagemix:space=middle"], "space is one of input, feature"),
