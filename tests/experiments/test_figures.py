@@ -125,7 +125,7 @@ def share(data: DataSet, cell: dict[str, list[int]], prior: float, sigma: float)
     batch = data.prepare(data.test[cell["samples"]])
     if data.domain == "points":
         a, b = batch.tolist()
-        partner = mixkit.assign(batch[:1], batch[1:], tolerance=0.01).index[0].tolist()
+        partner = mixkit.assign(batch[:1], batch[1:], tolerance=0.05).index[0].tolist()
     else:
         a = b = [(column, row) for row in range(8) for column in range(8)]
         partner = list(range(64))
