@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import mixkit
 from experiments.clock import now
 from experiments.errors import ExperimentError
+from mixkit.saliency import cross_entropy
 
 VANILLA = "vanilla"
 SPACES = ("input", "feature")
@@ -132,8 +133,8 @@ class Mixing:
         if spec.bank:
             options["saliency"] = self.bank = mixkit.SaliencyBank(num_samples, num_elements=num_elements, device=device)
         if spec.resolution != 1:
-            loss = {"loss": options["loss"]} if "loss" in options else {}
-            options["saliency"] = mixkit.GradientSaliency(model, resolution=spec.resolution, **loss)
+            loss = options.get("loss", cross_entropy)
+            options["saliency"] = mixkit.GradientSaliency(model, loss, resolution=spec.resolution)
         if self.inside:
             layers = getattr(model, "mixing_layers", ("input",))
             self._manifold = mixkit.ManifoldMixer(

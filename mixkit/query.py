@@ -63,8 +63,8 @@ def sharpen(saliency: Tensor, sharpness: float) -> Tensor:
 
     A row without a positive finite peak becomes NaN, of which samplers make uniform draws.
     """
-    peak = saliency.amax(1, keepdim=True)
-    return torch.where(torch.isfinite(peak) & (peak > 0), (saliency.clamp_min(0) / peak) ** sharpness, torch.nan)
+    weights = _weights(saliency)
+    return torch.where(weights.usable, weights.scaled**sharpness, torch.nan)
 
 
 def draw(weights: Tensor, uniform: Tensor) -> Tensor:

@@ -24,17 +24,18 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import mixkit
+from experiments.compare import MODELS
 from experiments.data import DATASETS, DataSet, load_data
 from experiments.environment import describe_environment
 from experiments.files import write_json
 from experiments.models import create_model
+from experiments.options import roots_of
 from mixkit.query import sharpen
 
 Candidate = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 """(batch, labels, keys, index) to saliency (B, N)."""
 
 SHARPNESSES = (3.0, 4.0)  # of the rows that have one
-DEFAULT_MODELS = {"image": "preact_resnet18", "points": "pointnet"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,8 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lr", type=float, default=0.001, help="of AdamW, with a cosine schedule (default: 0.001)")
     parser.add_argument("--sigma", type=float, help="of SageMix (default: the domain's)")
     parser.add_argument("--seed", type=int, default=0)
-    roots = [Path("../shared/data"), Path("/opt/mk/data")]
-    parser.add_argument("--data-root", type=Path, nargs="+", default=roots, help="folders to look for the data in")
+    parser.add_argument(
+        "--data-root", type=Path, nargs="+", help="default: ./data and ../shared/data, those that exist"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
 
 
@@ -59,8 +61,8 @@ def main(args: argparse.Namespace) -> int:
     """Train, measure, and print a table of the first, middle and last epoch."""
     domain, _, name = args.data.partition("/")
     torch.manual_seed(args.seed)
-    data = load_data(domain, name, args.data_root, limit=args.limit)
-    model_name = args.model or DEFAULT_MODELS[domain]
+    data = load_data(domain, name, roots_of(args), limit=args.limit)
+    model_name = args.model or MODELS[domain]
     model = create_model(model_name, channels=data.channels, num_classes=len(data.classes), width=args.width)
     started = time.perf_counter()
     epochs = train_and_measure(model, data, args)

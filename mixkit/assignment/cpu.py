@@ -51,18 +51,18 @@ def _match(a: np.ndarray, b: np.ndarray, tolerance: float) -> tuple[np.ndarray, 
     if len(a) == 1:  # a bidder without a rival has no second best
         return np.zeros(1, np.int64), *cpu_paths.finish(a, b, np.zeros(1), np.zeros(1, np.int64))
     goal = max(tolerance, BEFORE_EXACT)
-    price, eps, groups, _ = cpu_auction.solve_coarse(a, b, min(goal, COARSE))
+    coarse_goal = min(goal, COARSE)
+    price, eps, groups, _ = cpu_auction.solve_coarse(a, b, coarse_goal)
     if tolerance >= QUICK and len(groups) and groups.min() >= 0:
         matching = cpu_swaps.spread(groups, len(a))
         lower, price = cpu_auction.dual_bound(a, b, price, matching)
-        cost = cpu_swaps.total(a, b, matching)
+        cost, enough = cpu_swaps.total(a, b, matching), (1 + tolerance) * lower
         if cost <= (1 + HOPEFUL * tolerance) * lower:
-            cost = cpu_swaps.swap(a, b, matching, (1 + tolerance) * lower)
-        if cost <= (1 + tolerance) * lower:
+            cost = cpu_swaps.swap(a, b, matching, enough)
+        if cost <= enough:
             return matching, cost, lower
-    eps *= goal / min(goal, COARSE)
     matching = np.full(len(a), -1)
-    cost, lower, price, _ = cpu_auction.solve_finest(a, b, goal, price, eps, matching)
+    cost, lower, price, _ = cpu_auction.solve_finest(a, b, goal, price, eps * (goal / coarse_goal), matching)
     if tolerance < EXACT or matching.min() < 0 or cost - lower > tolerance * lower:
         cost, lower = cpu_paths.finish(a, b, price, matching)
     return matching, cost, lower

@@ -30,6 +30,7 @@ Packed: TypeAlias = tuple[Array, Array, Array]  # what `pack` returns
 Lists: TypeAlias = tuple[Array, Array, Array, Array]  # per bidder: targets, their distances; how many; threshold
 
 compiled = numba.njit(cache=True, nogil=True, fastmath=True)
+inlined = numba.njit(inline="always", nogil=True, fastmath=True)  # as written in place: called, it does not vectorise
 
 
 @compiled
@@ -73,7 +74,7 @@ def scratch(blocks: int) -> tuple[Array, Array, Array, Array, Array]:
     return np.empty(blocks, np.float32), lane, lane.copy(), lane.copy(), np.empty(BLOCK, np.int32)
 
 
-@compiled
+@inlined
 def bound_blocks(x: Array, i: int, targets: Packed, least: Array, bounds: Array) -> None:
     """bounds[q]: what no target of block q is worth less than to x_i: the nearest corner plus the least weight."""
     _, low, high = targets
@@ -90,6 +91,19 @@ def bound_blocks(x: Array, i: int, targets: Packed, least: Array, bounds: Array)
             bounds[q] += s * s
     for q in range(bounds.shape[0]):
         bounds[q] = math.sqrt(bounds[q]) + least[q]
+
+
+@inlined
+def square_block(x: Array, i: int, columns: Array, start: int, square: Array) -> None:
+    """square[k]: the squared distance of x_i from column start + k, for the BLOCK columns of a block."""
+    x0, x1, x2 = x[i, 0], x[i, 1], x[i, 2]
+    for k in range(BLOCK):
+        s, t, u = x0 - columns[0, start + k], x1 - columns[1, start + k], x2 - columns[2, start + k]
+        square[k] = s * s + t * t + u * u
+    for d in range(3, x.shape[1]):
+        xd = x[i, d]
+        for k in range(BLOCK):
+            square[k] += (xd - columns[d, start + k]) ** 2
 
 
 @compiled
@@ -127,7 +141,6 @@ def scan(
     """
     columns = targets[0]
     bounds, square, first, second, best_block = work
-    x0, x1, x2 = x[i, 0], x[i, 1], x[i, 2]
     bound_blocks(x, i, targets, least, bounds)
     for k in range(BLOCK):
         first[k], second[k], best_block[k] = BIG, BIG, 0
@@ -135,13 +148,7 @@ def scan(
         if bounds[q] >= threshold:
             continue
         start = q * BLOCK
-        for k in range(BLOCK):
-            s, t, u = x0 - columns[0, start + k], x1 - columns[1, start + k], x2 - columns[2, start + k]
-            square[k] = s * s + t * t + u * u
-        for d in range(3, x.shape[1]):
-            xd = x[i, d]
-            for k in range(BLOCK):
-                square[k] += (xd - columns[d, start + k]) ** 2
+        square_block(x, i, columns, start, square)
         for k in range(BLOCK):
             value = math.sqrt(square[k]) + weight[start + k]
             second[k] = min(second[k], max(value, first[k]))
@@ -252,7 +259,6 @@ def lowest(x: Array, targets: Packed, weight: Array, guess: Array) -> Array:
     peak = np.abs(weight).max()
     value = np.empty(size)
     for i in range(size):
-        x0, x1, x2 = x[i, 0], x[i, 1], x[i, 2]
         best = distance(x, i, columns, guess[i]) + padded[guess[i]]
         bound_blocks(x, i, targets, least, bounds)
         lane[:] = best
@@ -260,18 +266,22 @@ def lowest(x: Array, targets: Packed, weight: Array, guess: Array) -> Array:
             if bounds[q] >= best:
                 continue
             start = q * BLOCK
-            for k in range(BLOCK):
-                s, t, u = x0 - columns[0, start + k], x1 - columns[1, start + k], x2 - columns[2, start + k]
-                square[k] = s * s + t * t + u * u
-            for d in range(3, dim):
-                xd = x[i, d]
-                for k in range(BLOCK):
-                    square[k] += (xd - columns[d, start + k]) ** 2
+            square_block(x, i, columns, start, square)
             for k in range(BLOCK):
                 lane[k] = min(lane[k], math.sqrt(square[k]) + padded[start + k])
         value[i] = least_lane(lane)
         value[i] -= ROUNDING * (math.sqrt(dim) + (dim / 2 + 6) * (abs(value[i]) + 2 * peak))
     return value
+
+
+@compiled
+def inverse(matching: Array) -> Array:
+    """(N,) who owns each target, 0 where nobody does: `matching` (N,) has -1 for bidders without a target."""
+    owner = np.zeros(matching.shape[0], np.int64)
+    for i in range(matching.shape[0]):
+        if matching[i] >= 0:
+            owner[matching[i]] = i
+    return owner
 
 
 @compiled
@@ -281,11 +291,8 @@ def dual_bound(a: Array, b: Array, price: Array, matching: Array) -> tuple[float
     The given prices, any, are first improved: to the profits that they leave to a, and back.
     """
     x, y = a.astype(np.float32), b.astype(np.float32)
-    owner = np.empty(matching.shape[0], np.int64)
-    for i in range(matching.shape[0]):
-        owner[matching[i]] = i
     profit = lowest(x, pack(y), price, matching)
-    better = lowest(y, pack(x), -profit, owner)
+    better = lowest(y, pack(x), -profit, inverse(matching))
     return profit.sum() + better.sum(), -better
 
 
@@ -313,7 +320,7 @@ def solve_level(
     """
     x, y = x64.astype(np.float32), y64.astype(np.float32)
     level = x.shape[0]
-    y_columns, x_packed, targets = y64.T.copy(), pack(x), pack(y)
+    y_columns, targets = y64.T.copy(), pack(y)
     padded, least = weigh(price.astype(np.float32), targets[1].shape[1])
     owner = np.empty(padded.shape[0], np.int64)
     lists = (
@@ -339,7 +346,7 @@ def solve_level(
             continue
         if not certified:
             break
-        lower = lowest(y, x_packed, -profit, owner).sum() + profit.sum()
+        lower = lowest(y, pack(x), -profit, owner).sum() + profit.sum()
         excess = cost - lower
         if cost == 0 or excess <= tolerance * lower or eps <= least_eps:
             break
@@ -370,11 +377,7 @@ def solve_coarse(a: Array, b: Array, tolerance: float) -> tuple[Array, float, Ar
         all_bids += bids
         step //= COARSEN
         finer_a, finer_b = coarsen(a, step), coarsen(b, step)
-        owner = np.zeros(level, np.int64)
-        for i in range(level):
-            if index[i] >= 0:
-                owner[index[i]] = i
-        guess = owner[np.minimum(np.arange(finer_b.shape[0]) // COARSEN, level - 1)]
+        guess = inverse(index)[np.minimum(np.arange(finer_b.shape[0]) // COARSEN, level - 1)]
         price = -lowest(finer_b.astype(np.float32), pack(coarse_a.astype(np.float32)), -profit, guess)
         price -= price.min()
         eps = max(EPS_PER_GAP * tolerance * cost / level, LEVEL_EPS / math.sqrt(finer_b.shape[0]))

@@ -1,4 +1,6 @@
-"""The order in which a cloud's neighbours stand together: compiled, for one cloud. Nothing about assignments."""
+"""What is done to a pair first, compiled: one frame for both clouds, and in each the order in which neighbours stand
+together. Nothing about assignments.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,6 @@ import numba
 import numpy as np
 
 LEAF, BLOCK = 4, 64  # points that stay unsorted; splits of more than BLOCK points fall on its multiples
-
-
-compiled = numba.njit(cache=True, nogil=True, fastmath=True)
 
 
 @numba.njit(cache=True, nogil=True)  # no fastmath: it would divide by a subnormal scale through its infinite inverse
@@ -33,7 +32,7 @@ def normalise(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, flo
     return first, second, scale
 
 
-@compiled
+@numba.njit(cache=True, nogil=True, fastmath=True)
 def kd_order(x: np.ndarray) -> np.ndarray:
     """Row numbers of x (N, D) in k-d tree order: split the widest axis at the median, down to leaves. (N,) int32."""
     size, dim = x.shape
