@@ -16,6 +16,7 @@ import torch
 from experiments.config import Config, to_toml
 from experiments.files import write_whole
 from experiments.results import RECIPE, RunResult, read_run
+from experiments.stopping import asked_to_stop
 
 if TYPE_CHECKING:
     from experiments.sweeper import Sweep
@@ -38,6 +39,8 @@ def in_processes(
     running: dict[subprocess.Popen[bytes], tuple[Config, list[str]]] = {}
     try:
         while queue or running:
+            if asked_to_stop():
+                raise KeyboardInterrupt
             while queue and slots:
                 config, gpus = queue.pop(0), slots.pop(0)
                 running[_start(sweep, config, folders[config], gpus)] = config, gpus

@@ -9,14 +9,11 @@ from __future__ import annotations
 import datetime
 import logging
 import math
-import signal
 import statistics
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -142,6 +139,7 @@ def run(
 
     Raises:
         ExperimentError: a damaged checkpoint, one of another model, or another process that trains in the folder.
+        KeyboardInterrupt: `stopping` heard a signal.
     """
     watcher, main = watcher or Watcher(), fabric.is_global_zero
     data = data.to(fabric.device)
@@ -251,20 +249,6 @@ def load_trained(folder: Path, roots: Sequence[Path], *, best: bool = False) -> 
     except RuntimeError as error:
         raise ExperimentError(f"the checkpoint in {folder} is of another model than its recipe.toml.") from error
     return result.config, data, model.eval()
-
-
-@contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """SIGTERM ends the work as Ctrl-C does: with what was saved in order, and a word."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def outcome(result: RunResult) -> str:

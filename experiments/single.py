@@ -100,7 +100,8 @@ def main(args: argparse.Namespace) -> int:
 
     from experiments.console import Monitor
     from experiments.results import epochs_done
-    from experiments.runner import Machine, begin, load, make_fabric, outcome, run, stopped_by_signals
+    from experiments.runner import Machine, begin, load, make_fabric, outcome, run
+    from experiments.stopping import stopped_by_signals
     from experiments.train import steps_per_epoch
 
     options.fetch_data(args, [config.dataset])

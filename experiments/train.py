@@ -19,6 +19,7 @@ from experiments.data import DataSet
 from experiments.errors import ExperimentError, RunStoppedError
 from experiments.methods import Mixing
 from experiments.optim import clean_loss_scale, make_loss, smooth
+from experiments.stopping import asked_to_stop
 from experiments.tasks import Batch, Task
 
 ORDER, MODEL, MIXING = range(3)  # what is drawn, each with a stream of its own
@@ -98,6 +99,7 @@ def train(
         RunStoppedError: the loss, a weight or a score is not finite, or a watcher could not write. Nothing of such an
             epoch is told to the watcher.
         ExperimentError: fewer training samples than a batch has, or a batch that the devices cannot share.
+        KeyboardInterrupt: `stopping` heard a signal on one of the devices, told on all of them in the same step.
     """
     watcher = watcher or Watcher()
     steps = steps_per_epoch(data, config, fabric.world_size)
@@ -175,9 +177,13 @@ def _same_buffers(fabric: Fabric, model: nn.Module) -> None:
 
 
 def _mean_over_devices(fabric: Fabric, loss: Tensor) -> float:
-    mean = fabric.all_reduce(loss.detach(), reduce_op="mean")
-    assert isinstance(mean, Tensor)
-    return mean.item()
+    """The mean loss; KeyboardInterrupt on all devices where one of them was asked to stop."""
+    told = fabric.all_reduce(torch.stack([loss.detach(), torch.full_like(loss, asked_to_stop())]), reduce_op="mean")
+    assert isinstance(told, Tensor)
+    mean, asked = told.tolist()
+    if asked:
+        raise KeyboardInterrupt
+    return mean
 
 
 def score(fabric: Fabric, learner: Learner, data: DataSet) -> dict[str, float]:

@@ -26,6 +26,7 @@ from experiments.files import claim
 from experiments.methods import Mixing, parse_method
 from experiments.models import create_model, list_models
 from experiments.results import read_run
+from experiments.stopping import asked_to_stop, stopped_by_signals
 
 TINY = [
     "pointcloud", "--recipe", "short", "--dataset", "digits", "--model", "pointnet", "--num-points", "32",
@@ -91,6 +92,19 @@ import mixkit
 from experiments.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
+
+
+def test_signals_are_noted_and_a_second_interrupt_is_not_waited_for() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with stopped_by_signals():
+        assert not asked_to_stop()
+        for sign in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+            signal.raise_signal(sign)
+            assert asked_to_stop()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert not asked_to_stop()
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_resumed_run_goes_on_as_it_began(whole: Path, capsys: pytest.CaptureFixture) -> None:
@@ -255,6 +269,22 @@ def test_the_command_line_runs_on_two_devices(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert read_run(folder).status == "complete"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_one_device_that_is_told_to_stop_stops_all(tmp_path: Path) -> None:
+    folder = tmp_path / "two"
+    command = [sys.executable, "-m", "experiments", *TINY, "--epochs", "9000", "--devices", "2"]
+    with subprocess.Popen([*command, "--output", str(folder)], stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 180
+        while not (folder / "checkpoints" / LAST).is_file():
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.terminate()
+        _, said = process.communicate(timeout=120)  # until both have closed it
+    assert process.returncode == 130
+    assert said.count("stopped; what was saved is kept") == 2
+    assert read_run(folder).status == "interrupted"
 
 
 # ---- sweeps, reports, evaluation

@@ -11,10 +11,5 @@ from mixkit.threads import in_threads
 
 def in_chunks(work: Callable[[int, int], None], size: int) -> None:
     """Call ``work(start, stop)``, which releases the GIL, on chunks of ``range(size)``, on as many threads as torch."""
-    threads = min(torch.get_num_threads(), size)
-    if threads <= 1:
-        work(0, size)
-        return
-    chunks = min(4 * threads, size)  # more than threads, for some images take longer than others
-    edges = [size * k // chunks for k in range(chunks + 1)]
-    in_threads(lambda k: work(edges[k], edges[k + 1]), chunks)
+    chunks = min(4 * torch.get_num_threads(), size)  # more than threads, for some images take longer than others
+    in_threads(lambda k: work(size * k // chunks, size * (k + 1) // chunks), chunks)
