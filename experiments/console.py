@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,13 @@ from rich.table import Table
 
 from experiments.report.tables import NOTE, PARTS_NOTE, cells, headings
 from experiments.train import EpochRecord, Watcher
+
+FILE_WIDTH = 120  # characters
+
+
+def make_console(*, quiet: bool = False) -> Console:
+    """Where commands print; what is piped into a file is wide enough for every table."""
+    return Console(quiet=quiet, width=None if sys.stdout.isatty() else FILE_WIDTH)
 
 
 class Monitor:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from experiments import options
+from experiments.console import make_console
 from experiments.data import DataSet
 from experiments.errors import ExperimentError
 from experiments.files import write_json
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Evaluate each run; returns the exit code."""
-    console = Console()
+    console = make_console()
     fabric = make_fabric(Machine(args.accelerator, 1, 1, args.threads), args.precision)
     rows: dict[str, dict[str, dict[str, float]]] = {}
     paper: dict[tuple[str, str], dict[str, float]] = {}

@@ -61,8 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Draw the figures; returns the exit code."""
-    from rich.console import Console
-
+    from experiments.console import make_console
     from experiments.report.paper_drawing import figure_png
     from experiments.report.paper_figures import make_figures
     from experiments.report.paper_mixes import draw_pairs
@@ -73,7 +72,7 @@ def main(args: argparse.Namespace) -> int:
     sources = _named_runs(args.run, wanted, roots)
     configs, notes = _small_runs([domain for domain in WISHES if domain not in sources], wanted, roots, args.seed)
     folder = make_output(args.output or Path("runs/figures"))
-    console = Console()
+    console = make_console()
     sources.update(_train(configs, folder, roots, args.threads, console))
 
     pairs = {d: draw_pairs(one.data, one.model, args.pairs, args.seed) for d, one in sources.items()}

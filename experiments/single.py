@@ -96,9 +96,7 @@ def main(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(to_toml(config), end="")
         return 0
-    from rich.console import Console
-
-    from experiments.console import Monitor
+    from experiments.console import Monitor, make_console
     from experiments.results import epochs_done
     from experiments.runner import Machine, begin, load, make_fabric, outcome, run
     from experiments.stopping import stopped_by_signals
@@ -111,7 +109,7 @@ def main(args: argparse.Namespace) -> int:
     steps = steps_per_epoch(data, config, fabric.world_size)
     if not resume:
         folder = fabric.broadcast(begin(folder, config) if fabric.is_global_zero else folder)
-    console = Console(quiet=not fabric.is_global_zero)
+    console = make_console(quiet=not fabric.is_global_zero)
     done = epochs_done(folder) if resume else 0
     with Monitor(console, 1, config.epochs * steps, quiet=not fabric.is_global_zero) as monitor, stopped_by_signals():
         watcher = monitor.begin(config.title, config.epochs, steps, done)

@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from experiments.config import Config
-from experiments.console import Monitor, print_tables
+from experiments.console import Monitor, make_console, print_tables
 from experiments.data import DataSet
 from experiments.errors import ExperimentError
 from experiments.files import write_json
@@ -63,7 +61,7 @@ def run_sweep(sweep: Sweep) -> int:
     Raises:
         ExperimentError: data that are not there, or a folder with runs of other configurations; before anything runs.
     """
-    console = Console()
+    console = make_console()
     data: dict[Any, DataSet] = {}
     steps = {config: steps_per_epoch(_data(config, sweep, data), config, sweep.processes) for config in sweep.runs}
     folder = sweep.output if sweep.resume else make_output(sweep.output)

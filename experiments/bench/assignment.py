@@ -10,7 +10,6 @@ import argparse
 import importlib
 import resource
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,13 +19,13 @@ from types import ModuleType
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
+from experiments.console import make_console
 from experiments.files import write_json
 from mixkit.assignment import assign
 
@@ -49,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run and print; returns 0."""
-    console = Console(width=None if sys.stdout.isatty() else 100)  # a file is as wide as the table
+    console = make_console()
     rows: list[dict] = []
     sources: dict[str, Callable[[int, np.random.Generator], np.ndarray]] = {"synthetic": synthetic_shape}
     archive = args.data_root / "modelnet10.npz"

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from torchvision.transforms import v2
@@ -20,6 +19,7 @@ from torchvision.transforms import v2
 import mixkit
 from experiments.bench.timing import bytes_moved, interleaved_medians
 from experiments.compare import MODELS
+from experiments.console import make_console
 from experiments.environment import describe_environment
 from experiments.files import write_json
 from experiments.models import create_model
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run the benchmark and print one table per workload."""
-    console = Console()
+    console = make_console()
     device = torch.device(args.device)
     results = {
         name: measure(domain, shape, args.methods, args.repeats, device) for name, (domain, shape) in WORKLOADS.items()

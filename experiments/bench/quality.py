@@ -19,12 +19,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
 import mixkit
 from experiments.compare import MODELS
+from experiments.console import make_console
 from experiments.data import DATASETS, DataSet, load_data
 from experiments.environment import describe_environment
 from experiments.files import write_json
@@ -67,7 +67,7 @@ def main(args: argparse.Namespace) -> int:
     started = time.perf_counter()
     epochs = train_and_measure(model, data, args)
     title = f"{data.title}, {len(data.train)} samples, {model_name} of width {args.width}"
-    console = Console()
+    console = make_console()
     console.print(_table(title, epochs))
     console.print(f"{time.perf_counter() - started:.0f} s")
     if args.json:
@@ -171,7 +171,7 @@ def _candidates(model: nn.Module, domain: mixkit.Domain, banks: dict[str, mixkit
     found: dict[str, Candidate] = {name: remembered(bank) for name, bank in banks.items()}
     for resolution in (0.75, 0.5, 0.25):
         found[f"resolution {resolution}"] = gradient(resolution=resolution)
-    for name in ("bank", "resolution 0.75", "resolution 0.5"):
+    for name in ("bank", "resolution 0.75", "resolution 0.5", "resolution 0.25"):
         for sharpness in SHARPNESSES:
             found[f"{name}, sharpness {sharpness:g}"] = _sharp(found[name], sharpness)
     found["bfloat16"] = gradient(autocast=torch.bfloat16)

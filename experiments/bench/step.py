@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
 import mixkit
 from experiments.bench.assignment import extra_memory, synthetic_shape
 from experiments.clock import now
+from experiments.console import make_console
 from experiments.environment import describe_environment
 from experiments.files import write_json
 from experiments.models import create_model
@@ -63,6 +63,7 @@ SALIENCIES: dict[str, Callable[[nn.Module, int], dict[str, Any]]] = {
     "compiled": lambda model, size: _gradient(model, compile=True),
     "resolution 0.75": lambda model, size: _gradient(model, resolution=0.75),
     "resolution 0.5": lambda model, size: _gradient(model, resolution=0.5),
+    "resolution 0.25": lambda model, size: _gradient(model, resolution=0.25),
     "bfloat16": lambda model, size: _gradient(model, autocast=torch.bfloat16),
     "together": lambda model, size: _gradient(model, **TOGETHER),
     "together, compiled": lambda model, size: _gradient(model, **TOGETHER, compile=True),
@@ -98,7 +99,7 @@ def main(args: argparse.Namespace) -> int:
     """Run the benchmark and print one table per case."""
     if args.threads:
         torch.set_num_threads(args.threads)
-    console, results = Console(), {}
+    console, results = make_console(), {}
     for name in args.cases:
         results[name] = measure(name, args)
         console.print(_table(name, results[name], args))

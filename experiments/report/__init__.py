@@ -53,9 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Write the report and print its tables; returns the exit code."""
-    from rich.console import Console
-
-    from experiments.console import print_tables
+    from experiments.console import make_console, print_tables
 
     results = find_runs(args.runs)
     folder = make_output(args.output or Path("runs/report"))
@@ -63,7 +61,7 @@ def main(args: argparse.Namespace) -> int:
     summary = make_summary("report", folder.name, results, "complete" if well else "stopped")
     write_json(folder / "summary.json", summary)
     page = write_report(folder, summary, results, roots_of(args), args.gallery)
-    console = Console()
+    console = make_console()
     print_tables(console, summary)
     console.print(f"\n{page}", highlight=False, soft_wrap=True)
     return 0

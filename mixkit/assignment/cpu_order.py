@@ -54,27 +54,28 @@ def kd_order(x: np.ndarray) -> np.ndarray:
         middle = start + max((stop - start) // unit // 2, 1) * unit
         for k in range(start, stop):
             key[k] = x[order[k], axis]
-        left, right = start, stop - 1
-        while left < right:  # quickselect: afterwards no key before `middle` is greater than one after it
-            a, b, c = key[left], key[(left + right) // 2], key[right]
+        left, right = start, stop
+        while right - left > 1:  # quickselect: afterwards no key before `middle` is greater than one after it
+            a, b, c = key[left], key[(left + right) // 2], key[right - 1]
             pivot = max(min(a, b), min(max(a, b), c))
-            i, j = left, right
-            while i <= j:
-                while key[i] < pivot:
-                    i += 1
-                while key[j] > pivot:
-                    j -= 1
-                if i <= j:
-                    key[i], key[j] = key[j], key[i]
-                    order[i], order[j] = order[j], order[i]
-                    i += 1
-                    j -= 1
-            if middle <= j:
-                right = j
-            elif middle >= i:
-                left = i
-            else:
+            equal = left
+            for k in range(left, right):  # every key is exchanged, below the pivot or not: a branch costs more
+                value, row = key[k], order[k]
+                key[k], order[k] = key[equal], order[equal]
+                key[equal], order[equal] = value, row
+                equal += value < pivot
+            if middle < equal:
+                right = equal
+                continue
+            above = equal
+            for k in range(equal, right):
+                value, row = key[k], order[k]
+                key[k], order[k] = key[above], order[above]
+                key[above], order[above] = value, row
+                above += value <= pivot
+            if middle <= above:
                 break
+            left = above
         stack.append((start, middle))
         stack.append((middle, stop))
     return order

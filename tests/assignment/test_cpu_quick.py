@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from mixkit.assignment import assign, cpu, cpu_auction, cpu_paths, cpu_swaps
-from mixkit.assignment.cpu_order import kd_order, normalise
+from mixkit.assignment.cpu_order import BLOCK, LEAF, kd_order, normalise
 from tests.assignment.test_assign import KINDS, clouds
 
 
@@ -18,6 +18,24 @@ def ordered(size: int, dim: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     draw = np.random.default_rng(seed)
     a, b, _ = normalise(draw.standard_normal((size, dim)), draw.uniform(-1, 1, (size, dim)) ** 3)
     return a[kd_order(a.astype(np.float32))], b[kd_order(b.astype(np.float32))]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [1, 2, 5, 64, 131, 1024])
+def test_kd_order_splits_every_range_at_its_widest_axis(kind: str, size: int) -> None:
+    x = normalise(*(cloud[0].double().numpy() for cloud in clouds(kind, size, 3, seed=size)))[0].astype(np.float32)
+    order = kd_order(x)
+    assert sorted(order) == list(range(size))
+    waiting = [(0, size)]
+    while waiting:
+        start, stop = waiting.pop()
+        if stop - start > LEAF:
+            unit = BLOCK if stop - start > BLOCK else LEAF
+            middle = start + max((stop - start) // unit // 2, 1) * unit
+            part = x[order[start:stop]]
+            key = part[:, np.ptp(part, axis=0).argmax()]
+            assert key[: middle - start].max() <= key[middle - start :].min()
+            waiting += [(start, middle), (middle, stop)]
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3, 5])
