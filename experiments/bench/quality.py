@@ -171,7 +171,8 @@ def _candidates(model: nn.Module, domain: mixkit.Domain, banks: dict[str, mixkit
     found: dict[str, Candidate] = {name: remembered(bank) for name, bank in banks.items()}
     for resolution in (0.75, 0.5, 0.25):
         found[f"resolution {resolution}"] = gradient(resolution=resolution)
-    for name in ("bank", "resolution 0.75", "resolution 0.5", "resolution 0.25"):
+    found["resolution 0.5, bfloat16"] = gradient(resolution=0.5, autocast=torch.bfloat16)
+    for name in [name for name in found if name == "bank" or name.startswith("resolution")]:
         for sharpness in SHARPNESSES:
             found[f"{name}, sharpness {sharpness:g}"] = _sharp(found[name], sharpness)
     found["bfloat16"] = gradient(autocast=torch.bfloat16)
