@@ -55,11 +55,14 @@ def _match(a: np.ndarray, b: np.ndarray, tolerance: float) -> tuple[np.ndarray, 
     price, eps, groups, _ = cpu_auction.solve_coarse(a, b, coarse_goal)
     if tolerance >= QUICK and len(groups) and groups.min() >= 0:
         matching = cpu_swaps.spread(groups, len(a))
-        lower, price = cpu_auction.dual_bound(a, b, price, matching)
-        cost, enough = cpu_swaps.total(a, b, matching), (1 + tolerance) * lower
+        lower, profit = cpu_auction.dual_bound(a, b, price, matching)
+        cost = cpu_swaps.total(a, b, matching)
         if cost <= (1 + HOPEFUL * tolerance) * lower:
-            cost = cpu_swaps.swap(a, b, matching, enough)
-        if cost <= enough:
+            cost = cpu_swaps.swap(a, b, matching, (1 + tolerance) * lower)
+        if cost > (1 + tolerance) * lower:
+            lower, value = cpu_auction.dual_bound(b, a, -profit, cpu_auction.inverse(matching))
+            price = -value
+        if cost <= (1 + tolerance) * lower:
             return matching, cost, lower
     matching = np.full(len(a), -1)
     cost, lower, price, _ = cpu_auction.solve_finest(a, b, goal, price, eps * (goal / coarse_goal), matching)

@@ -285,15 +285,14 @@ def inverse(matching: Array) -> Array:
 
 
 @compiled
-def dual_bound(a: Array, b: Array, price: Array, matching: Array) -> tuple[float, Array]:
-    """A lower bound on the cost of every bijection of a (N, D) to b (N, D), float64, and the prices (N,) that prove it.
+def dual_bound(a: Array, b: Array, price: Array, guess: Array) -> tuple[float, Array]:
+    """A lower bound on the cost of every bijection of a (N, D) to b (N, D), float64, by any prices (N,) of b's points.
 
-    The given prices, any, are first improved: to the profits that they leave to a, and back.
+    Returns it and the profits (N,) that the prices leave to a's points; the negative profits are good prices of those,
+    for a better bound with a and b exchanged. `guess` is any index into b for each a, the better the faster.
     """
-    x, y = a.astype(np.float32), b.astype(np.float32)
-    profit = lowest(x, pack(y), price, matching)
-    better = lowest(y, pack(x), -profit, inverse(matching))
-    return profit.sum() + better.sum(), -better
+    profit = lowest(a.astype(np.float32), pack(b.astype(np.float32)), price, guess)
+    return profit.sum() - price.sum(), profit
 
 
 @compiled

@@ -48,10 +48,13 @@ def test_the_bound_holds_for_any_prices_and_good_prices_make_it_tight(size: int,
     price, _, groups, _ = cpu_auction.solve_coarse(a, b, 0.05)
     matching = cpu_swaps.spread(groups, size)
     for guess in (np.random.default_rng(0).standard_normal(size), np.zeros(size), price):
-        lower, better = cpu_auction.dual_bound(a, b, guess, matching)
+        lower, profit = cpu_auction.dual_bound(a, b, guess, matching)
         assert lower <= optimum
-        by_hand = (distance + better).min(1).sum() - better.sum()
-        assert by_hand == pytest.approx(lower, rel=1e-3)
+        assert profit.sum() - guess.sum() == pytest.approx(lower)
+        assert profit == pytest.approx((distance + guess).min(1), rel=1e-3, abs=1e-4)
+        better, value = cpu_auction.dual_bound(b, a, -profit, cpu_auction.inverse(matching))
+        assert lower - 1e-3 * abs(lower) <= better <= optimum
+        assert value == pytest.approx((distance.T - profit).min(1), rel=1e-3, abs=1e-4)
     assert lower > 0.9 * optimum
 
 
