@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mixkit.assignment import cpu_auction, cpu_paths, cpu_swaps
 from mixkit.assignment.certificate import relative_gap
-from mixkit.assignment.cpu_order import kd_order, normalise
+from mixkit.assignment.cpu_order import prepare
 from mixkit.threads import in_threads
 
 EXACT = 1e-6  # a tolerance below this asks for the exact finish: float32 prices cannot certify it
@@ -25,25 +25,28 @@ HOPEFUL = 4  # swaps have not brought a matching within the tolerance that began
 def solve(coords_a: Tensor, coords_b: Tensor, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
     """Index (B, N) long, cost (B,) and certified gap (B,) float64, of two (B, N, D) floats on the CPU.
 
-    torch sees one pair at a time: an operation on the whole batch would wake its own threads, and they go on spinning
-    for a while on the cores that the pairs need.
+    NumPy converts the batch: a torch operation on all of it would wake torch's own threads, and they go on spinning for
+    a while on the cores that the pairs need.
     """
     batch, size, _ = coords_a.shape
     tolerance = float(tolerance)  # the compiled code would be compiled again for an int
+    a, b = (_float64(coords) for coords in (coords_a, coords_b))
     index, bounds = np.empty((batch, size), np.int64), np.empty((batch, 2))
 
     def solve_pair(pair: int) -> None:
-        first, second, scale = normalise(
-            *(coords[pair].double().contiguous().numpy() for coords in (coords_a, coords_b))
-        )
-        order_a, order_b = kd_order(first.astype(np.float32)), kd_order(second.astype(np.float32))
-        matching, cost, lower = _match(first[order_a], second[order_b], tolerance)
+        first, second, scale, order_a, order_b = prepare(a[pair], b[pair])
+        matching, cost, lower = _match(first, second, tolerance)
         index[pair, order_a] = order_b[matching]
         bounds[pair] = cost * scale, lower * scale
 
     in_threads(solve_pair, batch)
     cost, lower = torch.from_numpy(bounds).unbind(1)
     return torch.from_numpy(index), cost, relative_gap(cost, lower)
+
+
+def _float64(coords: Tensor) -> np.ndarray:
+    narrow = coords.dtype not in (torch.float32, torch.float64)  # NumPy has no bfloat16
+    return (coords.float() if narrow else coords).numpy().astype(np.float64)
 
 
 def _match(a: np.ndarray, b: np.ndarray, tolerance: float) -> tuple[np.ndarray, float, float]:

@@ -79,3 +79,11 @@ def kd_order(x: np.ndarray) -> np.ndarray:
         stack.append((start, middle))
         stack.append((middle, stop))
     return order
+
+
+@numba.njit(cache=True, nogil=True)
+def prepare(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, np.ndarray, np.ndarray]:
+    """A pair (N, D) float64 normalised and in k-d order, its scale, and the two orders: row k was row order[k]."""
+    first, second, scale = normalise(a, b)
+    order_a, order_b = kd_order(first.astype(np.float32)), kd_order(second.astype(np.float32))
+    return first[order_a], second[order_b], scale, order_a, order_b

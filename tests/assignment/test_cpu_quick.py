@@ -9,15 +9,14 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from mixkit.assignment import assign, cpu, cpu_auction, cpu_paths, cpu_swaps
-from mixkit.assignment.cpu_order import BLOCK, LEAF, kd_order, normalise
+from mixkit.assignment.cpu_order import BLOCK, LEAF, kd_order, normalise, prepare
 from tests.assignment.test_assign import KINDS, clouds
 
 
 def ordered(size: int, dim: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """A pair of clouds as `cpu.solve` hands them to the compiled code."""
     draw = np.random.default_rng(seed)
-    a, b, _ = normalise(draw.standard_normal((size, dim)), draw.uniform(-1, 1, (size, dim)) ** 3)
-    return a[kd_order(a.astype(np.float32))], b[kd_order(b.astype(np.float32))]
+    return prepare(draw.standard_normal((size, dim)), draw.uniform(-1, 1, (size, dim)) ** 3)[:2]
 
 
 @pytest.mark.parametrize("kind", KINDS)
