@@ -45,8 +45,9 @@ def solve(coords_a: Tensor, coords_b: Tensor, tolerance: float) -> tuple[Tensor,
 
 
 def _float64(coords: Tensor) -> np.ndarray:
+    """A copy in rows, whatever the strides: numba would compile again for another layout."""
     narrow = coords.dtype not in (torch.float32, torch.float64)  # NumPy has no bfloat16
-    return (coords.float() if narrow else coords).numpy().astype(np.float64)
+    return (coords.float() if narrow else coords).numpy().astype(np.float64, order="C")
 
 
 def _match(a: np.ndarray, b: np.ndarray, tolerance: float) -> tuple[np.ndarray, float, float]:

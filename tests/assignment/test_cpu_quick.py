@@ -83,6 +83,16 @@ def test_the_quick_way_is_certified_on_any_input(kind: str, tolerance: float) ->
         assert (match.cost <= assign(a, b, tolerance=0).cost * (1 + match.gap) * (1 + 1e-9)).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_no_layout_or_dtype_is_compiled_for_anew(dtype: torch.dtype) -> None:
+    a, b = (cloud.to(dtype) for cloud in clouds("random", 40, 3, seed=0))
+    match = assign(a, b)
+    known = list(prepare.signatures)
+    channels_first = [cloud.transpose(1, 2).contiguous().transpose(1, 2) for cloud in (a, b)]
+    assert torch.equal(assign(*channels_first).index, match.index)
+    assert prepare.signatures == known
+
+
 @pytest.mark.parametrize("size", [1, 5, 200, 515])
 def test_subnormal_coordinates(size: int) -> None:
     a, b = clouds("random", size, 3, seed=size)

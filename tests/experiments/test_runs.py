@@ -88,7 +88,6 @@ def slow(*args, **kwargs):
     save(*args, **kwargs)
     time.sleep(0.3)
 runner.save_checkpoint = slow
-import mixkit
 from experiments.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -207,7 +206,6 @@ TWO_DEVICES = """
 import json, sys, os, warnings
 warnings.filterwarnings("ignore")
 import torch
-import torch.nn.functional as F
 from torch import nn
 from lightning.fabric import Fabric
 from experiments.config import Config
