@@ -135,7 +135,7 @@ def _augment(
     steps = n * 0
     scanned = sources
     while goal == NONE:
-        reached = (settled == 0) & (length <= nearest + MARGIN * epsilon) & (holder >= 0)
+        reached = (settled == 0) & (length <= nearest + epsilon * MARGIN) & (holder >= 0)
         place = tl.cumsum(reached.to(tl.int32), 0) - 1
         batch = tl.sum(reached.to(tl.int32), 0)
         tl.debug_barrier()
@@ -269,7 +269,7 @@ def auction(
         last = epsilon <= aim * 1.001
         enough = tl.where(last, TAIL, tl.maximum(n // 50, TAIL))
         wins = n * 0
-        while (count > enough) & (wins < WINS_PER_POINT * n):
+        while (count > enough) & (wins < n * WINS_PER_POINT):
             if count <= FEW:
                 head, count, taken, won = _bid(
                     rows, targets, price, owner, match, queue, n, stride, head, count, epsilon, FEW, FEW_CHUNK, D
