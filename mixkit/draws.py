@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.special import betaincinv
 from torch import Tensor
 
 
@@ -24,6 +23,8 @@ def beta_log_ratio(alpha: float, num: int, generator: torch.Generator | None, de
     The log-ratio keeps what rounding loses: 2 % of Beta(0.2, 0.2) draws are 1 in float32, their log-ratio is finite.
     Drawn by inverse CDF from one float64 uniform number each, x and 1 - x both to full relative precision.
     """
+    from scipy.special import betaincinv  # SciPy and numba are imported when first used, so that mixkit starts quickly
+
     probability = torch.rand(num, generator=generator, dtype=torch.float64).numpy()
     with np.errstate(divide="ignore"):  # log 0 = -inf is the limit of a very small alpha: a hard 0 or 1
         log_ratio = np.log(betaincinv(alpha, alpha, probability)) - np.log(betaincinv(alpha, alpha, 1 - probability))

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixkit.assignment import cpu, exact
 from mixkit.assignment.certificate import certify, matching_cost
 from mixkit.assignment.normalise import normalise
 
@@ -77,6 +76,8 @@ def assign(
     if a.device.type == "cpu" and not all(coords.isfinite().all() for coords in (*a, *b)):
         raise ValueError("coordinates must be finite, got NaN or infinity")
     if a.device.type == "cpu" and solver in ("auto", "auction"):
+        from mixkit.assignment import cpu  # its numba takes a while to import
+
         index, cost, gap = cpu.solve(a, b, tolerance)
         return Assignment(index.to(device), cost.to(device), gap.to(device))
     a, b, scale = normalise(a, b)
@@ -84,6 +85,8 @@ def assign(
         cost = matching_cost(a, b, index.to(a.device))
         gap = torch.full_like(cost, torch.inf)
     elif solver == "exact":
+        from mixkit.assignment import exact
+
         index, cost, gap = exact.solve(a, b)
     else:
         index, price = _accelerator(device).solve(_single(a), _single(b), tolerance)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.special import expit
 from torch import Tensor
 
 from mixkit import draws, functional
@@ -47,6 +46,8 @@ class CutMix(Method):
         generator: torch.Generator | None = None,
     ) -> MixPlan:
         """See `Method.plan`."""
+        from scipy.special import expit  # SciPy is imported when first used
+
         boxes = elements.num_samples if self.per_sample else 1
         partner = draws.partners(elements.num_samples, generator, elements.coords.device)
         log_ratio = draws.beta_log_ratio(self.alpha, boxes, generator, _HOST).numpy()

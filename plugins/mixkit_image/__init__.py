@@ -1,11 +1,19 @@
-"""Images for mixkit: the pixel grid as a domain, torchvision-style transforms, and saliency without a model."""
+"""Images for mixkit: the pixel grid as a domain, torchvision-style transforms, and saliency without a model.
+
+The transforms are imported when first asked for: torchvision, which they need, takes as long to import as half of torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from mixkit_image import functional
 from mixkit_image.domain import PixelGrid
 from mixkit_image.methods import CoMixup, PuzzleMix
 from mixkit_image.spectral import spectral_residual
-from mixkit_image.timm import TimmMixup
-from mixkit_image.transforms import MixTransform, Mixup, SageMix
+
+if TYPE_CHECKING:
+    from mixkit_image.timm import TimmMixup
+    from mixkit_image.transforms import MixTransform, Mixup, SageMix
 
 __all__ = [
     "CoMixup",
@@ -18,3 +26,17 @@ __all__ = [
     "functional",
     "spectral_residual",
 ]
+
+_LATER = {"MixTransform": "transforms", "Mixup": "transforms", "SageMix": "transforms", "TimmMixup": "timm"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = value  # the next time this function is not called
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

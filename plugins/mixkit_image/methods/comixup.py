@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from scipy.special import gammaincinv
 from torch import Tensor
 
 from mixkit import ElementSet, MixPlan, register_method
@@ -109,6 +108,8 @@ def log_dirichlet(alpha: float, members: Tensor, generator: torch.Generator | No
         members: (B,) long, the size of the group that each sample belongs to, on the CPU.
         generator: CPU generator.
     """
+    from scipy.special import gammaincinv  # SciPy is imported when first used
+
     probability = torch.rand(len(members), generator=generator, dtype=torch.float64).numpy()
     draws = np.maximum(gammaincinv(alpha, probability), np.finfo(np.float64).tiny)  # a very small alpha underflows
     group = torch.arange(len(members)) // members[0]

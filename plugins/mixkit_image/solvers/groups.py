@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixkit_image.solvers import groups_cpu
 from mixkit_image.solvers.threads import in_chunks
 
 MAX_COLUMNS = 8  # cells per row that the dynamic programmes can hold
@@ -41,6 +40,8 @@ def solve_groups(
     pairs = torch.stack([label, label], 3)
     if unary.device.type != "cpu":
         return sweep_batched(unary, compatibility, shape, weights, pairs, sweeps)
+    from mixkit_image.solvers import groups_cpu  # its numba takes a while to import
+
     costs, matrices = (t.detach().double().contiguous().numpy() for t in (unary, compatibility))
 
     def work(start: int, stop: int) -> None:

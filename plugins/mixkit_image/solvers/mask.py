@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mixkit_image.solvers import mincut, primal_dual
+from mixkit_image.solvers import primal_dual
 from mixkit_image.solvers.threads import in_chunks
 
 
@@ -31,6 +31,8 @@ def solve_mask(unary: Tensor, down: Tensor, right: Tensor) -> Tensor:
     down, right = (torch.nan_to_num(w.detach().float(), 0.0, 0.0, 0.0).clamp_min(0) for w in (down, right))
     if unary.device.type != "cpu":
         return primal_dual.solve_masks(unary, down, right)
+    from mixkit_image.solvers import mincut  # its numba takes a while to import
+
     batch, _, rows, columns = unary.shape
     graph = mincut.topology(rows, columns)
     costs = unary.flatten(2).contiguous().numpy()

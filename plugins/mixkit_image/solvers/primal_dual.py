@@ -11,7 +11,6 @@ import functools
 import torch
 from torch import Tensor
 
-from mixkit_image.solvers.mincut import topology
 
 ITERATIONS = 150  # worst case of the images in docs/graph-cuts.md: 0.02 % above the optimum
 _RELAXATION = 1.8  # each step goes so much further, below 2
@@ -65,6 +64,8 @@ def _incidence(rows: int, columns: int, device: torch.device) -> tuple[Tensor, T
     """The layered graph as a matrix (A, V), +1 at each arc's tail and -1 at its head; the border (A,) of each arc, the
     last number for arcs within a cell; and (2, A) capacities back and there, in quarters of the border's weight.
     """
+    from mixkit_image.solvers.mincut import topology  # its module's numba takes a while to import
+
     graph = topology(rows, columns)
     borders = (rows - 1) * columns + rows * (columns - 1)
     tail = [v for v in range(len(graph.first) - 1) for _ in range(graph.first[v], graph.first[v + 1])]

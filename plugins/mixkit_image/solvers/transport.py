@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mixkit_image.solvers import transport_cpu
 from mixkit_image.solvers.threads import in_chunks
 
 
@@ -43,6 +42,8 @@ def transport(saliency: Tensor, covered: Tensor, t_eps: float = 0.8) -> Tensor:
     rounds = max(rows, columns)
     if saliency.device.type != "cpu":
         return transport_batched(worth, covered, price_of_distance(rows, columns, t_eps, saliency.device), rounds)
+    from mixkit_image.solvers import transport_cpu  # its numba takes a while to import
+
     source = torch.empty(worth.shape, dtype=torch.long)
     order, distance = _nearest_first(rows, columns, t_eps)
     saliencies, covers = worth.contiguous().numpy(), covered.contiguous().numpy()
