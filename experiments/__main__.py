@@ -15,6 +15,7 @@ LATER = {
     "evaluate": "robustness, calibration or part scores of a run's checkpoint",
     "report": "tables and plots of finished runs, beside the paper's figures",
     "figures": "the paper's Figures 1, 3, 4 and 6 from real samples, as pictures and one page",
+    "prepare": "make ModelNet's archive from its public releases",
     "cards": "draw the pictures of the method cards",
 }
 

@@ -37,9 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--modelnet-c", action="store_true", help="also on the 7 corruptions x 5 levels of ModelNet-C")
     parser.add_argument("--seed", type=options.whole(0), default=0, help="of the corruptions' draws (default: 0)")
-    parser.add_argument(
-        "--data-root", type=Path, nargs="+", metavar="DIR", help="folders with data (default: ./data, ../shared/data)"
-    )
+    options.add_data_root(parser)
     machine = options.add_machine_arguments(parser)
     machine.add_argument("--precision", choices=("32", "bf16"), default="32")
 

@@ -20,7 +20,7 @@ from experiments.config import Config, load_recipe
 from experiments.data import DATASETS, DataSet, load_data
 from experiments.errors import ExperimentError
 from experiments.files import write_json, write_whole
-from experiments.options import roots_of, whole
+from experiments.options import add_data_root, roots_of, whole
 from experiments.results import make_output
 
 PAIRS = 3
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "of small ones, trained on the spot."
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: runs/figures, the next free one")
-    parser.add_argument("--data-root", type=Path, nargs="+", metavar="DIR", help="folders with data")
+    add_data_root(parser)
     known = {"image": DATASETS["image"], "points": ("modelnet10", "digits")}
     parser.add_argument("--images", choices=known["image"], help="default: cifar100, or digits where it is absent")
     parser.add_argument("--points", choices=known["points"], help="default: modelnet10, or digits where it is absent")

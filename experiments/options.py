@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from experiments.errors import ExperimentError
 
+DATA = "MIXKIT_DATA"  #: the environment variable that names the folders with data
 TEXT = ("dataset", "model", "method", "precision", "optimizer", "schedule", "loss")
 
 
@@ -31,13 +33,7 @@ def whole(least: int) -> Any:
 def add_data_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Where the data are, and how much of them."""
     group = parser.add_argument_group("data")
-    group.add_argument(
-        "--data-root",
-        type=Path,
-        nargs="+",
-        metavar="DIR",
-        help="folders that hold the data sets' files (default: ./data and ../shared/data, those that exist)",
-    )
+    add_data_root(group)
     group.add_argument(
         "--download",
         metavar="URL",
@@ -53,6 +49,17 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGro
     )
     group.add_argument("--num-points", type=whole(1), metavar="N", help="points of a set")
     return group
+
+
+def add_data_root(parser: argparse._ActionsContainer) -> None:
+    """Where the data are; see `roots_of`."""
+    parser.add_argument(
+        "--data-root",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help=f"folders that hold the data sets' files (default: ${DATA}, else ./data)",
+    )
 
 
 def add_budget_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -87,11 +94,9 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> argparse._Argument
 
 
 def roots_of(args: argparse.Namespace) -> tuple[Path, ...]:
-    """--data-root; else ./data and ../shared/data, those that exist, or ./data where neither does."""
-    candidates = [Path("data"), Path("../shared/data")]
-    if args.data_root:
-        return (*args.data_root,)
-    return tuple([root for root in candidates if root.is_dir()] or candidates[:1])
+    """--data-root; else the folders that the environment variable MIXKIT_DATA names, as PATH does; else ./data."""
+    named = [Path(folder) for folder in os.environ.get(DATA, "").split(os.pathsep) if folder]
+    return tuple(args.data_root or named or [Path("data")])
 
 
 def fetch_data(args: argparse.Namespace, datasets: Iterable[str]) -> None:

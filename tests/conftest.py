@@ -1,4 +1,4 @@
-"""What tests share: where the real data lies, and small models."""
+"""What tests share: where real samples and reference results lie, and small models."""
 
 from __future__ import annotations
 
@@ -15,15 +15,8 @@ hypothesis.settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
-SHARED = Path(os.environ.get("MIXKIT_SHARED", Path(__file__).parents[2] / "shared"))
-
-
-@pytest.fixture
-def shared() -> Path:
-    """The folder of real data and reference results; tests that need it skip where it is absent."""
-    if not SHARED.is_dir():
-        pytest.skip(f"no real data at {SHARED}; set MIXKIT_SHARED to where it lies")
-    return SHARED
+SAMPLES = Path(__file__).parent / "data"  #: a few real images and point clouds; its README says whose they are
+GOLDEN = Path(__file__).parent / "golden"  #: results of the authors' implementation
 
 
 @pytest.fixture(autouse=True)

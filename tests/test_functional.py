@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mixkit import functional
+from tests.conftest import GOLDEN
 
 
 def loop_sagemix(
@@ -22,7 +22,7 @@ def loop_sagemix(
     prior: Tensor,
     sigma: float,
 ) -> Tensor:
-    """lambda (B, N), from METHODS.md step 5 as it is written there."""
+    """lambda (B, N), from step 5 of docs/spec.md as it is written there."""
     weights = torch.zeros(coords.shape[:2], dtype=torch.float64)
     for b in range(len(coords)):
         other = int(partner[b])
@@ -46,8 +46,8 @@ def draws(batch: int = 5, elements: int = 12, dim: int = 3) -> dict[str, Tensor]
 
 
 @pytest.mark.parametrize("case", range(3))
-def test_sagemix_reproduces_the_authors(shared: Path, case: int) -> None:
-    stored = np.load(shared / "golden" / "sagemix_points.npz")
+def test_sagemix_reproduces_the_authors(case: int) -> None:
+    stored = np.load(GOLDEN / "sagemix_points.npz")
     read = {
         name.split("_", 1)[1]: torch.from_numpy(stored[name])
         for name in stored.files

@@ -26,7 +26,9 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from experiments.console import make_console
+from experiments.data.base import find_first
 from experiments.files import write_json
+from experiments.options import add_data_root, roots_of
 from mixkit.assignment import assign
 
 TOLERANCES = (0.05, 0.01, 0.001, 0.0)
@@ -35,7 +37,7 @@ SECONDS_PER_PEER = 60.0  # a peer that is slower than that on its pairs stops ea
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark."""
-    parser.add_argument("--data-root", type=Path, default=Path("../shared/data"), help="where modelnet10.npz lies")
+    add_data_root(parser)
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 1024, 2048, 4096], help="points per cloud")
     parser.add_argument("--batch", type=int, default=32, help="pairs per call")
     parser.add_argument("--repeats", type=int, default=5, help="calls per tolerance")
@@ -51,12 +53,12 @@ def main(args: argparse.Namespace) -> int:
     console = make_console()
     rows: list[dict] = []
     sources: dict[str, Callable[[int, np.random.Generator], np.ndarray]] = {"synthetic": synthetic_shape}
-    archive = args.data_root / "modelnet10.npz"
-    if archive.exists():
+    archive = find_first(roots_of(args), "modelnet10.npz")
+    if archive is not None:
         points = np.load(archive)["points_train"].astype(np.float32)
         sources = {"modelnet10": lambda size, draw: modelnet_shape(points, size, draw), **sources}
     else:
-        console.print(f"{archive} is absent: synthetic shapes only")
+        console.print("modelnet10.npz is absent: synthetic shapes only")
     first = torch.randn(1, 100, 3, generator=torch.Generator().manual_seed(args.seed))
     start = time.perf_counter()
     assign(first, first.flip(1), tolerance=0)

@@ -29,7 +29,7 @@ from experiments.data import DATASETS, DataSet, load_data
 from experiments.environment import describe_environment
 from experiments.files import write_json
 from experiments.models import create_model
-from experiments.options import roots_of
+from experiments.options import add_data_root, roots_of
 from mixkit.query import sharpen
 
 Candidate = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -51,9 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lr", type=float, default=0.001, help="of AdamW, with a cosine schedule (default: 0.001)")
     parser.add_argument("--sigma", type=float, help="of SageMix (default: the domain's)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--data-root", type=Path, nargs="+", help="default: ./data and ../shared/data, those that exist"
-    )
+    add_data_root(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
 
 

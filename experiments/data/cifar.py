@@ -13,7 +13,7 @@ from experiments.data.base import Augmented, DataSet, check_md5, find_first, nam
 from experiments.errors import ExperimentError
 
 FOLDER = "cifar-100-python"
-PART = "cifar-100-python.tar.xz.part0"
+ARCHIVES = ("cifar-100-python.tar.gz", "cifar-100-python.tar.xz")
 MD5 = {
     "train": "16019d7e3df5f24257cddd939b257f8d",
     "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
@@ -56,23 +56,15 @@ def _locate(roots: Sequence[Path]) -> Path:
     """The root whose files are complete and undamaged; every other state of affairs is a message."""
     folder = find_first(roots, FOLDER)
     if folder is None:
-        part = find_first(roots, PART)
-        if part is None:
+        archive = next(filter(None, (find_first(roots, name) for name in ARCHIVES)), None)
+        if archive is not None:
             raise ExperimentError(
-                f"CIFAR-100 is not in {names_of(roots)}: put the folder {FOLDER} with its files train, test and meta "
-                "there, from https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz, or name its parent folder "
-                "with --data-root."
+                f"{archive} is not unpacked: run `tar -xf {archive} -C {archive.parent}`, then this again."
             )
-        parts = part.parent
-        script = parts / "unpack.sh"
-        command = (
-            f"`bash {script} data`"
-            if script.exists()
-            else f"`mkdir -p data && cat {parts}/{part.name[:-1]}? | tar -xJ -C data`"
-        )
         raise ExperimentError(
-            f"{parts} holds CIFAR-100 only as the parts of its archive: unpack it with {command} "
-            f"(186 MB), then run this again with `--data-root data {parts}`."
+            f"CIFAR-100 is not in {names_of(roots)}: put the folder {FOLDER} with its files train, test and meta "
+            "there, from https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz, or name its parent folder "
+            "with --data-root."
         )
     for name, md5 in MD5.items():
         if not (folder / name).is_file():
@@ -88,7 +80,7 @@ def load_cifar100(roots: Sequence[Path]) -> DataSet:
         roots: folders, the first of which that holds `cifar-100-python` is read.
 
     Raises:
-        ExperimentError: files absent, still in parts, or damaged (md5).
+        ExperimentError: files absent, still in their archive, or damaged (md5).
     """
     root = str(_locate(roots))
     train, test = (CIFAR100(root, train=part, download=False) for part in (True, False))

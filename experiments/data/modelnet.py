@@ -1,4 +1,4 @@
-"""ModelNet10 (Wu et al. 2015) as modelnet10.npz: 1,024 points a shape, official split."""
+"""ModelNet10 and ModelNet40 (Wu et al. 2015) as NumPy archives, which `python -m experiments prepare` makes."""
 
 from __future__ import annotations
 
@@ -15,61 +15,108 @@ from experiments.data.base import DataSet, find_first, names_of
 from experiments.data.points import AUGMENTATION, first_points, scale_shift_shuffle
 from experiments.errors import ExperimentError
 
-FILE = "modelnet10.npz"
+MESHES = "https://modelnet.cs.princeton.edu"
+SPLITS = ("train", "test")
 
 
 def load_modelnet10(roots: Sequence[Path], num_points: int | None = None) -> DataSet:
-    """ModelNet10: 3,991 shapes to train on and 908 to test, (1024, 3) float16 in the unit sphere, 10 classes.
+    """ModelNet10: 3,991 shapes to train on and 908 to test, (1024, 3) in the unit sphere, 10 classes.
 
     Args:
-        roots: folders, the first of which that holds `modelnet10.npz` is read.
+        roots: folders, the first of which that holds the archive is read.
         num_points: the first so many points of each shape, all by default.
 
     Raises:
-        ExperimentError: the file is absent or damaged.
+        ExperimentError: the archive is absent or damaged.
     """
-    path = find_first(roots, FILE)
-    if path is None:
-        raise ExperimentError(
-            f"{FILE} is not in {names_of(roots)}: it holds points_train and points_test (n, 1024, 3), labels_train, "
-            "labels_test and classes, sampled from the meshes of https://modelnet.cs.princeton.edu; put it there or "
-            "name its folder with --data-root."
-        )
-    arrays = _read(path)
+    files = find_archive(roots, "modelnet10")
+    if files is None:
+        raise ExperimentError(absent(roots, "modelnet10"))
+    return read_archive(files, "modelnet10", "ModelNet10", num_points)
+
+
+def find_archive(roots: Sequence[Path], name: str) -> tuple[Path, Path] | None:
+    """The files of the training and the test shapes, one file where NAME.npz holds both; None where there are none."""
+    whole = find_first(roots, f"{name}.npz")
+    if whole is not None:
+        return whole, whole
+    train, test = (find_first(roots, f"{name}_{split}.npz") for split in SPLITS)
+    if train is None and test is None:
+        return None
+    if train is None or test is None:
+        there, lacking = (train, "test") if test is None else (test, "train")
+        raise ExperimentError(f"{there} is there, but {name}_{lacking}.npz is not in {names_of(roots)}.")
+    return train, test
+
+
+def absent(roots: Sequence[Path], name: str) -> str:
+    """What to say where there is no archive."""
+    return (
+        f"{name}.npz is not in {names_of(roots)}: it holds points_train and points_test (n, 1024, 3), labels_train, "
+        f"labels_test and classes. `python -m experiments prepare {name} FOLDER` makes it of the meshes of {MESHES} "
+        f"(or name its folder with --data-root)."
+    )
+
+
+def read_archive(files: tuple[Path, Path], name: str, title: str, num_points: int | None) -> DataSet:
+    """The data set of an archive, or of two, one of each split.
+
+    The coordinates are taken as they are. The meshes' z axis points up, and so it does in what `prepare` makes of them.
+
+    Args:
+        files: of the training and the test shapes; they may be one.
+        name: of the data set.
+        title: of the data set.
+        num_points: the first so many points of each shape, all by default.
+
+    Raises:
+        ExperimentError: a file is damaged, or not of this form.
+    """
     parts: dict[str, Any] = {}
-    for part in ("train", "test"):
-        points, labels = arrays[f"points_{part}"], arrays[f"labels_{part}"]
-        if points.ndim != 3 or points.shape[2] != 3 or labels.shape != points.shape[:1]:
+    classes: list[tuple[str, ...]] = []
+    for split, path in zip(SPLITS, files, strict=True):
+        points, labels, names = _read(path, (f"points_{split}", f"labels_{split}", "classes"))
+        if points.ndim != 3 or points.shape[2] != 3 or labels.shape != points.shape[:1] or names.ndim != 1:
             raise ExperimentError(
-                f"{path} is not the expected file: points_{part} is {points.shape} and labels_{part} {labels.shape}, "
-                "wanted (n, N, 3) and (n,)."
+                f"{path} is not the expected file: points_{split} is {points.shape}, labels_{split} {labels.shape} and "
+                f"classes {names.shape}, wanted (n, N, 3), (n,) and (K,)."
             )
-        if not np.isfinite(points).all() or labels.min() < 0 or labels.max() >= len(arrays["classes"]):
-            raise ExperimentError(f"{path} is damaged: points_{part} or labels_{part} holds impossible values.")
-        parts[part] = first_points(torch.from_numpy(points), num_points, FILE)
-        parts[f"{part}_labels"] = torch.from_numpy(labels.astype(np.int64))
+        if points.size == 0:
+            raise ExperimentError(f"{path} is not the expected file: it has no samples.")
+        kinds = points.dtype.kind == "f" and labels.dtype.kind in "iu" and names.dtype.kind in "US"
+        if not kinds or not np.isfinite(points).all() or labels.min() < 0 or labels.max() >= len(names):
+            raise ExperimentError(f"{path} is damaged: points_{split} or labels_{split} holds impossible values.")
+        parts[split] = first_points(torch.from_numpy(points), num_points, path.name)
+        parts[f"{split}_labels"] = torch.from_numpy(labels.astype(np.int64))
+        classes.append(tuple(str(each) for each in names.astype(str)))
+    if classes[0] != classes[1]:
+        raise ExperimentError(f"{files[0]} and {files[1]} do not belong together: they name other classes.")
     return DataSet(
-        name="modelnet10",
-        title="ModelNet10",
+        name=name,
+        title=title,
         domain="points",
-        classes=tuple(str(name) for name in arrays["classes"]),
+        classes=classes[0],
         augment=scale_shift_shuffle,
         augmentation=f"{AUGMENTATION}, shuffle",
         **parts,
     )
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    """The wanted arrays, each decompressed once."""
-    wanted = ("points_train", "labels_train", "points_test", "labels_test", "classes")
+def _read(path: Path, wanted: Sequence[str]) -> list[np.ndarray]:
+    """The wanted arrays."""
     try:
         with np.load(path, allow_pickle=False) as file:
             missing = [name for name in wanted if name not in file.files]
             if missing:
                 raise ExperimentError(f"{path} is not the expected file: it lacks {', '.join(missing)}.")
-            arrays = {name: file[name] for name in wanted}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            return [file[name] for name in wanted]
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        AttributeError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+    ) as error:
         raise ExperimentError(f"{path} is damaged and cannot be read ({error}): get it again.") from error
-    if arrays["points_train"].size == 0 or arrays["points_test"].size == 0:
-        raise ExperimentError(f"{path} is not the expected file: it has no samples.")
-    return arrays

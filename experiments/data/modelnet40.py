@@ -1,4 +1,4 @@
-"""ModelNet40 (Wu et al. 2015) as modelnet40_ply_hdf5_2048, the release of PointNet's authors: 2,048 points a shape."""
+"""ModelNet40 (Wu et al. 2015): modelnet40_ply_hdf5_2048, the release of PointNet's authors, or a NumPy archive."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from experiments.data.base import DataSet, check_md5, find_first, names_of
 from experiments.data.hdf5 import listed_files, read_shapes
+from experiments.data.modelnet import find_archive, read_archive
 from experiments.data.points import AUGMENTATION, first_points, scale_shift_shuffle
 from experiments.errors import ExperimentError
 
@@ -33,20 +34,27 @@ def _locate(roots: Sequence[Path]) -> Path:
     raise ExperimentError(
         f"ModelNet40 is not in {names_of(roots)}: put the folder {FOLDER} there, with train_files.txt, test_files.txt, "
         "shape_names.txt and the files that the first two name (ply_data_train0.h5 ... 4, ply_data_test0.h5, 1), from "
-        f"{ARCHIVE} (md5 {MD5}), or name its parent folder with --data-root. {MIRROR}."
+        f"{ARCHIVE} (md5 {MD5}), or name its parent folder with --data-root. {MIRROR}. Or "
+        "`python -m experiments prepare modelnet40 FOLDER` makes modelnet40.npz of the meshes."
     )
 
 
 def load_modelnet40(roots: Sequence[Path], num_points: int | None = None) -> DataSet:
     """ModelNet40: 9,840 shapes to train on and 2,468 to test, in the unit sphere, 40 classes.
 
+    The official release comes first, as the published figures are of it: y up, 2,048 points a shape. Without it a NumPy
+    archive is read (`modelnet`): other points of the same meshes, z up, and all 9,843 training shapes.
+
     Args:
-        roots: folders, the first of which that holds `modelnet40_ply_hdf5_2048` is read.
-        num_points: the first so many of each shape's 2,048 points; 1,024 by default, as the field does.
+        roots: folders, the first of which that holds `modelnet40_ply_hdf5_2048`, or else an archive, is read.
+        num_points: the first so many of each shape's points; 1,024 by default, as the field does.
 
     Raises:
-        ExperimentError: files absent, still in their archive, or damaged.
+        ExperimentError: files absent, still in their zip archive, or damaged.
     """
+    num_points = NUM_POINTS if num_points is None else num_points
+    if find_first(roots, FOLDER) is None and (files := find_archive(roots, "modelnet40")) is not None:
+        return read_archive(files, "modelnet40", "ModelNet40 (resampled)", num_points)
     folder = _locate(roots)
     names = folder / "shape_names.txt"
     classes = tuple(names.read_text().split()) if names.is_file() else ()
@@ -55,7 +63,6 @@ def load_modelnet40(roots: Sequence[Path], num_points: int | None = None) -> Dat
     train, test = (
         read_shapes(listed_files(folder, f"{part}_files.txt", SOURCE), NUM_CLASSES) for part in ("train", "test")
     )
-    num_points = NUM_POINTS if num_points is None else num_points
     return DataSet(
         name="modelnet40",
         title="ModelNet40",

@@ -105,13 +105,11 @@ def _locate(roots: Sequence[Path]) -> Path:
         for folder in (*(root / name for name in H5_FOLDERS), root):
             if (folder / H5_LIST.format("train")).is_file():
                 return folder
-    sample = next((root / "shapenetpart-sample" for root in roots if (root / "shapenetpart-sample").is_dir()), None)
-    hint = f" A sample of it is in {sample}: name that folder with --data-root to read it." if sample else ""
     raise ExperimentError(
         f"ShapeNetPart is not in {names_of(roots)}: put the folder {TEXT_FOLDER} there, with "
         f"{TEXT_LIST.format('{train,val,test}')} and the shapes that they name, or the folder hdf5_data with "
         f"{H5_LIST.format('{train,val,test}')} and the files that they name, or name a folder with --data-root; "
-        f"{SOURCE}.{hint}"
+        f"{SOURCE}."
     )
 
 

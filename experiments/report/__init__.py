@@ -13,7 +13,7 @@ from typing import Any
 from experiments.config import Config
 from experiments.errors import ExperimentError
 from experiments.files import write_json, write_whole
-from experiments.options import roots_of
+from experiments.options import add_data_root, roots_of
 from experiments.report.figures import gallery_picture
 from experiments.report.gallery import GalleryItem, make_gallery
 from experiments.report.page import make_page
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Sum up finished runs: tables with the paper's figures, curves, and a gallery, on one page."
     parser.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="folders of runs, or of sweeps")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: runs/report, the next free one")
-    parser.add_argument("--data-root", type=Path, nargs="+", metavar="DIR", help="folders with data, for the gallery")
+    add_data_root(parser)
     parser.add_argument("--gallery", type=Path, metavar="FILE", help="save the gallery as one picture too (.png)")
 
 

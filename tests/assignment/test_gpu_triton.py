@@ -32,6 +32,16 @@ def tell(kind, error, trace):
 sys.excepthook = tell
 """
 
+MEND = """
+# The interpreter of Triton before 3.7 makes an int of an array with one element, which NumPy since 2.4 refuses.
+from triton.runtime import interpreter
+patch = interpreter._patch_lang_tensor
+def mended_patch(tensor, *scope):
+    patch(tensor, *scope)
+    tensor.__index__ = lambda self: int(self.handle.data.squeeze())
+interpreter._patch_lang_tensor = mended_patch
+"""
+
 INTERPRET = """
 import torch
 from mixkit.assignment import triton_auction
@@ -99,7 +109,7 @@ def _run(code: str, *arguments: str, interpret: bool) -> None:
         "OMP_NUM_THREADS": "1",
     }
     done = subprocess.run(
-        [sys.executable, "-c", FENCE + code, *arguments],
+        [sys.executable, "-c", FENCE + MEND * interpret + code, *arguments],
         cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode == 0:

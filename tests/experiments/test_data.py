@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from experiments.data import DATASETS, cifar, digits, load_data, modelnet
 from experiments.data.base import DataSet, balanced_subset
 from experiments.data.points import first_points, to_unit_sphere
 from experiments.errors import ExperimentError
+from experiments.options import add_data_root, roots_of
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -152,26 +155,24 @@ def test_normalise_is_the_protocols() -> None:
     torch.testing.assert_close(cifar.restore(out), pixel / 255, atol=1e-6, rtol=0)
 
 
-def test_cifar100_equals_torchvisions(real_roots: list[Path]) -> None:
-    if not any((root / cifar.FOLDER).is_dir() for root in real_roots):
-        pytest.skip("CIFAR-100 is not unpacked in ./data: ../shared/data/unpack.sh data")
-    data = cifar.load_cifar100(real_roots)
-    root = next(root for root in real_roots if (root / cifar.FOLDER).is_dir())
-    theirs = CIFAR100(str(root), train=False)
-    assert (len(data.train), len(data.test), len(data.classes)) == (50_000, 10_000, 100)
-    for i in (0, 4321, 9999):
+def test_cifar100_equals_torchvisions(cifar_sample: Path) -> None:
+    data = cifar.load_cifar100([cifar_sample / "none", cifar_sample])
+    theirs = CIFAR100(str(cifar_sample), train=False)
+    assert (len(data.train), len(data.test), len(data.classes)) == (60, 40, 100)
+    for i in (0, 17, 39):
         picture, label = theirs[i]
         assert np.array_equal(np.asarray(picture).transpose(2, 0, 1), data.test[i].numpy())
         assert data.test_labels[i] == label
     assert data.classes == tuple(theirs.classes)
+    prepared = data.prepare(data.train)  # real images, so of about the statistics that normalise the whole set
+    assert prepared.mean().abs() < 0.3
+    assert prepared.std() == pytest.approx(1, abs=0.2)
 
 
-def test_cifar100_in_parts_says_how_to_unpack(tmp_path: Path) -> None:
-    (tmp_path / "cifar-100-python.tar.xz.part0").write_bytes(b"x")
-    with pytest.raises(ExperimentError, match=r"only as the parts.*tar -xJ -C data.*--data-root data"):
-        cifar.load_cifar100([tmp_path])
-    (tmp_path / "unpack.sh").write_text("")
-    with pytest.raises(ExperimentError, match=rf"bash {tmp_path}/unpack\.sh data"):
+@pytest.mark.parametrize("name", cifar.ARCHIVES)
+def test_cifar100_in_its_archive_says_how_to_unpack(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ExperimentError, match=rf"not unpacked: run `tar -xf {tmp_path}/{name} -C {tmp_path}`"):
         cifar.load_cifar100([tmp_path])
 
 
@@ -190,7 +191,7 @@ def test_cifar100_damaged_names_the_file(tmp_path: Path) -> None:
         cifar.load_cifar100([tmp_path])
 
 
-# ---- ModelNet10
+# ---- ModelNet10 and ModelNet40 as NumPy archives
 
 
 def write_npz(path: Path, **changes: np.ndarray | None) -> None:
@@ -202,7 +203,7 @@ def write_npz(path: Path, **changes: np.ndarray | None) -> None:
         "classes": np.array(["bed", "sofa"]),
     }
     arrays.update(changes)
-    np.savez(path / modelnet.FILE, **{name: array for name, array in arrays.items() if array is not None})
+    np.savez(path / "modelnet10.npz", **{name: array for name, array in arrays.items() if array is not None})
 
 
 def test_modelnet10_reads_its_arrays(tmp_path: Path) -> None:
@@ -222,6 +223,10 @@ def test_modelnet10_reads_its_arrays(tmp_path: Path) -> None:
         ({"points_train": np.zeros((6, 3), np.float16)}, r"points_train is \(6, 3\).*wanted \(n, N, 3\)"),
         ({"labels_train": np.zeros(5, np.uint8)}, r"labels_train \(5,\)"),
         ({"labels_train": np.full(6, 9, np.uint8)}, "impossible values"),
+        ({"labels_train": np.full(6, 0.5)}, "impossible values"),
+        ({"points_train": np.zeros((6, 5, 3), complex)}, "impossible values"),
+        ({"classes": np.array([1.0, 2.0])}, "impossible values"),
+        ({"points_test": np.zeros((0, 5, 3)), "labels_test": np.zeros(0, int)}, "has no samples"),
         ({"points_test": np.full((4, 5, 3), np.nan, np.float16)}, "impossible values"),
     ],
 )
@@ -235,9 +240,62 @@ def test_modelnet10_damaged_or_absent(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match=r"modelnet10\.npz is not in .*points_train.*--data-root"):
         modelnet.load_modelnet10([tmp_path])
     write_npz(tmp_path, points_train=np.random.default_rng(0).random((6, 500, 3)))
-    file = tmp_path / modelnet.FILE
+    file = tmp_path / "modelnet10.npz"
     whole = file.read_bytes()
     for broken in (whole[: len(whole) // 2], b"", b"hello", whole[:5000] + bytes(200) + whole[5200:]):
         file.write_bytes(broken)
         with pytest.raises(ExperimentError, match="is damaged and cannot be read"):
             modelnet.load_modelnet10([tmp_path])
+
+
+@pytest.mark.parametrize("name", ["modelnet10", "modelnet40"])
+def test_real_shapes(real_root: Path, name: str) -> None:
+    data = load_data("points", name, [real_root])
+    assert data.classes == ("airplane", "bottle", "car", "chair", "guitar", "lamp", "person", "table")
+    assert (data.train.shape, data.test.shape) == ((24, 1024, 3), (8, 1024, 3))
+    points = data.prepare(torch.cat([data.train, data.test]))
+    torch.testing.assert_close(points.norm(dim=2).amax(1), torch.ones(32), atol=2e-3, rtol=0)
+    labels = torch.cat([data.train_labels, data.test_labels])
+    cars, bottles = (points[labels == data.classes.index(name)].std(1).mean(0) for name in ("car", "bottle"))
+    assert bottles[2] > 2 * bottles[:2].max()  # z is up
+    assert cars[2] < cars[:2].max() / 1.5
+
+
+def test_an_archive_in_two_files(tmp_path: Path) -> None:
+    write_npz(tmp_path)
+    whole = dict(np.load(tmp_path / "modelnet10.npz"))
+    (tmp_path / "modelnet10.npz").unlink()
+    for split in ("train", "test"):
+        own = {key: value for key, value in whole.items() if split in key or key == "classes"}
+        np.savez(tmp_path / f"modelnet40_{split}.npz", **own)
+    data = load_data("points", "modelnet40", [tmp_path], num_points=4)
+    assert np.array_equal(data.train.numpy(), whole["points_train"][:, :4])
+    assert np.array_equal(data.test.numpy(), whole["points_test"][:, :4])
+    np.savez(tmp_path / "modelnet40_test.npz", **{**own, "classes": np.array(["bed", "desk"])})
+    with pytest.raises(ExperimentError, match="do not belong together: they name other classes"):
+        load_data("points", "modelnet40", [tmp_path], num_points=4)
+    (tmp_path / "modelnet40_test.npz").unlink()
+    with pytest.raises(ExperimentError, match=r"modelnet40_train\.npz is there, but modelnet40_test\.npz is not in"):
+        load_data("points", "modelnet40", [tmp_path])
+
+
+def test_the_official_release_comes_before_an_archive(real_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "modelnet40_ply_hdf5_2048").mkdir()
+    with pytest.raises(ExperimentError, match=r"shape_names\.txt is absent"):
+        load_data("points", "modelnet40", [real_root, tmp_path])
+
+
+# ---- where data are looked for
+
+
+def test_data_roots(monkeypatch: pytest.MonkeyPatch) -> None:
+    def roots(*arguments: str) -> tuple[Path, ...]:
+        parser = argparse.ArgumentParser()
+        add_data_root(parser)
+        return roots_of(parser.parse_args(arguments))
+
+    monkeypatch.delenv("MIXKIT_DATA", raising=False)
+    assert roots() == (Path("data"),)
+    monkeypatch.setenv("MIXKIT_DATA", f"/a{os.pathsep}/b c")
+    assert roots() == (Path("/a"), Path("/b c"))
+    assert roots("--data-root", "/d", "e") == (Path("/d"), Path("e"))

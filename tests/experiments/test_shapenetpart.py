@@ -1,4 +1,4 @@
-"""ShapeNetPart from small files in both of its true formats, what is said of wrong ones, and the real sample."""
+"""ShapeNetPart from small files in both of its true formats, and what is said of wrong ones."""
 
 from __future__ import annotations
 
@@ -206,19 +206,31 @@ def test_wrong_lists_are_told(text_root: Path) -> None:
 def test_shapenetpart_absent_says_what_is_wanted(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match=r"put the folder shapenetcore_.*or the folder hdf5_data.*--data-root"):
         load_data("points", "shapenetpart", [tmp_path])
-    (tmp_path / "shapenetpart-sample").mkdir()
-    with pytest.raises(ExperimentError, match=rf"A sample of it is in {tmp_path}/shapenetpart-sample: name that"):
-        load_data("points", "shapenetpart", [tmp_path])
 
 
-def test_the_real_sample(shared: Path) -> None:
-    folder = shared / "data/shapenetpart-sample"
-    if not folder.is_dir():
-        pytest.skip(f"no sample of ShapeNetPart at {folder}")
-    data = load_data("points", "shapenetpart", [folder])
+def test_shapes_of_every_category(tmp_path: Path) -> None:
+    """A set in the release's form: balls of over 2,048 points in all categories, whose parts are slabs."""
+    folder = tmp_path / shapenetpart.TEXT_FOLDER
+    (folder / "train_test_split").mkdir(parents=True)
+    wanted = {"train": [*range(16), *[2] * 3], "val": [2, 2], "test": [2] * 11}
+    for split, categories in wanted.items():
+        names = []
+        for k, category in enumerate(categories):
+            draw = np.random.default_rng([k, category, len(split)])
+            points = draw.standard_normal((2100 + 50 * k, 3))
+            points *= (draw.random(len(points)) ** (1 / 3) / np.linalg.norm(points, axis=1))[:, None]
+            own = shapenetpart.PARTS_OF[category]
+            slab = np.minimum(((points[:, 1] + 1) / 2 * len(own)).astype(int), len(own) - 1)
+            rows = np.column_stack([points + 3, points, np.array(own)[slab]])
+            synset = shapenetpart.FOLDERS[category]
+            (folder / synset).mkdir(exist_ok=True)
+            np.savetxt(folder / synset / f"{split}{k}.txt", rows, fmt="%.5f")
+            names.append(f"shape_data/{synset}/{split}{k}")
+        (folder / f"train_test_split/shuffled_{split}_file_list.json").write_text(json.dumps(names))
+    data = load_data("points", "shapenetpart", [tmp_path])
     assert data.train.shape == (21, 2048, 3)
     assert data.test.shape == (11, 2048, 3)
-    assert set(data.train_labels.tolist()) == set(range(16))  # one shape of each category
+    assert set(data.train_labels.tolist()) == set(range(16))  # shapes of each category
     assert data.test_labels.tolist() == [2] * 11  # Caps
     assert (data.train.norm(dim=2) <= 1 + 1e-5).all()
     assert data.train.norm(dim=2).amax(1).min() > 0.9
