@@ -12,6 +12,8 @@ from mixkit.plan import MixPlan
 from mixkit.registry import list_domains, list_methods, register_domain, register_method
 from mixkit.saliency import GradientSaliency
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Domain",
     "ElementSet",

@@ -1,6 +1,6 @@
 """Images for mixkit: the pixel grid as a domain, torchvision-style transforms, and saliency without a model.
 
-The transforms are imported when first asked for: torchvision, which they need, takes as long to import as half of torch.
+The transforms are imported when first asked for, as torchvision, which they need, takes a while.
 """
 
 import importlib

@@ -11,7 +11,6 @@ import functools
 import torch
 from torch import Tensor
 
-
 ITERATIONS = 150  # worst case of the images in docs/graph-cuts.md: 0.02 % above the optimum
 _RELAXATION = 1.8  # each step goes so much further, below 2
 _BALANCE = 0.25  # dual against primal steps, found by trying
