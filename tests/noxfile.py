@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -58,15 +60,34 @@ def oldest(session: nox.Session) -> None:
 
 @nox.session(venv_backend="venv")
 def wheel(session: nox.Session) -> None:
-    """The wheel alone, without extras: README's snippets and what `import mixkit` brings along."""
+    """The wheel without extras, away from the sources: README's snippets, and what imports bring along."""
     session.chdir(ROOT)
     session.install("-c", CONSTRAINTS, "build", "pytest")
-    folder = session.create_tmp()
-    session.run("python", "-m", "build", "--wheel", "--outdir", folder)
-    (file,) = Path(folder).glob("mixkit-*.whl")
-    session.install("-c", CONSTRAINTS, "--force-reinstall", "--no-deps", str(file))
-    session.install("-c", CONSTRAINTS, str(file))
-    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", "tests/test_readme.py", "tests/test_imports.py")
+    folder = Path(session.create_tmp()).resolve()
+    shutil.rmtree(folder)
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(folder))
+    session.install("-c", CONSTRAINTS, *map(str, folder.glob("mixkit-*.whl")))
+    (folder / "tests").mkdir()
+    shutil.copy(ROOT / "README.md", folder)
+    for name in ("test_readme.py", "test_imports.py"):
+        shutil.copy(ROOT / "tests" / name, folder / "tests")
+    session.chdir(folder)
+    session.run("python", "-m", "pytest", "-ra", "tests")
+
+
+@nox.session(venv_backend="none", default=False)
+def sdist(session: nox.Session) -> None:
+    """The fast tests of the source distribution, in the environment that nox runs in."""
+    session.chdir(ROOT)
+    with tempfile.TemporaryDirectory() as folder:
+        session.run("python", "-m", "build", "--sdist", "--outdir", folder)
+        (archive,) = Path(folder).glob("mixkit-*.tar.gz")
+        shutil.unpack_archive(archive, folder, filter="data")
+        root = archive.with_name(archive.name.removesuffix(".tar.gz"))
+        session.chdir(root)
+        path = os.pathsep.join([str(root), str(root / "plugins")])
+        session.run("python", "-m", "pytest", *session.posargs, env={"PYTHONPATH": path})
+        session.chdir(ROOT)
 
 
 @nox.session(venv_backend="none", default=False)
