@@ -149,6 +149,16 @@ class Mixing:
         """Whether all that it costs is the call of `mix`: not where it mixes or learns in the model's own passes."""
         return not (self.inside or self.bank is not None or self.mixer.clean_weight)
 
+    @property
+    def share(self) -> float | None:
+        """How much of the run is done, in [0, 1], as the method's schedule was told; None without a schedule."""
+        return None if self.mixer.schedule is None else self.mixer.schedule.share
+
+    @share.setter
+    def share(self, share: float) -> None:
+        if self.mixer.schedule is not None:
+            self.mixer.schedule.share = share
+
     def mix(self, batch: Tensor, labels: Any, keys: Tensor, index: Tensor | None) -> tuple[Tensor, Any]:
         """The mixed batch and its targets; see `tasks.Batch` for keys and index."""
         about: dict[str, Any] = {} if self.bank is None else {"keys": keys, "index": index}

@@ -116,6 +116,8 @@ def train(
         began = now(fabric.device)
         order = torch.Generator().manual_seed(seed_of(config.seed, ORDER, epoch))
         for batch in training_batches(data, config.batch_size, order, fabric.global_rank, fabric.world_size):
+            if learner.mixing is not None:  # known here, so that a run that goes on needs no count
+                learner.mixing.share = ((epoch - 1) * steps + len(losses)) / (config.epochs * steps)
             started = now(fabric.device)
             output, targets = learner.task.forward(learner.wrapped, batch, learner.mixing)
             loss = loss_function(output, smooth(targets, config.label_smoothing) if config.label_smoothing else targets)

@@ -11,6 +11,7 @@ from mixkit.mixer import Mixer
 from mixkit.plan import MixPlan
 from mixkit.registry import list_domains, list_methods, register_domain, register_method
 from mixkit.saliency import GradientSaliency
+from mixkit.schedule import Schedule, list_schedules
 
 __version__ = "0.1.0"
 
@@ -22,11 +23,13 @@ __all__ = [
     "MixPlan",
     "Mixer",
     "SaliencyBank",
+    "Schedule",
     "assign",
     "create_mixer",
     "functional",
     "list_domains",
     "list_methods",
+    "list_schedules",
     "methods",
     "register_domain",
     "register_method",

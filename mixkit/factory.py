@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +12,9 @@ from mixkit.bank import SaliencyBank
 from mixkit.domain import Domain
 from mixkit.methods.base import Method
 from mixkit.mixer import Mixer, Saliency
-from mixkit.registry import get_domain, get_method, name_of
+from mixkit.registry import accepted, get_domain, get_method, name_of
 from mixkit.saliency import GradientSaliency, cross_entropy
+from mixkit.schedule import Schedule, make_schedule
 
 
 def create_mixer(
@@ -28,6 +28,8 @@ def create_mixer(
     p: float | None = None,
     ignore_index: int | None = None,
     clean_weight: float | None = None,
+    schedule: str | Schedule | None = None,
+    total_steps: int | None = None,
     **options: Any,
 ) -> Mixer:
     """Make a mixer by name: ``create_mixer("sagemix", domain="image", num_classes=100, model=model)``.
@@ -44,6 +46,8 @@ def create_mixer(
         p: probability that a batch is mixed. Default: the method's.
         ignore_index: see `Mixer`.
         clean_weight: see `Mixer`.
+        schedule: a name of `list_schedules`, or a `Schedule`. Default None: the same settings all the time.
+        total_steps: batches in the whole run, of a schedule given by name (`Schedule`).
         options: the method's own (``theta=0.2``) and the domain's (``layout="bcn"``).
 
     Raises:
@@ -64,8 +68,8 @@ def create_mixer(
         loss = functools.partial(cross_entropy, ignore_index=ignore_index)
     domain_class = get_domain(domain) if isinstance(domain, str) else type(domain)
     method_class = get_method(method, name_of(domain_class)) if isinstance(method, str) else type(method)
-    ours = _accepted(domain_class) if isinstance(domain, str) else {}
-    theirs = _accepted(method_class) if isinstance(method, str) else {}
+    ours = accepted(domain_class) if isinstance(domain, str) else {}
+    theirs = accepted(method_class) if isinstance(method, str) else {}
     if unknown := [name for name in options if name not in ours and name not in theirs]:
         raise TypeError(
             f"unexpected option {', '.join(map(repr, unknown))}; the method takes: {', '.join(theirs) or 'none'}; "
@@ -96,10 +100,5 @@ def create_mixer(
         ignore_index=ignore_index,
         clean_weight=clean_weight,
         exact=exact,
+        schedule=make_schedule(schedule, total_steps),
     )
-
-
-def _accepted(cls: type) -> dict[str, inspect.Parameter]:
-    """The options that a class's constructor takes by name."""
-    parameters = inspect.signature(cls).parameters
-    return {n: q for n, q in parameters.items() if q.kind in (q.POSITIONAL_OR_KEYWORD, q.KEYWORD_ONLY)}

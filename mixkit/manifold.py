@@ -36,7 +36,8 @@ class ManifoldMixer(nn.Module):
         domain: a name of `list_domains`, or a domain. Default "image".
         saliency_at: "input", the saliency of the input, pooled to the layer's elements; or "layer", the gradient at the
             layer itself. Default "input".
-        options: as for `create_mixer`: num_classes, saliency, loss, p, ignore_index, the method's and the domain's.
+        options: as for `create_mixer`: num_classes, saliency, loss, p, ignore_index, schedule, total_steps, the
+            method's and the domain's.
 
     Raises:
         ValueError: no layers, a layer that the model has not, a model compiled as a whole, or a `SaliencyBank`.

@@ -17,6 +17,7 @@ from mixkit.labels import check_labels, map_labels
 from mixkit.methods.base import Method
 from mixkit.plan import MixPlan
 from mixkit.saliency import GradientSaliency
+from mixkit.schedule import Schedule, check_settings, with_options
 
 #: Saliency that needs no model: ``function(batch) -> (B, N)``; or a `GradientSaliency`, or a `SaliencyBank`.
 Saliency = Callable[[Tensor], Tensor] | GradientSaliency | SaliencyBank
@@ -43,10 +44,13 @@ class Mixer(nn.Module):
         clean_weight: above 0, the saliency pass is a training pass too, in the model's own mode, and `clean_loss` is
             this weight times its loss. Default: the method's, which is 0 unless its paper says otherwise.
         exact: the saliency of the samples that a bank wants to be taken exactly. Default None.
+        schedule: changes p, clean_weight and the method's options as training goes on; its state is then the mixer's.
+            Default None.
 
     Raises:
         ValueError: p outside [0, 1], a method that needs a saliency and has none, a clean_weight without a model, or a
             bank that wants exact saliency without one.
+        TypeError: a schedule of an option that the method has not.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Mixer(nn.Module):
         ignore_index: int | None = None,
         clean_weight: float | None = None,
         exact: GradientSaliency | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
         super().__init__()
         self.method = method
@@ -84,6 +89,11 @@ class Mixer(nn.Module):
                 f"{type(method).__name__} needs saliency: give model=, or saliency= a function of the batch"
                 + (f" or one of {', '.join(domain.saliencies)}" if domain.saliencies else "")
             )
+
+        self.schedule = schedule
+        if schedule is not None:
+            for share in (1.0, 0.0):  # what is wrong at either end is known before the run
+                self._settle(check_settings(schedule.at(share), share), share)
 
     @property
     def clean_loss(self) -> Tensor:
@@ -172,9 +182,14 @@ class Mixer(nn.Module):
         return elements
 
     def skips(self, generator: torch.Generator | None = None) -> bool:
-        """Draw whether this batch stays unmixed, which happens with probability 1 - p."""
+        """Draw whether this batch stays unmixed, with probability 1 - p; a schedule's settings are taken first."""
         self._clean_loss = None
-        return self.p < 1 and bool(torch.rand((), generator=generator) >= self.p)
+        p = self.p
+        if (schedule := self.schedule) is not None:
+            p *= self._settle(schedule.now(), schedule.share)
+            if self.training:
+                schedule.count()
+        return p < 1 and bool(torch.rand((), generator=generator) >= p)
 
     def find_saliency(self, batch: Tensor, labels: Any, keys: Any = None, index: Tensor | None = None) -> Tensor | None:
         """(B, N) the saliency of a batch, or None if the method needs none; keys and index as for `forward`."""
@@ -225,7 +240,7 @@ class Mixer(nn.Module):
         """For ``DataLoader(..., collate_fn=mixer.collate)``: collates samples ``(input, label)``, then mixes the batch.
 
         Raises:
-            ValueError: the saliency needs a model; mix after the loader then.
+            ValueError: the saliency needs a model, or a worker meets a schedule; mix after the loader then.
         """
         self.refuse_in_loader()
         batch, *labels = default_collate(samples)
@@ -262,6 +277,17 @@ class Mixer(nn.Module):
             return MixPlan.identity(elements.num_samples, batch.device)
         saliency = self.find_saliency(batch, labels, keys, index) if saliency is None else saliency.detach().flatten(1)
         return self.draw(elements, saliency, generator)
+
+    def _settle(self, settings: dict[str, float], share: float | None) -> float:
+        """Take the settings of a schedule; returns the share of p that it leaves."""
+        options = dict(settings)
+        p = options.pop("p", 1.0)
+        self.clean_weight = options.pop("clean_weight", self.clean_weight)
+        if self.clean_weight and not isinstance(self.saliency, GradientSaliency):
+            needs = "which needs model=, and a method with saliency"
+            raise ValueError(f"the schedule's clean_weight is {self.clean_weight} at share {share}, {needs}")
+        self.method = with_options(self.method, options, share)
+        return p
 
     @property
     def _bank(self) -> SaliencyBank | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib.metadata
+import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -73,7 +74,7 @@ def get_domain(name: str) -> type[Domain]:
     """The class of a domain; ValueError names the domains that exist."""
     _load_plugins()
     if name not in _domains:
-        raise ValueError(_unknown("domain", name, list(_domains)))
+        raise ValueError(unknown("domain", name, list(_domains)))
     return _domains[name]
 
 
@@ -87,11 +88,24 @@ def get_method(name: str, domain: str | None = None) -> type[Method]:
     """The class of a method; ValueError where there is none, or it does not serve ``domain``."""
     _load_plugins()
     if name not in _methods:
-        raise ValueError(_unknown("method", name, list(_methods)))
+        raise ValueError(unknown("method", name, list(_methods)))
     entry = _methods[name]
     if domain is not None and entry.domains is not None and domain not in entry.domains:
         raise ValueError(f"method {name!r} serves {', '.join(sorted(entry.domains))}, not domain {domain!r}")
     return entry.cls
+
+
+def accepted(cls: type) -> dict[str, inspect.Parameter]:
+    """The options that a class's constructor takes by name."""
+    parameters = inspect.signature(cls).parameters
+    return {n: q for n, q in parameters.items() if q.kind in (q.POSITIONAL_OR_KEYWORD, q.KEYWORD_ONLY)}
+
+
+def unknown(kind: str, name: str, names: list[str]) -> str:
+    """What to say of a name that is not among the names there are."""
+    close = difflib.get_close_matches(str(name), names, 1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return f"unknown {kind} {name!r}; {meant}there are: {', '.join(sorted(names))}"
 
 
 @functools.cache
@@ -109,9 +123,3 @@ def _load_plugins() -> None:
 def _refuse_other(name: str, kind: str, there: type | None, cls: type) -> None:
     if there is not None and (there.__module__, there.__qualname__) != (cls.__module__, cls.__qualname__):
         raise ValueError(f"a {kind} named {name!r} is registered already: {there.__module__}.{there.__qualname__}")
-
-
-def _unknown(kind: str, name: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(str(name), names, 1)
-    meant = f"did you mean {close[0]!r}? " if close else ""
-    return f"unknown {kind} {name!r}; {meant}there are: {', '.join(sorted(names))}"

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mixkit import create_mixer
+from mixkit import Schedule, create_mixer
 from mixkit.mixer import Saliency
+from mixkit.schedule import make_schedule
 
 
 class TimmMixup:
@@ -29,6 +30,9 @@ class TimmMixup:
         model: the model whose gradient is the saliency.
         saliency: a saliency without a model. Default: spectral residual where no model is given.
         options: by method, ``{"cutmix": {"alpha": 1.0}}``.
+        schedule: a name of ``mixkit.list_schedules()`` or a `mixkit.Schedule`, of both methods, kept as ``schedule``;
+            batches count while mixing is on. A script that goes on with a run sets ``schedule.share``. Default None.
+        total_steps: batches in the whole run, of a schedule given by name.
 
     Raises:
         ValueError: neither one nor two methods, or a probability outside [0, 1].
@@ -46,6 +50,8 @@ class TimmMixup:
         model: nn.Module | None = None,
         saliency: str | Saliency | None = None,
         options: Mapping[str, Mapping[str, Any]] | None = None,
+        schedule: str | Schedule | None = None,
+        total_steps: int | None = None,
     ) -> None:
         if isinstance(methods, str) or len(methods) not in (1, 2):
             raise ValueError(f"methods must be one or two names, got {methods!r}")
@@ -53,6 +59,7 @@ class TimmMixup:
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], got {value}")
         saliency = "spectral_residual" if saliency is None and model is None else saliency
+        self.schedule = make_schedule(schedule, total_steps)
         self.mixers = [
             create_mixer(
                 method,
@@ -61,6 +68,7 @@ class TimmMixup:
                 model=model,
                 saliency=saliency,
                 p=prob,
+                schedule=self.schedule,
                 **(options or {}).get(method, {}),
             )
             for method in methods

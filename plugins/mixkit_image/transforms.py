@@ -12,7 +12,7 @@ from torch.utils.data import default_collate
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from mixkit import create_mixer
+from mixkit import Schedule, create_mixer
 from mixkit.methods import Method
 from mixkit.mixer import Saliency
 from mixkit.saliency import cross_entropy
@@ -42,6 +42,9 @@ class MixTransform(v2.Transform):
             sample that returns its labels, or None where its mask is all the labels there are.
         mask_classes: number of classes of a mask; needed for masks.
         ignore_index: the mask's label that does not count (`mixkit.MixPlan.element_targets`). Default None.
+        schedule: a name of ``mixkit.list_schedules()`` or a `mixkit.Schedule`, which counts the batches that this
+            transform is given. Default None.
+        total_steps: batches in the whole run, of a schedule given by name.
         options: the method's own.
 
     Raises:
@@ -61,6 +64,8 @@ class MixTransform(v2.Transform):
         labels_getter: LabelsGetter | str = "default",
         mask_classes: int | None = None,
         ignore_index: int | None = None,
+        schedule: str | Schedule | None = None,
+        total_steps: int | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -77,6 +82,8 @@ class MixTransform(v2.Transform):
             loss=functools.partial(_loss_of_labels, loss),
             p=p,
             ignore_index=ignore_index,
+            schedule=schedule,
+            total_steps=total_steps,
             **options,
         )
 
@@ -120,7 +127,7 @@ class MixTransform(v2.Transform):
         """For ``DataLoader(..., collate_fn=transform.collate)``: torch's default collation, then the transform.
 
         Raises:
-            ValueError: the saliency needs a model; mix after the loader then.
+            ValueError: the saliency needs a model, or a worker meets a schedule; mix after the loader then.
         """
         self.mixer.refuse_in_loader()
         leaves, structure = tree_flatten(default_collate(samples))
@@ -141,7 +148,7 @@ class SageMix(MixTransform):
     """SageMix for images (`mixkit.methods.SageMix`), by spectral-residual saliency unless a model is given.
 
     Args:
-        num_classes, model, saliency, p, labels_getter: see `MixTransform`.
+        num_classes, model, saliency, p, labels_getter, schedule, total_steps: see `MixTransform`.
         theta: the prior is Beta(theta, theta). Default 0.3, the paper's for CIFAR.
         sigma: bandwidth in pixels. Default None: a quarter of the shorter side.
         query: "sequential" (the method), "saliency", "max" or "uniform".
@@ -158,6 +165,8 @@ class SageMix(MixTransform):
         theta: float = 0.3,
         sigma: float | None = None,
         query: str = "sequential",
+        schedule: str | Schedule | None = None,
+        total_steps: int | None = None,
     ) -> None:
         super().__init__(
             "sagemix",
@@ -169,6 +178,8 @@ class SageMix(MixTransform):
             theta=theta,
             sigma=sigma,
             query=query,
+            schedule=schedule,
+            total_steps=total_steps,
         )
 
 
@@ -176,7 +187,7 @@ class Mixup(MixTransform):
     """Mixup for images (`mixkit.methods.Mixup`).
 
     Args:
-        num_classes, p, labels_getter: see `MixTransform`.
+        num_classes, p, labels_getter, schedule, total_steps: see `MixTransform`.
         alpha: the ratio is Beta(alpha, alpha). Default 1.
         per_sample: one ratio per sample instead of one per batch. Default False.
     """
@@ -189,9 +200,18 @@ class Mixup(MixTransform):
         labels_getter: LabelsGetter | str = "default",
         alpha: float = 1.0,
         per_sample: bool = False,
+        schedule: str | Schedule | None = None,
+        total_steps: int | None = None,
     ) -> None:
         super().__init__(
-            "mixup", num_classes=num_classes, p=p, labels_getter=labels_getter, alpha=alpha, per_sample=per_sample
+            "mixup",
+            num_classes=num_classes,
+            p=p,
+            labels_getter=labels_getter,
+            alpha=alpha,
+            per_sample=per_sample,
+            schedule=schedule,
+            total_steps=total_steps,
         )
 
 

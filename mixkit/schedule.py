@@ -1,0 +1,266 @@
+"""How much to mix as training goes on: settings of a mixer as functions of the share of the run that is done."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from numbers import Integral, Real
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.data import get_worker_info
+
+from mixkit.methods.base import Method
+from mixkit.registry import accepted, unknown
+
+#: A number, or a function of the share of the run in [0, 1] that gives one.
+Setting = float | Callable[[float], float]
+
+
+class Schedule(nn.Module):
+    """Settings of a mixer that change with the share of the run that is done: 0 at its first batch, 1 at its end.
+
+    Before each training batch the mixer takes the settings of that moment. They depend on the share alone, so a run of
+    three epochs is mixed as one of three hundred is. The share is known in one of two ways:
+
+    - ``total_steps`` is given, and the schedule counts the batches that the mixer sees in training mode, in this
+      process; each plan that is drawn in training mode counts as one. Beyond ``total_steps`` the share stays 1.
+    - Whoever knows better sets ``schedule.share = x`` before a batch, as `mixkit.lightning.ScheduleCallback` does; with
+      ``total_steps`` it is counted on from there.
+
+    Where the run is travels in ``state_dict()``. A worker process of a loader has a copy that would count its own
+    batches only, so a mixer with a schedule refuses to mix there: mix after the loader, or with ``num_workers=0``.
+
+    Args:
+        total_steps: batches in the whole run, ``epochs * len(loader)``, in one process; >= 1. Default None: the share
+            is set from outside.
+        settings: a number or a function of the share, each:
+
+            - ``p``: the share of the mixer's own ``p`` that is left, in [0, 1]. As that is 1 for most methods, this is
+              the probability that a batch is mixed.
+            - ``clean_weight``: takes the place of the mixer's own, >= 0.
+            - any numeric option of the method by its name: ``theta``, ``sigma``, ``alpha``.
+
+    Raises:
+        TypeError: a setting that is neither a number nor a function.
+        ValueError: total_steps below 1.
+
+    Example:
+        >>> schedule = Schedule(total_steps=100, p=linear, theta=lambda share: 0.2 + 0.8 * share)
+        >>> schedule
+        Schedule(p=linear, theta=<lambda>, total_steps=100)
+        >>> schedule.at(0.25)
+        {'p': 0.75, 'theta': 0.4}
+        >>> schedule.share = 0.5
+        >>> schedule.count()
+        >>> schedule.share
+        0.51
+    """
+
+    def __init__(self, total_steps: int | None = None, **settings: Setting) -> None:
+        super().__init__()
+        if total_steps is not None and (not isinstance(total_steps, Integral) or total_steps < 1):
+            raise ValueError(f"total_steps must be a whole number of batches, at least 1, got {total_steps!r}")
+        for name, setting in settings.items():
+            if not callable(setting) and not _is_number(setting):
+                raise TypeError(f"{name} must be a number or a function of the share of the run, got {setting!r}")
+        self.total_steps = total_steps
+        self.settings = settings
+        self._start: float | None = None  # the share that was set last
+        self._counted = 0  # batches since then
+
+    @property
+    def share(self) -> float | None:
+        """How much of the run is done, in [0, 1]; None where nobody knows. It can be set."""
+        if self.total_steps is None:
+            return self._start
+        return min((self._start or 0.0) + self._counted / self.total_steps, 1.0)
+
+    @share.setter
+    def share(self, share: float) -> None:
+        self._start, self._counted = _checked_share(share), 0
+
+    def count(self) -> None:
+        """Count a training batch; the mixer calls it."""
+        self._counted += 1
+
+    def at(self, share: float) -> dict[str, float]:
+        """The settings at a share of the run in [0, 1], by name.
+
+        A subclass may override it, and read whatever state it has.
+
+        Raises:
+            TypeError: a setting that is no number.
+            ValueError: a share or a setting out of range; the message names the setting, the share and the value.
+        """
+        share = _checked_share(share)
+        values = {name: value(share) if callable(value) else value for name, value in self.settings.items()}
+        return check_settings(values, share)
+
+    def now(self) -> dict[str, float]:
+        """The settings of the batch to come.
+
+        Raises:
+            TypeError: as `at`.
+            ValueError: as `at`; or the share is not known, or this is a worker of a loader.
+        """
+        if get_worker_info() is not None:
+            raise ValueError(
+                "a mixer with a schedule cannot run in a loader's worker, whose copy counts only its own batches: "
+                "call it after the loader, or set num_workers=0"
+            )
+        if (share := self.share) is None:
+            raise ValueError(
+                "the schedule does not know how much of the run is done: give total_steps= (epochs * len(loader)), "
+                "or set mixer.schedule.share before each batch"
+            )
+        return check_settings(self.at(share), share)
+
+    def observe(self, confidence: Tensor) -> None:
+        """Hear how sure the model is of a training batch before it is mixed. Here it does nothing.
+
+        A schedule that measures overrides it, keeps what it needs as state, and reads that in `at`.
+
+        Args:
+            confidence: (B,) the probability that the model gives to each sample's own label, in [0, 1], detached.
+        """
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What ``state_dict()`` holds: the share that was set last, and how many batches were counted since."""
+        return {"start": self._start, "counted": self._counted}
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `get_extra_state`."""
+        self._start, self._counted = state["start"], state["counted"]
+
+    def extra_repr(self) -> str:
+        """What ``print(schedule)`` says."""
+        words = [f"{name}={_describe(setting)}" for name, setting in self.settings.items()]
+        return ", ".join(words if self.total_steps is None else [*words, f"total_steps={self.total_steps}"])
+
+
+# ---- ready ones: how much is mixed at a share of the run
+
+
+def constant(share: float) -> float:
+    """Every batch is mixed."""
+    return 1.0
+
+
+def mwh(share: float) -> float:
+    """Mixup without Hesitation (Yu, Wang and Wu 2021): all, from 60 % of the run half, in the last 10 % 1 down to 0.
+
+    In the paper the half is every second batch, in its code every second epoch; here each batch is mixed with
+    probability 1/2, which needs no count and is as many on average, in a run of three epochs too.
+    """
+    return 1.0 if share < 0.6 else 0.5 if share < 0.9 else (1 - share) / (1 - 0.9)
+
+
+def linear(share: float) -> float:
+    """The probability falls linearly from 1 to 0."""
+    return 1.0 - share
+
+
+def off_at_end(share: float, last: float = 0.15) -> float:
+    """Every batch is mixed, and none in the last share of the run, in [0, 1]."""
+    return 1.0 if share < 1 - last else 0.0
+
+
+def warmup(share: float, first: float = 0.15) -> float:
+    """The probability rises linearly from 0 to 1 over the first share of the run, in [0, 1]."""
+    return 1.0 if share >= first else share / first
+
+
+_ready: dict[str, Callable[..., Schedule]] = {
+    function.__name__: functools.partial(Schedule, p=function)
+    for function in (constant, mwh, linear, off_at_end, warmup)
+}
+
+
+def list_schedules() -> list[str]:
+    """The names of the ready schedules, sorted: ``create_mixer(..., schedule=name, total_steps=...)``."""
+    return sorted(_ready)
+
+
+def make_schedule(schedule: str | Schedule | None, total_steps: int | None = None) -> Schedule | None:
+    """A schedule by its name, or the one that is given, or None.
+
+    Args:
+        schedule: a name of `list_schedules`, a `Schedule`, or None.
+        total_steps: see `Schedule`; goes with a name.
+
+    Raises:
+        TypeError: neither a name nor a schedule.
+        ValueError: an unknown name; total_steps without a name.
+    """
+    if isinstance(schedule, str):
+        if schedule not in _ready:
+            raise ValueError(unknown("schedule", schedule, list(_ready)))
+        return _ready[schedule](total_steps)
+    if schedule is not None and not isinstance(schedule, Schedule):
+        raise TypeError(f"schedule must be a name or a Schedule, got {schedule!r}")
+    if total_steps is not None:
+        wanted = "a schedule, by name" if schedule is None else "a schedule's name; a Schedule takes its own"
+        raise ValueError(f"total_steps={total_steps} goes with {wanted}")
+    return schedule
+
+
+# ---- what the mixer does with settings
+
+
+def check_settings(values: Mapping[str, float], share: float | None) -> dict[str, float]:
+    """The settings, found to be in range; else a TypeError or ValueError that names setting, share and value."""
+    for name, value in values.items():
+        if not _is_number(value):
+            raise TypeError(f"the schedule's {name} at share {share} must be a number, got {value!r}")
+        if name == "p":
+            good, wanted = 0 <= value <= 1, "lie in [0, 1]"
+        elif name == "clean_weight":
+            good, wanted = 0 <= value < math.inf, "be >= 0 and finite"
+        else:
+            good, wanted = not math.isnan(value), "be a number"
+        if not good:
+            raise ValueError(f"the schedule's {name} at share {share} must {wanted}, got {value}")
+    return dict(values)
+
+
+def with_options(method: Method, options: Mapping[str, float], share: float | None) -> Method:
+    """The method with some of its options changed, which its constructor checks; itself where they are so already.
+
+    Raises:
+        TypeError: an option that the method has not, or does not keep as an attribute of that name.
+        ValueError: a value that the method refuses; the message names it and the share.
+    """
+    name, known = type(method).__name__, accepted(type(method))
+    if missing := [option for option in options if option not in known]:
+        raise TypeError(
+            f"the schedule sets {', '.join(map(repr, missing))}, which {name} has not; "
+            f"it takes: {', '.join(known) or 'none'}; and there are p and clean_weight"
+        )
+    if lost := [option for option in known if not hasattr(method, option)]:
+        raise TypeError(f"{name} keeps no attribute {lost[0]!r} of its option, so a schedule cannot change its options")
+    if all(getattr(method, option) == value for option, value in options.items()):
+        return method
+    try:
+        return type(method)(**{**{option: getattr(method, option) for option in known}, **options})
+    except (TypeError, ValueError) as error:
+        given = ", ".join(f"{option}={value}" for option, value in options.items())
+        raise ValueError(f"the schedule at share {share} gives {name} {given}: {error}") from error
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _checked_share(share: float) -> float:
+    if not _is_number(share) or not 0 <= share <= 1:
+        raise ValueError(f"the share of the run must be a number in [0, 1], got {share!r}")
+    return float(share)
+
+
+def _describe(setting: Setting | functools.partial[float]) -> str:
+    if isinstance(setting, functools.partial):
+        given = ", ".join(f"{name}={value!r}" for name, value in setting.keywords.items())
+        return f"{_describe(setting.func)}({given})"
+    return getattr(setting, "__name__", type(setting).__name__) if callable(setting) else repr(setting)
