@@ -16,7 +16,7 @@ _NAMES = ("lightning.pytorch", "pytorch_lightning")
 
 def _callback_class() -> Any:
     """Lightning's Callback: of the packages that are loaded already, else of the first one that is installed."""
-    loaded = [importlib.import_module(name) for name in _NAMES if name in sys.modules]
+    loaded = [importlib.import_module(name) for name in _NAMES if sys.modules.get(name)]
     for name in [] if loaded else _NAMES:
         try:
             loaded = [importlib.import_module(name)]

@@ -22,7 +22,8 @@ class Schedule(nn.Module):
     """Settings of a mixer that change with the share of the run that is done: 0 at its first batch, 1 at its end.
 
     Before each training batch the mixer takes the settings of that moment. They depend on the share alone, so a run of
-    three epochs is mixed as one of three hundred is. The share is known in one of two ways:
+    three epochs is mixed as one of three hundred is. A mixer tries both ends when it is made, so that what is wrong
+    there is known before the run. The share is known in one of two ways:
 
     - ``total_steps`` is given, and the schedule counts the batches that the mixer sees in training mode, in this
       process; each plan that is drawn in training mode counts as one. Beyond ``total_steps`` the share stays 1.
@@ -232,6 +233,8 @@ def with_options(method: Method, options: Mapping[str, float], share: float | No
         TypeError: an option that the method has not, or does not keep as an attribute of that name.
         ValueError: a value that the method refuses; the message names it and the share.
     """
+    if not options:
+        return method
     name, known = type(method).__name__, accepted(type(method))
     if missing := [option for option in options if option not in known]:
         raise TypeError(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from experiments.config import Config
 from experiments.data import DataSet
 from experiments.errors import ExperimentError, RunStoppedError
+from experiments.methods import parse_method
 from experiments.models import PointNet
 from experiments.optim import make_optimizer, make_schedule, smooth, softmax_bce
 from experiments.runner import set_up
@@ -224,3 +225,40 @@ def test_the_clean_pass_counts_as_in_comixups_code() -> None:
 
     assert clean_loss_scale(replace(CONFIG, loss="bce"), 100) == 0.02
     assert clean_loss_scale(CONFIG, 100) == 1
+
+
+@pytest.mark.parametrize("method", ["sagemix:schedule=mwh", "mixup:schedule=mwh,space=feature"])
+def test_a_schedule_is_told_how_much_of_the_run_is_done(fabric: Fabric, two_blobs: DataSet, method: str) -> None:
+    config = replace(CONFIG, method=method, epochs=3)
+    shares: list[float] = []
+    for first in (1, 3):  # a run that goes on in its third epoch is where it would have been
+        learner = set_up(fabric, config, two_blobs, PointNet(2, width=4))
+        assert learner.mixing is not None
+        told = learner.mixing
+        watcher = Watcher(step=lambda loss, told=told: shares.append(told.share))  # type: ignore[misc]
+        train(fabric, learner, two_blobs, config, first_epoch=first, watcher=watcher)
+    assert shares == [step / 12 for step in [*range(12), *range(8, 12)]]
+    assert told.mixer.schedule.at(0.7) == {"p": 0.5}
+
+
+def test_a_schedule_decides_what_the_model_sees(fabric: Fabric, two_blobs: DataSet) -> None:
+    seen: list[bool] = []
+
+    def change(learner: Any) -> None:
+        mix = learner.mixing.mix
+
+        def spied(batch: Tensor, *rest: Any) -> Any:
+            mixed, targets = mix(batch, *rest)
+            seen.append(not torch.equal(mixed, batch))
+            return mixed, targets
+
+        learner.mixing.mix = spied
+
+    run(fabric, two_blobs, change, method="mixup:schedule=off_at_end", epochs=5)
+    assert seen == [True] * 17 + [False] * 3
+
+
+def test_a_schedule_is_named_or_refused() -> None:
+    assert parse_method("sagemix:schedule=mwh", "points").label == "sagemix (schedule mwh)"
+    with pytest.raises(ExperimentError, match="unknown schedule 'mhw'; did you mean 'mwh'"):
+        parse_method("sagemix:schedule=mhw", "points")
