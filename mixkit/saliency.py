@@ -11,7 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mixkit.domain import Domain
+from mixkit.handover import hand_over
 from mixkit.shrink import shrink
+
+NO_GRADIENT = "the loss does not depend on the batch or the layer, so it has no gradient: is it detached?"
 
 
 def cross_entropy(logits: Any, labels: Any, ignore_index: int | None = None) -> Tensor:
@@ -113,16 +116,30 @@ class GradientSaliency:
     def with_loss(self, batch: Tensor, labels: Any, domain: Domain) -> tuple[Tensor, Tensor]:
         """Saliency by a pass that is a training pass too: in the model's own mode, its loss kept for the user to add.
 
-        It is a whole pass, at full resolution and as training runs: no option of the class applies.
+        It is a whole pass, at full resolution and as training runs: no option of the class applies. The gradients by
+        the batch and by the weights come out of one backward pass, and the graph is free on return (`hand_over`).
+
+        In float16 they don't: small gradients of the weights would underflow without the scale that a ``GradScaler``
+        puts on the loss, and those of the batch without one of their own for each sample. There the pass keeps its
+        graph, and ``backward()`` goes through it a second time.
 
         Returns:
-            The saliency (B, N), detached, and the loss over B, a scalar that ``backward()`` carries to the weights.
+            The saliency (B, N), detached, and the mean loss over B, a scalar whose ``backward()`` reaches the weights.
+
+        Raises:
+            ValueError: the loss does not depend on the batch. TypeError: the model returns no logits.
         """
+        grad: Tensor | None
         with torch.enable_grad():
             inputs = batch.detach().requires_grad_()
             output = unwrap(self.model)(inputs.clone())
-            (grad,) = self._differentiate(output, labels, [inputs], retain_graph=True)
-            loss = self.loss(output, labels).sum() / len(batch)
+            if _in_float16(output, batch.device):
+                (grad,) = self._differentiate(output, labels, [inputs], retain_graph=True)
+                loss = self.loss(output, labels).sum() / len(batch)
+            else:
+                grad, loss = hand_over(self.loss(output, labels).sum(), inputs, len(batch))
+        if grad is None:
+            raise ValueError(NO_GRADIENT)
         return domain.saliency(grad), loss
 
     def gradient(self, batch: Tensor, labels: Any, layer: nn.Module | None = None) -> Any:
@@ -191,13 +208,18 @@ class GradientSaliency:
         if target.requires_grad and leaves:
             grads = torch.autograd.grad(target, leaves, start, allow_unused=True, retain_graph=retain_graph)
         if all(grad is None for grad in grads):
-            raise ValueError(
-                "the loss does not depend on the batch or the layer, so it has no gradient: is it detached?"
-            )
+            raise ValueError(NO_GRADIENT)
         found = [torch.zeros_like(leaf) if g is None else g.detach() for leaf, g in zip(leaves, grads, strict=True)]
         if half:
             found = [grad.float() * _per_sample(size, grad) if len(grad) == len(size) else grad for grad in found]
         return found
+
+
+def _in_float16(output: Any, device: torch.device) -> bool:
+    """Whether a model has run in float16, as far as its output and autocast tell."""
+    if isinstance(output, Tensor) and output.dtype == torch.float16:
+        return True
+    return torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.float16
 
 
 def _per_sample(size: Tensor, like: Tensor) -> Tensor:
