@@ -42,7 +42,8 @@ class Mixer(nn.Module):
         p: probability that a batch is mixed at all. Default: the method's, which is 1 unless its paper says otherwise.
         ignore_index: per-element label that does not count (`MixPlan.element_targets`). Default None.
         clean_weight: above 0, the saliency pass is a training pass too, in the model's own mode, and `clean_loss` is
-            this weight times its loss. Default: the method's, which is 0 unless its paper says otherwise.
+            this weight times its loss. Its gradients by the weights are known then, and ``backward()`` hands them over
+            (`mixkit.handover.hand_over`). Default: the method's, which is 0 unless its paper says otherwise.
         exact: the saliency of the samples that a bank wants to be taken exactly. Default None.
         schedule: changes p, clean_weight and the method's options as training goes on; its state is then the mixer's.
             Default None.

@@ -59,6 +59,7 @@ def _gradient(model: nn.Module, **options: Any) -> dict[str, Any]:
 
 SALIENCIES: dict[str, Callable[[nn.Module, int], dict[str, Any]]] = {
     "exact": lambda model, size: {"model": model},
+    "clean pass": lambda model, size: {"model": model, "clean_weight": 1.0},
     "channels last": lambda model, size: _gradient(model, channels_last=True),
     "compiled": lambda model, size: _gradient(model, compile=True),
     "resolution 0.75": lambda model, size: _gradient(model, resolution=0.75),
@@ -117,7 +118,11 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, dict[str, float]]:
     served = [
         method for method in mixkit.list_methods(CASES[name].domain) if method not in ("sagemix", "manifold_mixup")
     ]
-    rows += [method for method in (served if args.methods is None else args.methods) if method in served]
+    for method in served if args.methods is None else args.methods:
+        if method in served:
+            rows.append(method)
+        if method == "puzzlemix" and method in served and "sagemix, clean pass" in rows:
+            rows.append("puzzlemix, clean pass")
     workload = Workload(name, args)
     steps = {row: workload.step(row) for row in rows}
     for step in steps.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 from experiments.__main__ import main
 from experiments.bench.quality import capture
+from experiments.bench.step import Workload, measure
 
 
 def test_capture_is_the_mean_saliency_at_the_queries_over_the_mean() -> None:
@@ -41,15 +43,26 @@ def test_a_step_is_split_into_its_sections(tmp_path: Path, capsys: pytest.Captur
         "--methods",
         "pointmixup",
     ]
-    assert main(["bench", "step", *arguments, "--saliencies", "exact", "bank", "--json", str(file)]) == 0
+    assert main(["bench", "step", *arguments, "--saliencies", "exact", "clean pass", "bank", "--json", str(file)]) == 0
     rows = json.loads(file.read_text())["results"]["pointnet"]
-    assert list(rows) == ["vanilla", "floor", "sagemix, exact", "sagemix, bank", "pointmixup"]
+    assert list(rows) == ["vanilla", "floor", "sagemix, exact", "sagemix, clean pass", "sagemix, bank", "pointmixup"]
     assert rows["vanilla"]["ratio"] == 1
     for name, row in rows.items():
-        assert (row["saliency"] > 0.1) == (name in ("floor", "sagemix, exact")), name
+        assert (row["saliency"] > 0.1) == (name in ("floor", "sagemix, exact", "sagemix, clean pass")), name
         assert (row["assignment"] > 0) == (name not in ("vanilla", "floor")), name
         assert row["train"] > 0
     assert "sagemix, bank" in capsys.readouterr().out
+
+
+def test_puzzle_mix_is_measured_with_its_clean_pass_as_well() -> None:
+    arguments = argparse.Namespace(
+        methods=["mixup", "puzzlemix"], saliencies=["clean pass"], precision="32", width=4, batch_size=4, repeats=1,
+        device="cpu", cpu_time=False, memory=False,
+    )  # fmt: skip
+    rows = list(measure("preact", arguments))
+    assert rows == ["vanilla", "floor", "sagemix, clean pass", "mixup", "puzzlemix", "puzzlemix, clean pass"]
+    assert Workload("preact", arguments).step(rows[-1]).mixer.clean_weight == 1
+    assert Workload("preact", arguments).step(rows[-2]).mixer.clean_weight == 0
 
 
 def test_quality_follows_every_saliency_along_a_training(tmp_path: Path) -> None:
