@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mixkit import GradientSaliency, Mixer, create_mixer
 from mixkit.handover import hand_over
 from mixkit.registry import get_domain
+from mixkit.saliency import unwrap
 from tests.conftest import ImageModel, PointModel
 
 IMAGE = get_domain("image")()
@@ -32,7 +33,7 @@ def case(domain: str, size: int = 4) -> tuple[Tensor, Tensor, nn.Module]:
 def two_passes(self: GradientSaliency, batch: Tensor, labels: Any, domain: Any) -> tuple[Tensor, Tensor]:
     """The reference: the same loss with its graph kept, for `backward()` to go through a second time."""
     inputs = batch.detach().requires_grad_()
-    loss = self.loss(self.model(inputs), labels).sum()
+    loss = self.loss(unwrap(self.model)(inputs), labels).sum()
     (grad,) = torch.autograd.grad(loss, inputs, retain_graph=True)
     return domain.saliency(grad), loss / len(batch)
 
