@@ -7,18 +7,30 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
+from torchmetrics.functional.classification import (
+    multiclass_accuracy,
+    multiclass_calibration_error,
+    multiclass_f1_score,
+)
 
 CALIBRATION_BINS = 15
 SHAPES_AT_ONCE = 64  # how many shapes' logits are looked at together: bounds the memory beyond the logits themselves
 
 
 class Scores(NamedTuple):
-    """Percentages over a test set: accuracy, expected calibration error, and confidence minus accuracy (signed)."""
+    """Percentages over a test set.
+
+    Attributes:
+        accuracy: samples whose class is predicted.
+        ece: expected calibration error.
+        gap: confidence minus accuracy, signed.
+        weighted_f1: mean of the classes' F1 scores, each weighted by the class's share of the samples.
+    """
 
     accuracy: float
     ece: float
     gap: float
+    weighted_f1: float
 
 
 def classification_scores(probabilities: Tensor, labels: Tensor) -> Scores:
@@ -29,15 +41,19 @@ def classification_scores(probabilities: Tensor, labels: Tensor) -> Scores:
         labels: (n,) classes.
 
     Returns:
-        Overall accuracy; ECE over 15 equal-width bins of the top probability (Guo et al. 2017, eq. 3); and the mean top
-        probability minus the accuracy, positive for a classifier that is too sure. All in %.
+        Overall accuracy; ECE over 15 equal-width bins of the top probability (Guo et al. 2017, eq. 3); the mean top
+        probability minus the accuracy, positive for a classifier that is too sure; and weighted F1, in which a class
+        that is never predicted counts as 0. All in %.
     """
     probabilities = probabilities.double()
     num_classes = probabilities.shape[1]
     accuracy = multiclass_accuracy(probabilities, labels, num_classes, average="micro")
     ece = multiclass_calibration_error(probabilities, labels, num_classes, n_bins=CALIBRATION_BINS, norm="l1")
     gap = probabilities.amax(dim=1).mean() - accuracy
-    return Scores(accuracy=100 * accuracy.item(), ece=100 * ece.item(), gap=100 * gap.item())
+    f1 = multiclass_f1_score(probabilities, labels, num_classes, average="weighted")
+    return Scores(
+        accuracy=100 * accuracy.item(), ece=100 * ece.item(), gap=100 * gap.item(), weighted_f1=100 * f1.item()
+    )
 
 
 class PartScores(NamedTuple):

@@ -13,6 +13,7 @@ from experiments.data.modelnet import load_modelnet10
 from experiments.data.modelnet40 import load_modelnet40
 from experiments.data.scanobjectnn import VARIANTS, load_scanobjectnn
 from experiments.data.shapenetpart import load_shapenetpart
+from experiments.data.sydney import FOLDS, load_sydney
 from experiments.errors import ExperimentError
 
 __all__ = ["DATASETS", "Augmented", "DataSet", "load_data"]
@@ -31,6 +32,7 @@ _LOADERS: dict[str, dict[str, Loader]] = {
         "modelnet40": load_modelnet40,
         **{f"scanobjectnn-{variant}": partial(load_scanobjectnn, variant=variant) for variant in VARIANTS},
         "shapenetpart": load_shapenetpart,
+        **{f"sydney-fold{fold}": partial(load_sydney, fold=fold) for fold in FOLDS},
     },
 }
 

@@ -39,6 +39,7 @@ DATASETS = {
     "scanobjectnn-obj-bg": "ScanObjectNN (OBJ_BG)",
     "scanobjectnn-pb-t50-rs": "ScanObjectNN (PB_T50_RS)",
     "shapenetpart": "ShapeNetPart",
+    **{f"sydney-fold{fold}": f"Sydney Urban Objects (fold {fold})" for fold in range(4)},
 }
 
 

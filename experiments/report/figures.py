@@ -26,6 +26,7 @@ SALIENCY_MAP = LinearSegmentedColormap.from_list("saliency", ["#566070", "#7a4f7
 # The curves' colours are names of CSS variables, so that the page can set them for light and dark.
 INK = "#010203"
 SERIES = 12  # colours there are
+UPRIGHT_Z = ("modelnet10", "sydney")  # beginnings of the names of sets whose up is z
 STYLES = ("-", "--", "-", "-.", ":", "--", "-.", "-")
 
 
@@ -192,8 +193,8 @@ def _star(axes: Axes, x: float, y: float, colour: str) -> None:
 
 
 def view_of(data: str) -> np.ndarray:
-    """(3, 3) rotation to (right, up, towards the viewer); ModelNet10's up is z, every other set's y."""
-    upright = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]) if data == "modelnet10" else np.eye(3)
+    """(3, 3) rotation to (right, up, towards the viewer); up is z in the sets of `UPRIGHT_Z`, y in every other."""
+    upright = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]) if data.startswith(UPRIGHT_Z) else np.eye(3)
     turn, tilt = np.deg2rad((24, 14) if data == "digits" else (35, 22))
     around = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
     forward = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])

@@ -13,6 +13,7 @@ TITLES = {
     "last10": "last 10",
     "ece": "ECE",
     "gap": "gap",
+    "weighted_f1": "F1",
     "class_miou": "class mIoU",
     "point_accuracy": "points",
     "instance_miou_within": "within: mIoU",
@@ -21,7 +22,7 @@ TITLES = {
 FIVE = "accuracy of five runs"
 NOTE = (
     "Accuracy in %: best epoch, last epoch, mean of the last 10. ECE in % at the last epoch (15 bins); gap = "
-    "confidence − accuracy. Cost: seconds of the steps over those of the same steps without mixing (≈: what mixes or "
+    "confidence − accuracy; F1: mean over the classes in %, weighted by their samples. Cost: seconds of the steps over those of the same steps without mixing (≈: what mixes or "
     "learns in the model's own passes, over vanilla's step)."
 )
 PARTS_NOTE = (

@@ -49,6 +49,15 @@ def test_certain_predictions_count() -> None:
     assert (scores.accuracy, scores.ece, scores.gap) == pytest.approx((75, 25, 25))
 
 
+def test_weighted_f1_is_the_textbook_one() -> None:
+    predicted, labels = torch.tensor([0, 0, 1, 1, 1, 0]), torch.tensor([0, 1, 1, 1, 2, 2])
+    scores = classification_scores(torch.eye(4)[predicted], labels)  # class 3 is neither predicted nor true
+    first = 2 * 1 / (3 + 1)  # twice the hits over predictions and truths
+    second = 2 * 2 / (3 + 3)
+    third = 0.0
+    assert scores.weighted_f1 == pytest.approx(100 * (first * 1 + second * 3 + third * 2) / 6)
+
+
 # ---- parts
 
 PARTS_OF = ((0, 1, 2), (3, 4), (5, 6, 7, 8))
