@@ -17,13 +17,14 @@ class Board:
     Args:
         folder: where they are.
         first_epoch: what later epochs an earlier, killed run has written is not shown.
+        scored: what the scores are of, "test" or "validation".
 
     Raises:
         RunStoppedError: they cannot be written.
     """
 
-    def __init__(self, folder: Path, first_epoch: int) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, first_epoch: int, scored: str = "test") -> None:
+        self.folder, self._scored = folder, scored
         try:
             self._writer = SummaryWriter(str(folder), purge_step=first_epoch)
         except OSError as error:
@@ -32,7 +33,7 @@ class Board:
     def log(self, record: EpochRecord) -> None:
         """Write one epoch; RunStoppedError where that cannot be done."""
         values = {"train/loss": record.train_loss, "train/lr": record.lr, "time/step_ms": record.step_ms}
-        values.update({f"test/{name}": value for name, value in record.scores.items()})
+        values.update({f"{self._scored}/{name}": value for name, value in record.scores.items()})
         try:
             for name, value in values.items():
                 self._writer.add_scalar(name, value, record.epoch)

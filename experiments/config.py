@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,11 @@ class Config:
         width: channels of the model's first layer, 64 in the papers; torchvision's and timm's models ignore it.
         num_points: of a point set. Default None: as the data set has them.
         limit: training samples, class-balanced. Default None: all.
+        validation: training samples that are scored in place of the test samples, which are not looked at; below 1 a
+            share of the training samples, from 1 on a number, class-balanced, the same ones for every seed. They come
+            from what `limit` leaves out where that serves, else they are cut from what is trained on. Default 0: none.
+        calibration: training samples to fit a temperature on, alike. Default None: up to 1,000 that `limit` leaves out;
+            none where it leaves out fewer than 100, or where parts are labelled.
         optimizer, lr, momentum, nesterov, weight_decay: the last applies to every parameter.
         schedule: "constant", "one-cycle" (up for 30 % of the steps, then down to nothing), "cosine" (to `min_lr`), or
             "step" (times `gamma` after each epoch of `milestones`).
@@ -59,6 +65,8 @@ class Config:
     width: int = 64
     num_points: int | None = None
     limit: int | None = None
+    validation: float = 0
+    calibration: float | None = None
     optimizer: str = "sgd"
     lr: float
     momentum: float = 0.9
@@ -93,6 +101,12 @@ class Config:
             if not isinstance(getattr(self, name), (int, float)) or not low <= getattr(self, name) <= high:
                 raise ExperimentError(f"{name} is a number from {low} to {high:g}, not {getattr(self, name)!r}.")
 
+        for name, value in (("validation", self.validation), ("calibration", self.calibration)):
+            if value is not None and (
+                not isinstance(value, (int, float)) or not 0 <= value < math.inf or (value >= 1 and value != int(value))
+            ):
+                raise ExperimentError(f"{name} is a share from 0 to 1 or a number of samples, not {value!r}.")
+
     @property
     def domain(self) -> str:
         """What the model decides: "image" or "points"."""
@@ -104,14 +118,20 @@ class Config:
         return self.model.endswith("_partseg")
 
     @property
+    def scored(self) -> str:
+        """What the scores are of: "test", or "validation"."""
+        return "validation" if self.validation else "test"
+
+    @property
     def arm(self) -> str:
-        """What runs must have in common to be compared: the data set and the model."""
-        return f"{self.dataset}-{self.model.replace('/', '-')}"
+        """What runs must have in common to be compared: the data set, the model, and what they are scored on."""
+        return f"{self.dataset}-{self.model.replace('/', '-')}{'-validation' if self.validation else ''}"
 
     @property
     def title(self) -> str:
         """The run in a few words."""
-        return f"{self.dataset}, {self.model}, {self.method}, seed {self.seed}"
+        scored = ", validation" if self.validation else ""
+        return f"{self.dataset}, {self.model}, {self.method}, seed {self.seed}{scored}"
 
     def describe(self) -> str:
         """The recipe in words."""

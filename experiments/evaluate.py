@@ -31,7 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Writes evaluation.json into each run's folder."
     parser.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="folders of runs, or of sweeps")
     parser.add_argument("--best", action="store_true", help="the best epoch's checkpoint (default: the last)")
-    parser.add_argument("--split", choices=("test", "train"), default="test")
+    parser.add_argument(
+        "--split",
+        choices=("test", "train"),
+        default="test",
+        help="test (default) stands for the validation samples where the run was scored on such",
+    )
     parser.add_argument(
         "--robustness", action="store_true", help="also on corrupted test points, as in Table 3 of the SageMix paper"
     )
@@ -68,7 +73,7 @@ def main(args: argparse.Namespace) -> int:
             scores["mCE against DGCNN"] = {"mce": mean_corruption_error(accuracies)}
         content: dict[str, Any] = {
             "checkpoint": "best" if args.best else "last",
-            "split": args.split,
+            "split": config.scored if args.split == "test" else args.split,
             "precision": args.precision,
             "scores": scores,
         }

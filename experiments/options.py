@@ -30,6 +30,17 @@ def whole(least: int) -> Any:
     return read
 
 
+def share_or_number(text: str) -> float:
+    """The type of an option that is a share below 1 or a whole number, 0 included."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number < float("inf") or (number >= 1 and number != int(number)):
+        raise argparse.ArgumentTypeError(f"wanted a share from 0 to 1 or a whole number, got {text!r}")
+    return number if number < 1 else int(number)
+
+
 def add_data_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Where the data are, and how much of them."""
     group = parser.add_argument_group("data")
@@ -46,6 +57,13 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGro
         metavar="N",
         help="train on N samples, the same ones every time, classes as equal as they allow; the test samples are "
         "limited to max(N, 1000) alike (default: all)",
+    )
+    group.add_argument(
+        "--validation",
+        type=share_or_number,
+        metavar="N",
+        help="score on N training samples (below 1: a share of them), which are not trained on, in place of the test "
+        "samples, which are not looked at: to choose between settings (default: 0)",
     )
     group.add_argument("--num-points", type=whole(1), metavar="N", help="points of a set")
     return group
@@ -127,6 +145,7 @@ def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
         "width",
         "num_points",
         "limit",
+        "validation",
         "lr",
         "precision",
         "test_every",

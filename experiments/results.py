@@ -13,6 +13,7 @@ import numpy as np
 
 from experiments.config import Config, load_recipe
 from experiments.errors import ExperimentError
+from experiments.files import write_lines
 from experiments.methods import parse_method
 from experiments.train import EpochRecord
 
@@ -98,7 +99,7 @@ def read_run(folder: Path) -> RunResult:
     config = load_recipe(folder / RECIPE).resolve(None, {})
     try:
         text = (folder / METRICS).read_text(encoding="utf-8") if (folder / METRICS).is_file() else ""
-        records = [_record(json.loads(line)) for line in text.splitlines()]
+        records = [_record(json.loads(line), config.scored) for line in text.splitlines()]
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8")) if (folder / SUMMARY).is_file() else {}
         return RunResult(
             folder,
@@ -130,8 +131,19 @@ def find_runs(folders: Iterable[Path]) -> list[RunResult]:
     return [read_run(path) for path in paths]
 
 
-def _record(line: dict[str, Any]) -> EpochRecord:
-    scores = {name.removeprefix("test_"): line.pop(name) for name in list(line) if name.startswith("test_")}
+def write_metrics(folder: Path, config: Config, records: Sequence[EpochRecord]) -> None:
+    """metrics.jsonl: one line an epoch, scores as ``test_...`` or ``validation_...``, whichever samples they are of."""
+    lines = []
+    for record in records:
+        line = asdict(record)
+        line.update({f"{config.scored}_{name}": value for name, value in line.pop("scores").items()})
+        lines.append(line)
+    write_lines(folder / METRICS, lines)
+
+
+def _record(line: dict[str, Any], scored: str) -> EpochRecord:
+    first = f"{scored}_"
+    scores = {name.removeprefix(first): line.pop(name) for name in list(line) if name.startswith(first)}
     return EpochRecord(**line, scores=scores)
 
 
@@ -156,13 +168,15 @@ def summarise(results: Sequence[RunResult]) -> list[dict[str, Any]]:
             twice = [str(run.folder) for run in runs if seeds.count(run.config.seed) > 1]
             raise ExperimentError(f"{arm}, {label} has a seed twice: {' and '.join(twice[:2])}.")
         ended = [scores for run in runs if run.status == "complete" and (scores := run.scores())]
-        names = [name for name in (ended[0] if ended else {}) if name not in ("cost", "step_ms")]
+        common = [n for n in (ended[0] if ended else {}) if all(n in scores for scores in ended)]
+        names = [name for name in common if name not in ("cost", "step_ms")]
         costs = [scores["cost"] for scores in ended if scores["cost"] is not None]
         summary.append(
             {
                 "arm": arm,
                 "dataset": runs[0].config.dataset,
                 "model": runs[0].config.model,
+                "scored": runs[0].config.scored,
                 "method": label,
                 "name": runs[0].config.method,
                 "seeds": seeds,

@@ -12,7 +12,7 @@ import math
 import statistics
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,14 @@ from experiments.board import Board
 from experiments.checkpoint import BEST, LAST, load_checkpoint, restore, save_checkpoint
 from experiments.config import Config, to_toml
 from experiments.data import DataSet, load_data
+from experiments.data.holdout import divide
 from experiments.environment import describe_environment, keep_freed_memory
 from experiments.errors import ExperimentError, RunStoppedError
-from experiments.files import claim, write_json, write_lines, write_whole
+from experiments.files import claim, write_json, write_whole
 from experiments.methods import VANILLA, Mixing, parse_method
 from experiments.models import create_model
 from experiments.optim import make_optimizer, make_schedule
-from experiments.results import RECIPE, SUMMARY, RunResult, make_output, read_run
+from experiments.results import RECIPE, SUMMARY, RunResult, make_output, read_run, write_metrics
 from experiments.tasks import make_task
 from experiments.train import MODEL, EpochRecord, Learner, Watcher, seed_of, steps_per_epoch, train
 
@@ -77,7 +78,8 @@ def make_fabric(machine: Machine, precision: str) -> Fabric:
 
 def load(config: Config, roots: Sequence[Path]) -> DataSet:
     """The data of a run, checked against its task."""
-    data = load_data(config.domain, config.dataset, roots, limit=config.limit, num_points=config.num_points)
+    whole = load_data(config.domain, config.dataset, roots, num_points=config.num_points)
+    data = divide(whole, config.limit, config.validation, 0 if config.parts else config.calibration)
     if config.parts and data.train_parts is None:
         raise ExperimentError(f"{config.model} labels parts of shapes, and {data.title} has none.")
     return data
@@ -166,7 +168,7 @@ def run(
                 best = record.scores[learner.task.score]
                 save_checkpoint(last.with_name(BEST), records=records, **parts)
             save_checkpoint(last, records=records, **parts)
-            write_metrics(folder, records)
+            write_metrics(folder, config, records)
             if board is not None:
                 board.log(record)
             write_json(folder / SUMMARY, state.summary("running"))
@@ -178,9 +180,9 @@ def run(
         if main:
             write_whole(folder / RECIPE, to_toml(config))
             write_json(folder / "environment.json", describe_environment(fabric.device, config.precision))
-            write_metrics(folder, records)
+            write_metrics(folder, config, records)
             write_json(folder / SUMMARY, state.summary("running"))
-            board = Board(folder / "tensorboard", first_epoch=len(records) + 1)
+            board = Board(folder / "tensorboard", first_epoch=len(records) + 1, scored=config.scored)
         first = len(records) + 1
         train(
             fabric, learner, data, config,
@@ -214,7 +216,9 @@ def describe(config: Config, data: DataSet, model: nn.Module) -> dict[str, Any]:
     return {
         "data_title": data.title,
         "train_samples": len(data.train),
-        "test_samples": len(data.test),
+        "scored": data.scored,
+        f"{data.scored}_samples": len(data.test),
+        "held_samples": 0 if data.held is None else len(data.held),
         "sample_shape": list(data.train.shape[1:]),
         "classes": len(data.classes),
         "augmentation": data.augmentation,
@@ -222,16 +226,6 @@ def describe(config: Config, data: DataSet, model: nn.Module) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "recipe_in_words": config.describe(),
     }
-
-
-def write_metrics(folder: Path, records: Sequence[EpochRecord]) -> None:
-    """metrics.jsonl: exactly the epochs of the last checkpoint, one line each, scores as ``test_...``."""
-    lines = []
-    for record in records:
-        line = asdict(record)
-        line.update({f"test_{name}": value for name, value in line.pop("scores").items()})
-        lines.append(line)
-    write_lines(folder / "metrics.jsonl", lines)
 
 
 def load_trained(folder: Path, roots: Sequence[Path], *, best: bool = False) -> tuple[Config, DataSet, nn.Module]:

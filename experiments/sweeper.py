@@ -119,7 +119,8 @@ def run_folder(folder: Path, config: Config) -> Path:
 
 def _data(config: Config, sweep: Sweep, cache: dict[Any, DataSet]) -> DataSet:
     """The run's data, loaded once for all runs on the same."""
-    key = (config.domain, config.dataset, config.limit, config.num_points, config.parts)
+    held = (config.validation, config.calibration)
+    key = (config.domain, config.dataset, config.limit, *held, config.num_points, config.parts)
     if key not in cache:
         cache[key] = load(config, sweep.roots)
     return cache[key]

@@ -39,6 +39,11 @@ def as_float(stored: Tensor) -> Tensor:
     return stored.float()
 
 
+def as_stored(stored: Tensor) -> Tensor:
+    """The stored samples as they are."""
+    return stored
+
+
 @dataclass(frozen=True)
 class DataSet:
     """Training and test samples in memory, in a compact type, and how they become what a model reads.
@@ -56,6 +61,10 @@ class DataSet:
         prepare: stored batch to float32, as the model reads it.
         augmentation: what `augment` does, in words, for the report.
         restore: prepared images to [0, 1] for pictures.
+        as_test: stored training samples as test samples are stored, where the two differ.
+        scored: what `test` holds: "test", or "validation" where samples cut from the training set took its place.
+        held, held_labels: samples that are neither trained on nor scored, stored as test samples are, to fit a
+            temperature on; None where there are none.
     """
 
     name: str
@@ -73,6 +82,10 @@ class DataSet:
     train_parts: Tensor | None = None
     test_parts: Tensor | None = None
     parts_of: tuple[tuple[int, ...], ...] = ()
+    as_test: Callable[[Tensor], Tensor] = as_stored
+    scored: str = "test"
+    held: Tensor | None = None
+    held_labels: Tensor | None = None
 
     @property
     def channels(self) -> int:
@@ -88,6 +101,10 @@ class DataSet:
         """`limit` training samples and at most max(limit, 1000) test samples, class-balanced and deterministic."""
         train = balanced_subset(self.train_labels, limit)
         test = balanced_subset(self.test_labels, max(limit, SMALLEST_TEST_SET))
+        return self.pick(train, test)
+
+    def pick(self, train: Tensor, test: Tensor) -> DataSet:
+        """The training samples and the test samples at these indices, of a set that holds nothing out."""
         return self._map(lambda name, tensor: tensor[train if name.startswith("train") else test])
 
     def to(self, device: torch.device) -> DataSet:
@@ -96,7 +113,7 @@ class DataSet:
 
     def _map(self, change: Callable[[str, Tensor], Tensor]) -> DataSet:
         """The same data set with `change(field, tensor)` for each tensor it has."""
-        names = ("train", "train_labels", "train_parts", "test", "test_labels", "test_parts")
+        names = ("train", "train_labels", "train_parts", "test", "test_labels", "test_parts", "held", "held_labels")
         tensors = {name: getattr(self, name) for name in names}
         changed: dict[str, Any] = {name: change(name, tensor) for name, tensor in tensors.items() if tensor is not None}
         return replace(self, **changed)

@@ -113,6 +113,7 @@ def load_scanobjectnn(roots: Sequence[Path], num_points: int | None = None, *, v
         train_labels=train.labels,
         test=to_unit_sphere(first_points(test.points, num_points, about.title)),
         test_labels=test.labels,
+        as_test=lambda points: to_unit_sphere(first_points(points, num_points, about.title)),
         augment=partial(pick_turn_jitter, num_points=num_points),
         augmentation=f"random {num_points} of {train.points.shape[1]} points, turn about y, jitter 0.01 up to 0.05",
     )

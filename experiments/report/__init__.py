@@ -86,7 +86,7 @@ def make_summary(
         model, dataset = MODELS.get(config.model, config.model), DATASETS.get(config.dataset, config.dataset)
         kind = "pixels" if config.domain == "image" else "points"
         first = {
-            "title": f"{model} on {dataset} ({kind})",
+            "title": f"{model} on {dataset} ({kind}{', validation' if config.validation else ''})",
             "model": model,
             "domain": config.domain,
             "config": _common(config),
@@ -156,7 +156,7 @@ def _gallery(arm: str, results: Sequence[RunResult], roots: Sequence[Path]) -> l
 
 def _common(config: Config) -> dict[str, Any]:
     """What the runs of an arm have in common."""
-    names = ("dataset", "epochs", "batch_size", "width", "num_points", "limit", "precision")
+    names = ("dataset", "epochs", "batch_size", "width", "num_points", "limit", "validation", "precision")
     return {name: getattr(config, name) for name in names}
 
 

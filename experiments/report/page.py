@@ -95,11 +95,14 @@ def _lead(summary: dict[str, Any]) -> str:
     runs = "one run a row" if seeds == 1 else f"{seeds} seeds a row, mean ± standard deviation"
     device = f" on {describe_device(summary['environment'])}" if summary["environment"] else ""
     budget = "" if any("[" in row["method"] for row in summary["rows"]) else " and has the same budget"
+    cut = " Scores are of samples cut from the training set; the test samples were not looked at."
+    validated = cut if any(row.get("scored") == "validation" for row in summary["rows"]) else ""
     return _text(
         f"{', and '.join(parts)}. Within a table every method starts from the same weights, sees the same data in the "
         f"same order{budget} ({runs}). All in {_duration(summary['seconds'])}{device}. "
         "A short budget says little about which method wins in the long run: like every regulariser, mixing tends to "
         "pay off late."
+        f"{validated}"
     )
 
 
@@ -132,7 +135,8 @@ def _chart(arm: str, title: str, results: Sequence[RunResult]) -> str:
     cut = any(values.min() < low for _, values in curves.values())
     note = f" The axis starts at {low:.0f} %; early epochs below it are cut off." if cut else ""
     parts = any(result.config.arm == arm and result.config.parts for result in results)
-    what = "test instance mIoU (%)" if parts else "test accuracy (%)"
+    scored = next(result.config.scored for result in results if result.config.arm == arm)
+    what = f"{scored} instance mIoU (%)" if parts else f"{scored} accuracy (%)"
     return f"<figure>{accuracy_curves(curves, arm, what)}<figcaption>{_text(title)}.{note}</figcaption></figure>"
 
 
@@ -166,9 +170,10 @@ def _configuration(summary: dict[str, Any]) -> str:
         config = about["config"]
         samples = ""
         if "sample_shape" in about:
+            scored = about.get("scored", "test")
             shape = " × ".join(map(str, about["sample_shape"]))
             samples = (
-                f"{about['train_samples']:,} training and {about['test_samples']:,} test samples of {shape}, "
+                f"{about['train_samples']:,} training and {about[f'{scored}_samples']:,} {scored} samples of {shape}, "
                 f"{about['classes']} classes; augmentation: {about['augmentation']}. "
             )
         recipes = " Or: ".join(f"{recipe}." for recipe in about["recipes"])

@@ -22,8 +22,8 @@ TITLES = {
 FIVE = "accuracy of five runs"
 NOTE = (
     "Accuracy in %: best epoch, last epoch, mean of the last 10. ECE in % at the last epoch (15 bins); gap = "
-    "confidence − accuracy; F1: mean over the classes in %, weighted by their samples. Cost: seconds of the steps over those of the same steps without mixing (≈: what mixes or "
-    "learns in the model's own passes, over vanilla's step)."
+    "confidence − accuracy; F1: mean over the classes in %, weighted by their samples. Cost: seconds of the steps over "
+    "those of the same steps without mixing (≈: what mixes or learns in the model's own passes, over vanilla's step)."
 )
 PARTS_NOTE = (
     "best, final, last 10: instance mIoU in %, the argmax over all parts; within: the argmax over the parts of the "
@@ -80,7 +80,7 @@ def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _paper(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """The paper's figures by method, for each column that it has some for."""
-    if not rows:
+    if not rows or rows[0].get("scored") == "validation":  # the paper's figures are of the test samples
         return {}
     parts = any("class_miou" in row["scores"] for row in rows)
     columns = {"paper": "instance_miou"} if parts else {"paper": "accuracy", "paper, 5 runs": FIVE, "paper ECE": "ece"}

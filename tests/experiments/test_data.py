@@ -121,6 +121,7 @@ def test_names_are_known_or_listed() -> None:
         "points": (
             *("digits", "modelnet10", "modelnet40"),
             *("scanobjectnn-obj-only", "scanobjectnn-obj-bg", "scanobjectnn-pb-t50-rs", "shapenetpart"),
+            *("sydney-fold0", "sydney-fold1", "sydney-fold2", "sydney-fold3"),
         ),
     } == DATASETS
     with pytest.raises(ExperimentError, match="no points data set 'cifar100': there are digits, modelnet10"):

@@ -133,7 +133,7 @@ def test_absent_or_wrong_files_say_so(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match="no points data set 'sydney'"):
         load_data("points", "sydney", [tmp_path])
     (tmp_path / sydney.FILE).write_bytes(b"<html>not found</html>")
-    with pytest.raises(ExperimentError, match="is damaged and cannot be read .*get it again"):
+    with pytest.raises(ExperimentError, match=r"is damaged and cannot be read .*get it again"):
         load_data("points", "sydney-fold0", [tmp_path])
 
 
