@@ -20,7 +20,7 @@ from experiments.report.tables import paper_figures
 from experiments.results import find_runs
 from experiments.robustness import CORRUPTIONS, MODELNET_C, Corruption, mean_corruption_error
 from experiments.runner import Machine, load_trained, make_fabric
-from experiments.tasks import Task, make_task
+from experiments.tasks import Task, fitted_temperature, make_task
 
 CLEAN = "clean"
 
@@ -94,6 +94,8 @@ def evaluate(
 ) -> dict[str, dict[str, float]]:
     """Scores in %, by name of the corruption; "clean" is without any.
 
+    Where the run held samples out, there is the ECE after temperature scaling too; one temperature serves all rows.
+
     Args:
         task: the run's.
         model: the run's, in eval mode.
@@ -105,10 +107,11 @@ def evaluate(
     stored, labels = getattr(data, split), getattr(data, f"{split}_labels")
     parts: Tensor | None = getattr(data, f"{split}_parts")
     prepared = data.prepare(stored)
-    scores = {CLEAN: task.evaluate(model, prepared, labels, parts)}
+    temperature = fitted_temperature(task, model, data)
+    scores = {CLEAN: task.evaluate(model, prepared, labels, parts, temperature)}
     for name, corrupt in corruptions.items():
         damaged = corrupt(prepared, torch.Generator().manual_seed(seed))
-        scores[name] = task.evaluate(model, damaged, labels, None)
+        scores[name] = task.evaluate(model, damaged, labels, None, temperature)
     return scores
 
 
@@ -127,7 +130,9 @@ def _table(rows: dict[str, dict[str, dict[str, float]]], paper: dict[tuple[str, 
             table.add_row(f"[bold]{title}")
         for corruption, scores in row.items():
             figures = [
-                (f"{scores[name]:.3f}" if name == "mce" else f"{scores[name]:.1f}") if name in scores else "–"
+                (f"{scores[name]:.3f}" if name in ("mce", "temperature") else f"{scores[name]:.1f}")
+                if name in scores
+                else "–"
                 for name in names
             ]
             known = paper[title, corruption]

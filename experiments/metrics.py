@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional.classification import (
     multiclass_accuracy,
@@ -14,6 +16,9 @@ from torchmetrics.functional.classification import (
 )
 
 CALIBRATION_BINS = 15
+GOLDEN = (5**0.5 - 1) / 2
+MOST_TEMPERATURE = 100.0
+TEMPERATURE_TOLERANCE = 1e-6  # of log T
 SHAPES_AT_ONCE = 64  # how many shapes' logits are looked at together: bounds the memory beyond the logits themselves
 
 
@@ -54,6 +59,44 @@ def classification_scores(probabilities: Tensor, labels: Tensor) -> Scores:
     return Scores(
         accuracy=100 * accuracy.item(), ece=100 * ece.item(), gap=100 * gap.item(), weighted_f1=100 * f1.item()
     )
+
+
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    """The temperature T at which softmax(logits / T) has the smallest cross entropy (Guo et al. 2017).
+
+    The cross entropy is convex in 1 / T, so that a golden-section search on log T finds its one minimum, in float64.
+
+    Args:
+        logits: (n, num_classes), of samples that the model was not trained on.
+        labels: (n,) classes.
+
+    Returns:
+        T, above 1 for a classifier that is too sure; from 0.01 to 100, the ends where there is no minimum between them
+        (0.01 where every sample is classified right).
+
+    Raises:
+        ValueError: no samples.
+    """
+    if len(labels) == 0:
+        raise ValueError("there must be at least one sample to fit a temperature on")
+    logits = logits.double()
+
+    def loss(log_temperature: float) -> float:
+        return F.cross_entropy(logits / math.exp(log_temperature), labels).item()
+
+    low, high = -math.log(MOST_TEMPERATURE), math.log(MOST_TEMPERATURE)
+    inner = [high - GOLDEN * (high - low), low + GOLDEN * (high - low)]
+    losses = [loss(place) for place in inner]
+    while high - low > TEMPERATURE_TOLERANCE:
+        if losses[0] <= losses[1]:
+            high, inner[1], losses[1] = inner[1], inner[0], losses[0]
+            inner[0] = high - GOLDEN * (high - low)
+            losses[0] = loss(inner[0])
+        else:
+            low, inner[0], losses[0] = inner[0], inner[1], losses[1]
+            inner[1] = low + GOLDEN * (high - low)
+            losses[1] = loss(inner[1])
+    return math.exp((low + high) / 2)
 
 
 class PartScores(NamedTuple):

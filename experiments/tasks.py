@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from experiments.config import Config
 from experiments.data import DataSet
 from experiments.methods import Mixing
-from experiments.metrics import classification_scores, part_scores
+from experiments.metrics import classification_scores, fit_temperature, part_scores
 
 TEST_BATCH = 256
 
@@ -55,11 +55,35 @@ class Classification:
         mixed, targets = mixing.mix(batch.inputs, batch.labels, batch.keys, batch.index)
         return model(mixed), targets
 
+    def evaluate(
+        self,
+        model: nn.Module,
+        inputs: Tensor,
+        labels: Tensor,
+        parts: Tensor | None,
+        temperature: float | None = None,
+    ) -> dict[str, float]:
+        """Scores in % of prepared samples, in eval mode.
+
+        With a temperature there are two more: `ece_scaled`, the ECE once the logits are divided by it, and
+        `temperature` itself, which is no percentage.
+        """
+        logits = self._logits(model, inputs)
+        scores: dict[str, float] = classification_scores(logits.softmax(1), labels)._asdict()
+        if temperature is None:
+            return scores
+        scaled = classification_scores((logits.double() / temperature).softmax(1), labels)
+        return {**scores, "ece_scaled": scaled.ece, "temperature": temperature}
+
+    def temperature(self, model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
+        """The temperature that prepared samples, which were not trained on, ask for."""
+        return fit_temperature(self._logits(model, inputs), labels)
+
+    @staticmethod
     @torch.no_grad()
-    def evaluate(self, model: nn.Module, inputs: Tensor, labels: Tensor, parts: Tensor | None) -> dict[str, float]:
-        """Scores in % of prepared samples, in eval mode."""
-        logits = torch.cat([model(part) for part in inputs.split(TEST_BATCH)])
-        return classification_scores(logits.float().softmax(1), labels)._asdict()
+    def _logits(model: nn.Module, inputs: Tensor) -> Tensor:
+        """(n, K) float32."""
+        return torch.cat([model(part) for part in inputs.split(TEST_BATCH)]).float()
 
 
 class PartSegmentation:
@@ -90,9 +114,19 @@ class PartSegmentation:
         mixed, both = mixing.mix(batch.inputs, labels, batch.keys, batch.index)
         return model(mixed, both["category"]), both["parts"]
 
+    def temperature(self, model: nn.Module, inputs: Tensor, labels: Tensor) -> None:
+        """None: parts are scored by IoU alone."""
+
     @torch.no_grad()
-    def evaluate(self, model: nn.Module, inputs: Tensor, labels: Tensor, parts: Tensor | None) -> dict[str, float]:
-        """Scores in % of shapes (n, N, D) with their categories (n,) and parts (n, N), in eval mode."""
+    def evaluate(
+        self,
+        model: nn.Module,
+        inputs: Tensor,
+        labels: Tensor,
+        parts: Tensor | None,
+        temperature: float | None = None,
+    ) -> dict[str, float]:
+        """Scores in % of shapes (n, N, D) with their categories (n,) and parts (n, N), in eval mode; T is not used."""
         assert parts is not None
         category = F.one_hot(labels, self.num_classes["category"]).float()
         small = max(1, TEST_BATCH // 8)
@@ -107,6 +141,19 @@ Task = Classification | PartSegmentation
 def make_task(config: Config, data: DataSet) -> Task:
     """The task of a configuration on its data."""
     return PartSegmentation(data) if config.parts else Classification(data)
+
+
+def evaluate(task: Task, model: nn.Module, data: DataSet, *, scaled: bool = False) -> dict[str, float]:
+    """Scores of a data set's test samples in %, in eval mode; `scaled`: also at the held-out samples' temperature."""
+    temperature = fitted_temperature(task, model, data) if scaled else None
+    return task.evaluate(model, data.prepare(data.test), data.test_labels, data.test_parts, temperature)
+
+
+def fitted_temperature(task: Task, model: nn.Module, data: DataSet) -> float | None:
+    """The temperature that the data set's held-out samples ask for; None where there are none, or for parts."""
+    if data.held is None or data.held_labels is None:
+        return None
+    return task.temperature(model, data.prepare(data.held), data.held_labels)
 
 
 class ShapeLabeller(nn.Module):

@@ -20,7 +20,7 @@ from experiments.errors import ExperimentError, RunStoppedError
 from experiments.methods import Mixing
 from experiments.optim import clean_loss_scale, make_loss, smooth
 from experiments.stopping import asked_to_stop
-from experiments.tasks import Batch, Task
+from experiments.tasks import Batch, Task, evaluate
 
 ORDER, MODEL, MIXING = range(3)  # what is drawn, each with a stream of its own
 
@@ -42,7 +42,8 @@ class EpochRecord:
         step_ms: mean step, mixing included, data loading and augmentation not.
         cost: time of the steps over that of the same steps without mixing; None where part of the mixing is inside the
             model's own passes.
-        scores: of the test samples, in %; empty where the epoch was not tested.
+        scores: of the test samples, in %; empty where the epoch was not tested. The last epoch's may also have the ECE
+            after temperature scaling and the temperature.
     """
 
     epoch: int
@@ -157,7 +158,7 @@ def _end_epoch(
     if fabric.is_global_zero:
         try:
             if record.epoch % config.test_every == 0 or record.epoch == config.epochs:
-                record = replace(record, scores=score(fabric, learner, data))
+                record = replace(record, scores=score(fabric, learner, data, scaled=record.epoch == config.epochs))
             finite = all(bool(value.isfinite().all()) for value in learner.model.state_dict().values())
             if not finite or not all(map(math.isfinite, record.scores.values())):
                 raise RunStoppedError(f"a weight or a score became infinite or not a number in epoch {record.epoch}")
@@ -188,11 +189,11 @@ def _mean_over_devices(fabric: Fabric, loss: Tensor) -> float:
     return mean
 
 
-def score(fabric: Fabric, learner: Learner, data: DataSet) -> dict[str, float]:
-    """Scores of the test samples, by the model itself."""
+def score(fabric: Fabric, learner: Learner, data: DataSet, *, scaled: bool = False) -> dict[str, float]:
+    """Scores of the test samples, by the model itself; `scaled`: also at the temperature of the held-out samples."""
     learner.model.eval()
     with fabric.autocast():
-        return learner.task.evaluate(learner.model, data.prepare(data.test), data.test_labels, data.test_parts)
+        return evaluate(learner.task, learner.model, data, scaled=scaled)
 
 
 def steps_per_epoch(data: DataSet, config: Config, devices: int = 1) -> int:

@@ -12,6 +12,7 @@ TITLES = {
     "final": "final",
     "last10": "last 10",
     "ece": "ECE",
+    "ece_scaled": "scaled",
     "gap": "gap",
     "weighted_f1": "F1",
     "class_miou": "class mIoU",
@@ -21,9 +22,10 @@ TITLES = {
 }
 FIVE = "accuracy of five runs"
 NOTE = (
-    "Accuracy in %: best epoch, last epoch, mean of the last 10. ECE in % at the last epoch (15 bins); gap = "
-    "confidence − accuracy; F1: mean over the classes in %, weighted by their samples. Cost: seconds of the steps over "
-    "those of the same steps without mixing (≈: what mixes or learns in the model's own passes, over vanilla's step)."
+    "Accuracy in %: best epoch, last epoch, mean of the last 10. ECE in % at the last epoch (15 bins); scaled: ECE at "
+    "the temperature that fits samples which are neither trained on nor scored; gap = confidence − accuracy; F1: mean "
+    "over the classes in %, weighted by their samples. Cost: seconds of the steps over those of the same steps without "
+    "mixing (≈: what mixes or learns in the model's own passes, over vanilla's step)."
 )
 PARTS_NOTE = (
     "best, final, last 10: instance mIoU in %, the argmax over all parts; within: the argmax over the parts of the "

@@ -19,6 +19,7 @@ from experiments.data.base import balanced_subset
 from experiments.data.holdout import divide, divide_training
 from experiments.data.points import to_unit_sphere
 from experiments.errors import ExperimentError
+from experiments.metrics import classification_scores, fit_temperature
 from experiments.results import read_run
 from tests.experiments.test_pointdata import cloud, write_scans
 
@@ -166,6 +167,41 @@ def test_the_test_samples_are_not_looked_at(
         ("digits-pointnet-validation", "validation"),
         ("digits-pointnet", "test"),
     }
+
+
+def test_the_last_epoch_has_the_ece_at_the_temperature_of_left_out_samples(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert main([*TINY, "--epochs", "2", "--limit", "96", "--output", str(folder)]) == 0
+    first, last = read_run(folder).records
+    assert "ece_scaled" not in first.scores
+    _, data, model = runner.load_trained(folder, [])
+    assert (len(data.train), len(data.held)) == (96, 1000)
+    for samples in (data.train, data.test):
+        assert not (data.held.flatten(1)[:, None, :6] == samples.flatten(1)[None, :, :6]).all(2).any()
+    with torch.no_grad():
+        temperature = fit_temperature(model(data.held), data.held_labels)
+        scaled = classification_scores((model(data.test) / temperature).softmax(1), data.test_labels)
+    assert last.scores["temperature"] == pytest.approx(temperature, rel=1e-4)
+    assert last.scores["ece_scaled"] == pytest.approx(scaled.ece, abs=1e-3)
+    assert main(["evaluate", str(folder), "--robustness", "--accelerator", "cpu", "--threads", "1"]) == 0
+    scores = json.loads((folder / "evaluation.json").read_text())["scores"]
+    assert scores["clean"]["ece_scaled"] == pytest.approx(last.scores["ece_scaled"], abs=1e-3)
+    assert {row["temperature"] for row in scores.values()} == {scores["clean"]["temperature"]}
+    assert main(["pointcloud", "--resume", str(folder), "--threads", "1", "--accelerator", "cpu"]) == 0
+    assert read_run(folder).records == [first, last]
+    rows = json.loads((folder / "summary.json").read_text())
+    assert (rows["ece_scaled"], rows["about"]["held_samples"]) == (last.scores["ece_scaled"], 1000)
+
+
+def test_without_left_out_samples_a_temperature_is_fitted_when_asked_for(tmp_path: Path) -> None:
+    assert main([*TINY, "--set", "calibration=0.1", "--output", str(tmp_path / "cut")]) == 0
+    result = read_run(tmp_path / "cut")
+    assert result.records[-1].scores["temperature"] > 0
+    _, data, _ = runner.load_trained(tmp_path / "cut", [])
+    everything = len(load_data("points", "digits", []).train)
+    assert (len(data.held), len(data.train)) == (round(everything / 10), everything - round(everything / 10))
+    assert main([*TINY, "--limit", "96", "--set", "calibration=0", "--output", str(tmp_path / "none")]) == 0
+    assert "temperature" not in read_run(tmp_path / "none").records[-1].scores
 
 
 @pytest.mark.parametrize("value", ["-0.1", "1.5", "many", "inf"])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchmetrics.functional.segmentation import mean_iou
 
-from experiments.metrics import classification_scores, part_scores, shape_ious
+from experiments.metrics import classification_scores, fit_temperature, part_scores, shape_ious
 
 
 def test_scores_worked_out_by_hand() -> None:
@@ -56,6 +56,54 @@ def test_weighted_f1_is_the_textbook_one() -> None:
     second = 2 * 2 / (3 + 3)
     third = 0.0
     assert scores.weighted_f1 == pytest.approx(100 * (first * 1 + second * 3 + third * 2) / 6)
+
+
+# ---- temperature
+
+
+def drawn(temperature: float, count: int = 40000, classes: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of a classifier that is too sure by `temperature`, and labels drawn from what it should have said."""
+    generator = torch.Generator().manual_seed(0)
+    honest = 2 * torch.randn(count, classes, generator=generator)
+    labels = torch.multinomial(honest.softmax(1), 1, generator=generator)[:, 0]
+    return temperature * honest, labels
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
+def test_the_temperature_of_a_classifier_that_is_too_sure_is_found(temperature: float) -> None:
+    logits, labels = drawn(temperature)
+    found = fit_temperature(logits, labels)
+    assert found == pytest.approx(temperature, rel=0.03)
+    before = classification_scores(logits.softmax(1), labels)
+    after = classification_scores((logits / found).softmax(1), labels)
+    assert after.accuracy == before.accuracy
+    assert after.ece < 1.5
+    if temperature != 1:
+        assert before.ece > 8
+
+
+def test_the_temperature_is_where_the_cross_entropy_is_least() -> None:
+    logits, labels = drawn(2.5, count=300)
+    beta = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [beta], max_iter=200, line_search_fn="strong_wolfe", tolerance_grad=1e-12, tolerance_change=1e-15
+    )
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(logits.double() * beta, labels)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert fit_temperature(logits, labels) == pytest.approx(1 / beta.item(), rel=1e-5)
+
+
+def test_a_temperature_without_a_minimum_is_at_the_end() -> None:
+    assert fit_temperature(torch.eye(3) * 5, torch.arange(3)) == pytest.approx(0.01, rel=1e-3)
+    assert fit_temperature(torch.eye(3) * 5, torch.tensor([1, 2, 0])) == pytest.approx(100, rel=1e-3)
+    with pytest.raises(ValueError, match="at least one sample"):
+        fit_temperature(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))
 
 
 # ---- parts
