@@ -12,13 +12,22 @@ from rich.table import Table
 from torch import Tensor
 
 from experiments import options
+from experiments.config import Config
 from experiments.console import make_console
 from experiments.data import DataSet
 from experiments.errors import ExperimentError
 from experiments.files import write_json
+from experiments.methods import VANILLA
 from experiments.report.tables import paper_figures
 from experiments.results import find_runs
-from experiments.robustness import CORRUPTIONS, MODELNET_C, Corruption, mean_corruption_error
+from experiments.robustness import (
+    CORRUPTIONS,
+    DGCNN_ACCURACY,
+    MODELNET_C,
+    Corruption,
+    mean_corruption_error,
+    mean_over_levels,
+)
 from experiments.runner import Machine, load_trained, make_fabric
 from experiments.tasks import Task, fitted_temperature, make_task
 
@@ -40,7 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--robustness", action="store_true", help="also on corrupted test points, as in Table 3 of the SageMix paper"
     )
-    parser.add_argument("--modelnet-c", action="store_true", help="also on the 7 corruptions x 5 levels of ModelNet-C")
+    parser.add_argument(
+        "--modelnet-c",
+        action="store_true",
+        help="also on the 7 corruptions x 5 levels of ModelNet-C, with mCE against the vanilla run of the same seed "
+        "and budget, where it is among the runs",
+    )
     parser.add_argument("--seed", type=options.whole(0), default=0, help="of the corruptions' draws (default: 0)")
     options.add_data_root(parser)
     machine = options.add_machine_arguments(parser)
@@ -53,6 +67,9 @@ def main(args: argparse.Namespace) -> int:
     fabric = make_fabric(Machine(args.accelerator, 1, 1, args.threads), args.precision)
     rows: dict[str, dict[str, dict[str, float]]] = {}
     paper: dict[tuple[str, str], dict[str, float]] = {}
+    measured: list[tuple[Path, str, Config, dict[str, float]]] = []
+    contents: dict[Path, dict[str, Any]] = {}
+    vanilla: dict[object, dict[str, float]] = {}
     corruptions = {**(CORRUPTIONS if args.robustness else {}), **(MODELNET_C if args.modelnet_c else {})}
     for found in find_runs(args.runs):
         if corruptions and (found.config.domain != "points" or found.config.parts):
@@ -69,24 +86,48 @@ def main(args: argparse.Namespace) -> int:
         with fabric.autocast():
             scores = evaluate(make_task(config, data), model, data, args.split, corruptions, args.seed)
         if args.modelnet_c:
-            accuracies = {name: values["accuracy"] for name, values in scores.items()}
-            scores["mCE against DGCNN"] = {"mce": mean_corruption_error(accuracies)}
+            means = mean_over_levels({name: values["accuracy"] for name, values in scores.items()})
+            scores.update({f"modelnet-c {name}, mean": {"accuracy": mean} for name, mean in means.items()})
+            if config.method == VANILLA:
+                vanilla[_rivals(config)] = means
         content: dict[str, Any] = {
             "checkpoint": "best" if args.best else "last",
             "split": config.scored if args.split == "test" else args.split,
             "precision": args.precision,
             "scores": scores,
         }
+        contents[found.folder] = content
         write_json(found.folder / "evaluation.json", content)
         title = config.title if config.title not in rows else f"{config.title} ({found.folder})"
         rows[title] = scores
+        if args.modelnet_c:
+            measured.append((found.folder, title, config, means))
         for name in scores:
             figure = "accuracy" if name == CLEAN else name.removesuffix(" 180").removesuffix(" uniform")
             figures = {"paper": figure, "paper ECE": "ece"} if name == CLEAN else {"paper": figure}
             known = {text: paper_figures(config.dataset, config.model, one) for text, one in figures.items()}
             paper[title, name] = {text: row[config.method] for text, row in known.items() if config.method in row}
+    for folder, title, config, means in measured:  # at the end, as a vanilla run may come after its rivals
+        rows[title].update(_corruption_errors(config, means, vanilla.get(_rivals(config))))
+        write_json(folder / "evaluation.json", contents[folder])
     console.print(_table(rows, paper))
     return 0 if rows else 1
+
+
+def _rivals(config: Config) -> object:
+    """What a run and the vanilla run that its errors are measured against have in common."""
+    return config.arm, config.seed, config.epochs, config.limit, config.num_points, config.width
+
+
+def _corruption_errors(
+    config: Config, means: Mapping[str, float], vanilla: Mapping[str, float] | None
+) -> dict[str, dict[str, float]]:
+    """ModelNet-C's mCE, as rows: against published DGCNN on the benchmark's own data, and against vanilla."""
+    references = {"mCE against published DGCNN": DGCNN_ACCURACY} if config.dataset == "modelnet40" else {}
+    if vanilla is not None:
+        references["mCE against vanilla"] = dict(vanilla)
+    errors = {title: mean_corruption_error(means, reference) for title, reference in references.items()}
+    return {title: {"mce": error} for title, error in errors.items() if error is not None}
 
 
 def evaluate(
@@ -135,7 +176,7 @@ def _table(rows: dict[str, dict[str, dict[str, float]]], paper: dict[tuple[str, 
                 else "–"
                 for name in names
             ]
-            known = paper[title, corruption]
+            known = paper.get((title, corruption), {})
             figures += [f"{known[text]:.1f}" if text in known else "–" for text in ours]
             table.add_row(f"  {corruption}" if len(row) > 1 else title, *figures)
     return table

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments import runner
+from experiments.__main__ import main
+from experiments.data import load_data
 from experiments.data.points import to_unit_sphere
 from experiments.robustness import (
     CORRUPTIONS,
@@ -20,6 +25,7 @@ from experiments.robustness import (
     drop,
     drop_clusters,
     mean_corruption_error,
+    mean_over_levels,
     rotate,
     stretch,
     tilt,
@@ -230,9 +236,62 @@ def test_types_stay(corruption: Corruption) -> None:
 
 def test_mean_corruption_error_is_one_for_dgcnn() -> None:
     accuracies = {name: DGCNN_ACCURACY[name.removeprefix("modelnet-c ")[:-2]] for name in MODELNET_C}
-    assert mean_corruption_error(accuracies) == pytest.approx(1)
+    assert mean_corruption_error(mean_over_levels(accuracies)) == pytest.approx(1)
     for level, change in zip(range(1, 6), (4, -4, 9.4, 0, -9.4), strict=True):
         accuracies[f"modelnet-c scale {level}"] += change
-    assert mean_corruption_error(accuracies) == pytest.approx(1)  # the mean over levels comes first
+    assert mean_corruption_error(mean_over_levels(accuracies)) == pytest.approx(1)  # the mean over levels comes first
     accuracies.update({f"modelnet-c scale {level}": 100.0 for level in range(1, 6)})
-    assert mean_corruption_error(accuracies) == pytest.approx(6 / 7)
+    assert mean_corruption_error(mean_over_levels(accuracies)) == pytest.approx(6 / 7)
+
+
+def test_mean_corruption_error_is_relative_to_the_reference_corruption_by_corruption() -> None:
+    names = list(DGCNN_ACCURACY)
+    reference = {name: 90.0 - 10 * k for k, name in enumerate(names)}  # errors of 10, 20, ... 70
+    halved = {name: 100 - (100 - value) / 2 for name, value in reference.items()}
+    assert mean_corruption_error(halved, reference) == pytest.approx(0.5)
+    one = {**reference, names[0]: 80.0}  # twice the error of the first: not the mean error over the mean error
+    assert mean_corruption_error(one, reference) == pytest.approx(8 / 7)
+    assert mean_corruption_error(halved, {**reference, names[3]: 100.0}) is None
+
+
+def test_clusters_lie_about_different_points() -> None:
+    corners = torch.cat([torch.eye(3), -torch.eye(3), torch.zeros(1, 3)]) * 0.6  # seven points, far from each other
+    out = add_clusters(corners.expand(700, 7, 3), generator(), level=500)[:, 7:]
+    nearest = torch.cdist(out, corners).argmin(2)
+    met = torch.nn.functional.one_hot(nearest, 7).sum(1)  # how many new points are nearest to each
+    clusters = (met > 25).sum(1)  # a stray point is no cluster
+    share = torch.bincount(clusters, minlength=8)[1:] / 700
+    assert (
+        share - 1 / 7
+    ).abs().max() < 0.05  # 1 to 7 clusters alike; with repeats, 7 would be met in 0.1 % of the sets
+
+
+@pytest.mark.parametrize("dataset", ["modelnet10", "modelnet40"])
+def test_evaluate_measures_against_the_vanilla_run_of_the_same_seed(
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    stand_in = load_data("points", "digits", [], num_points=64)
+    monkeypatch.setattr(runner, "load_data", lambda *args, **options: stand_in)
+    folder = tmp_path / "sweep"
+    sweep = [
+        "sweep", "--recipe", "short", "--datasets", dataset, "--models", "pointnet", "--methods", "pointmixup",
+        "vanilla", "--seeds", "0", "1", "--limit", "64", "--width", "4", "--epochs", "1", "--lr", "0.001", "--threads",
+        "1", "--accelerator", "cpu", "--output", str(folder),
+    ]  # fmt: skip
+    assert main(sweep) == 0
+    assert main(["evaluate", str(folder), "--modelnet-c", "--accelerator", "cpu", "--threads", "1"]) == 0
+    assert "mCE against vanilla" in capsys.readouterr().out
+    scores = {path.parent.name: json.loads(path.read_text())["scores"] for path in folder.rglob("evaluation.json")}
+    assert sorted(scores) == ["pointmixup-s0", "pointmixup-s1", "vanilla-s0", "vanilla-s1"]
+    for seed in (0, 1):
+        mine, other = scores[f"pointmixup-s{seed}"], scores[f"vanilla-s{seed}"]
+        assert other["mCE against vanilla"]["mce"] == pytest.approx(1)
+        ratios = []
+        for name in DGCNN_ACCURACY:
+            errors = [
+                sum(100 - run[f"modelnet-c {name} {level}"]["accuracy"] for level in range(1, 6))
+                for run in (mine, other)
+            ]
+            ratios.append(errors[0] / errors[1])
+        assert mine["mCE against vanilla"]["mce"] == pytest.approx(sum(ratios) / 7)
+        assert ("mCE against published DGCNN" in mine) == (dataset == "modelnet40")
