@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,9 +124,16 @@ class Config:
         return "validation" if self.validation else "test"
 
     @property
+    def fold(self) -> str:
+        """Which fold of a data set is tested on, "fold0" for one; "" where there are none."""
+        found = re.search(r"-(fold\d+)$", self.dataset)
+        return found[1] if found else ""
+
+    @property
     def arm(self) -> str:
-        """What runs must have in common to be compared: the data set, the model, and what they are scored on."""
-        return f"{self.dataset}-{self.model.replace('/', '-')}{'-validation' if self.validation else ''}"
+        """What runs must have in common to be compared: data set (any fold), model, and what they are scored on."""
+        dataset = self.dataset.removesuffix(f"-{self.fold}")
+        return f"{dataset}-{self.model.replace('/', '-')}{'-validation' if self.validation else ''}"
 
     @property
     def title(self) -> str:

@@ -16,7 +16,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from experiments.report.tables import NOTE, PARTS_NOTE, cells, headings
+from experiments.report.tables import NOTE, PARTS_NOTE, cells, headings, paired_note
 from experiments.train import EpochRecord, Watcher
 
 FILE_WIDTH = 120  # characters
@@ -117,5 +117,7 @@ def print_tables(console: Console, summary: dict[str, Any]) -> None:
     for arm, about in summary["arms"].items():
         console.print(make_table(about["title"], [row for row in summary["rows"] if row["arm"] == arm]))
     console.print(NOTE, style="dim")
+    if note := paired_note(summary["rows"]):
+        console.print(note, style="dim")
     if any("class_miou" in row["scores"] for row in summary["rows"]):
         console.print(PARTS_NOTE, style="dim")

@@ -19,7 +19,7 @@ from experiments.errors import ExperimentError
 from experiments.files import write_json
 from experiments.methods import VANILLA
 from experiments.report.tables import paper_figures
-from experiments.results import find_runs
+from experiments.results import EVALUATION, find_runs
 from experiments.robustness import (
     CORRUPTIONS,
     DGCNN_ACCURACY,
@@ -97,7 +97,7 @@ def main(args: argparse.Namespace) -> int:
             "scores": scores,
         }
         contents[found.folder] = content
-        write_json(found.folder / "evaluation.json", content)
+        write_json(found.folder / EVALUATION, content)
         title = config.title if config.title not in rows else f"{config.title} ({found.folder})"
         rows[title] = scores
         if args.modelnet_c:
@@ -109,14 +109,14 @@ def main(args: argparse.Namespace) -> int:
             paper[title, name] = {text: row[config.method] for text, row in known.items() if config.method in row}
     for folder, title, config, means in measured:  # at the end, as a vanilla run may come after its rivals
         rows[title].update(_corruption_errors(config, means, vanilla.get(_rivals(config))))
-        write_json(folder / "evaluation.json", contents[folder])
+        write_json(folder / EVALUATION, contents[folder])
     console.print(_table(rows, paper))
     return 0 if rows else 1
 
 
 def _rivals(config: Config) -> object:
     """What a run and the vanilla run that its errors are measured against have in common."""
-    return config.arm, config.seed, config.epochs, config.limit, config.num_points, config.width
+    return config.arm, config.dataset, config.seed, config.epochs, config.limit, config.num_points, config.width
 
 
 def _corruption_errors(

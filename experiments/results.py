@@ -14,17 +14,22 @@ import numpy as np
 from experiments.config import Config, load_recipe
 from experiments.errors import ExperimentError
 from experiments.files import write_lines
-from experiments.methods import parse_method
+from experiments.methods import VANILLA, parse_method
+from experiments.paired import find_baseline, paired_scores
 from experiments.train import EpochRecord
 
 RECIPE, SUMMARY, METRICS = "recipe.toml", "summary.json", "metrics.jsonl"
+ENVIRONMENT, EVALUATION = "environment.json", "evaluation.json"
 LAST = 10
 MAIN = ("accuracy", "instance_miou")  # whichever a run has is its first score
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """One run: its folder, configuration, epochs, status ("running", "complete", "stopped", "interrupted"), and why."""
+    """One run: its folder, configuration, epochs, status ("running", "complete", "stopped", "interrupted"), and why.
+
+    `about` says what the data and the model were, `environment` what it ran on, `evaluation` what `evaluate` found.
+    """
 
     folder: Path
     config: Config
@@ -32,6 +37,18 @@ class RunResult:
     status: str
     stopped: str | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def draw(self) -> tuple[int, str]:
+        """What runs of different methods are paired by: the seed and the fold."""
+        return self.config.seed, self.config.fold
+
+    @property
+    def draw_in_words(self) -> str:
+        """The seed, and the fold where there is one."""
+        return f"{self.config.seed}, {self.config.fold}" if self.config.fold else str(self.config.seed)
 
     @property
     def label(self) -> str:
@@ -100,7 +117,7 @@ def read_run(folder: Path) -> RunResult:
     try:
         text = (folder / METRICS).read_text(encoding="utf-8") if (folder / METRICS).is_file() else ""
         records = [_record(json.loads(line), config.scored) for line in text.splitlines()]
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8")) if (folder / SUMMARY).is_file() else {}
+        summary, environment, evaluation = (_json(folder / name) for name in (SUMMARY, ENVIRONMENT, EVALUATION))
         return RunResult(
             folder,
             config,
@@ -108,9 +125,16 @@ def read_run(folder: Path) -> RunResult:
             summary.get("status", "interrupted"),
             summary.get("stopped"),
             summary.get("about", {}),
+            environment,
+            evaluation.get("scores", {}),
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise ExperimentError(f"a file in {folder} is damaged: {error}.") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A file's content; empty where there is no file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def epochs_done(folder: Path) -> int:
@@ -119,16 +143,19 @@ def epochs_done(folder: Path) -> int:
 
 
 def find_runs(folders: Iterable[Path]) -> list[RunResult]:
-    """All runs in folders and below, in the order of their names.
+    """All runs in folders and below, in the order of their names; then those of exported files (.json) among them.
 
     Raises:
         ExperimentError: none at all, or a damaged one.
     """
+    from experiments.export import read_export
+
     folders = list(folders)
     paths = sorted({path.parent for folder in folders for path in folder.rglob(RECIPE)})
-    if not paths:
+    exported = [run for path in folders if path.suffix == ".json" for run in read_export(path)]
+    if not paths and not exported:
         raise ExperimentError(f"there are no runs in {', '.join(map(str, folders))}.")
-    return [read_run(path) for path in paths]
+    return [*(read_run(path) for path in paths), *exported]
 
 
 def write_metrics(folder: Path, config: Config, records: Sequence[EpochRecord]) -> None:
@@ -147,13 +174,18 @@ def _record(line: dict[str, Any], scored: str) -> EpochRecord:
     return EpochRecord(**line, scores=scores)
 
 
-def summarise(results: Sequence[RunResult]) -> list[dict[str, Any]]:
+def summarise(results: Sequence[RunResult], baseline: str = VANILLA) -> list[dict[str, Any]]:
     """One entry per row (data set, model and method), in the order of their first runs.
 
-    The first score's best and last epoch and the mean of the last 10 tested epochs; the other scores at the last
-    epoch; all in %, as mean and standard deviation over the seeds. `cost` is the time of a step over that of the same
-    step without its mixing; for mixing inside the model, which has no such step, over vanilla's step in the same arm.
-    Runs that did not end well are listed, and left out of the means.
+    A row's runs differ in seed and fold. The first score's best and last epoch and the mean of the last 10 tested
+    epochs; the other scores at the last epoch; all in %, as mean and standard deviation over the runs. `cost` is the
+    time of a step over that of the same step without its mixing; for mixing inside the model, which has no such step,
+    over vanilla's step in the same arm. `paired` is of `paired.paired_scores`. Runs that did not end well are listed,
+    and left out of the means.
+
+    Args:
+        results: the runs.
+        baseline: the method that rows are compared with, pair by pair.
 
     Raises:
         ExperimentError: two runs of one row have the same seed.
@@ -163,9 +195,9 @@ def summarise(results: Sequence[RunResult]) -> list[dict[str, Any]]:
         rows.setdefault((result.config.arm, label), []).append(result)
     summary: list[dict[str, Any]] = []
     for (arm, label), runs in rows.items():
-        seeds = [run.config.seed for run in runs]
-        if len(set(seeds)) < len(seeds):
-            twice = [str(run.folder) for run in runs if seeds.count(run.config.seed) > 1]
+        draws = [run.draw for run in runs]
+        if len(set(draws)) < len(draws):
+            twice = [str(run.folder) for run in runs if draws.count(run.draw) > 1]
             raise ExperimentError(f"{arm}, {label} has a seed twice: {' and '.join(twice[:2])}.")
         ended = [scores for run in runs if run.status == "complete" and (scores := run.scores())]
         common = [n for n in (ended[0] if ended else {}) if all(n in scores for scores in ended)]
@@ -179,14 +211,16 @@ def summarise(results: Sequence[RunResult]) -> list[dict[str, Any]]:
                 "scored": runs[0].config.scored,
                 "method": label,
                 "name": runs[0].config.method,
-                "seeds": seeds,
+                "seeds": list(dict.fromkeys(run.config.seed for run in runs)),
+                "folds": sorted({run.config.fold for run in runs} - {""}),
                 "ended": len(ended),
                 "epochs": [len(run.records) for run in runs],
-                "stopped": {str(r.config.seed): r.stopped or r.status for r in runs if r.status != "complete"},
+                "stopped": {r.draw_in_words: r.stopped or r.status for r in runs if r.status != "complete"},
                 "scores": {name: asdict(Spread.of([scores[name] for scores in ended])) for name in names},
                 "step_ms": statistics.median(scores["step_ms"] for scores in ended) if ended else None,
                 "cost": statistics.fmean(costs) if costs else None,
                 "cost_is_rough": False,
+                "paired": paired_scores(runs, *find_baseline(rows, arm, label, baseline)),
             }
         )
     for row in summary:

@@ -31,7 +31,7 @@ from experiments.files import claim, write_json, write_whole
 from experiments.methods import VANILLA, Mixing, parse_method
 from experiments.models import create_model
 from experiments.optim import make_optimizer, make_schedule
-from experiments.results import RECIPE, SUMMARY, RunResult, make_output, read_run, write_metrics
+from experiments.results import ENVIRONMENT, RECIPE, SUMMARY, RunResult, make_output, read_run, write_metrics
 from experiments.tasks import make_task
 from experiments.train import MODEL, EpochRecord, Learner, Watcher, seed_of, steps_per_epoch, train
 
@@ -179,7 +179,7 @@ def run(
     try:
         if main:
             write_whole(folder / RECIPE, to_toml(config))
-            write_json(folder / "environment.json", describe_environment(fabric.device, config.precision))
+            write_json(folder / ENVIRONMENT, describe_environment(fabric.device, config.precision))
             write_metrics(folder, config, records)
             write_json(folder / SUMMARY, state.summary("running"))
             board = Board(folder / "tensorboard", first_epoch=len(records) + 1, scored=config.scored)

@@ -153,6 +153,7 @@ def _same_method(resolved: str, given: str) -> bool:
 
 
 def folder_name(config: Config) -> str:
-    """A run's folder: data set, model, method and seed."""
+    """A run's folder: data set, model, method, fold and seed."""
     method = config.method.replace(":", "-").replace("=", "").replace(",", "-")
-    return f"{config.arm}-{method}-s{config.seed}"
+    fold = f"-{config.fold}" if config.fold else ""
+    return f"{config.arm}-{method}{fold}-s{config.seed}"

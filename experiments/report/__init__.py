@@ -12,7 +12,9 @@ from typing import Any
 
 from experiments.config import Config
 from experiments.errors import ExperimentError
+from experiments.export import write_export
 from experiments.files import write_json, write_whole
+from experiments.methods import VANILLA
 from experiments.options import add_data_root, roots_of
 from experiments.report.figures import gallery_picture
 from experiments.report.gallery import GalleryItem, make_gallery
@@ -39,16 +41,27 @@ DATASETS = {
     "scanobjectnn-obj-bg": "ScanObjectNN (OBJ_BG)",
     "scanobjectnn-pb-t50-rs": "ScanObjectNN (PB_T50_RS)",
     "shapenetpart": "ShapeNetPart",
-    **{f"sydney-fold{fold}": f"Sydney Urban Objects (fold {fold})" for fold in range(4)},
+    "sydney": "Sydney Urban Objects",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `python -m experiments report`."""
     parser.description = "Sum up finished runs: tables with the paper's figures, curves, and a gallery, on one page."
-    parser.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="folders of runs, or of sweeps")
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="DIR", help="folders of runs or of sweeps, or exported files"
+    )
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: runs/report, the next free one")
     add_data_root(parser)
+    parser.add_argument(
+        "--baseline", default=VANILLA, metavar="METHOD", help="compare rows with this method, pair by pair (vanilla)"
+    )
+    parser.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="also write the runs' settings, curves and scores as one small file (.json), which `report` reads again",
+    )
     parser.add_argument("--gallery", type=Path, metavar="FILE", help="save the gallery as one picture too (.png)")
 
 
@@ -59,7 +72,9 @@ def main(args: argparse.Namespace) -> int:
     results = find_runs(args.runs)
     folder = make_output(args.output or Path("runs/report"))
     well = all(result.status == "complete" for result in results)
-    summary = make_summary("report", folder.name, results, "complete" if well else "stopped")
+    summary = make_summary("report", folder.name, results, "complete" if well else "stopped", baseline=args.baseline)
+    if args.export is not None:
+        write_export(args.export, results)
     write_json(folder / "summary.json", summary)
     page = write_report(folder, summary, results, roots_of(args), args.gallery)
     console = make_console()
@@ -69,7 +84,12 @@ def main(args: argparse.Namespace) -> int:
 
 
 def make_summary(
-    command: str, name: str, results: Sequence[RunResult], status: str, seconds: float | None = None
+    command: str,
+    name: str,
+    results: Sequence[RunResult],
+    status: str,
+    seconds: float | None = None,
+    baseline: str = VANILLA,
 ) -> dict[str, Any]:
     """What summary.json of a folder of runs holds.
 
@@ -79,11 +99,13 @@ def make_summary(
         results: at least one run.
         status: "running", "complete" or "stopped".
         seconds: of all. Default None: the sum of the epochs' training.
+        baseline: the method that rows are compared with, pair by pair.
     """
     arms: dict[str, dict[str, Any]] = {}
     for result in results:
         config = result.config
-        model, dataset = MODELS.get(config.model, config.model), DATASETS.get(config.dataset, config.dataset)
+        name = config.dataset.removesuffix(f"-{config.fold}")
+        model, dataset = MODELS.get(config.model, config.model), DATASETS.get(name, name)
         kind = "pixels" if config.domain == "image" else "points"
         first = {
             "title": f"{model} on {dataset} ({kind}{', validation' if config.validation else ''})",
@@ -105,8 +127,8 @@ def make_summary(
         "seconds": seconds,
         "seeds": list(dict.fromkeys(result.config.seed for result in results)),
         "arms": arms,
-        "environment": _environment(results[0].folder),
-        "rows": summarise(results),
+        "environment": results[0].environment or _environment(results[0].folder),
+        "rows": summarise(results, baseline),
     }
 
 

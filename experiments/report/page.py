@@ -12,7 +12,7 @@ from experiments.environment import describe_device
 from experiments.report.figures import KINDS, SERIES, accuracy_curves, accuracy_limits, cell_png, label_text
 from experiments.report.gallery import PRIOR, GalleryItem
 from experiments.report.style import CSS
-from experiments.report.tables import NOTE, PARTS_NOTE, cells, headings
+from experiments.report.tables import NOTE, PARTS_NOTE, cells, headings, paired_note
 from experiments.results import RunResult, curves_of
 
 HEADINGS = {"compare": "One engine, two domains"}
@@ -63,7 +63,7 @@ def make_page(
 <section>
 <h2>Results</h2>
 <div class="wide"><table>{tables}</table></div>
-<p class="note">{_text(NOTE)}{" " + _text(PARTS_NOTE) if parts else ""}</p>
+<p class="note">{_text(NOTE)} {_text(paired_note(summary["rows"]))}{" " + _text(PARTS_NOTE) if parts else ""}</p>
 </section>
 <section>
 <h2>Score by epoch</h2>
@@ -92,7 +92,9 @@ def _lead(summary: dict[str, Any]) -> str:
             f"{about.get('data_title', about['config']['dataset'])} for {about['config']['epochs']} epochs"
         )
     seeds = len(summary["seeds"])
-    runs = "one run a row" if seeds == 1 else f"{seeds} seeds a row, mean ± standard deviation"
+    folds = max((len(row.get("folds", ())) for row in summary["rows"]), default=0)
+    many = f"{folds} folds x {seeds} seeds" if folds else f"{seeds} seeds"
+    runs = "one run a row" if seeds == 1 and folds < 2 else f"{many} a row, mean ± standard deviation"
     device = f" on {describe_device(summary['environment'])}" if summary["environment"] else ""
     budget = "" if any("[" in row["method"] for row in summary["rows"]) else " and has the same budget"
     cut = " Scores are of samples cut from the training set; the test samples were not looked at."

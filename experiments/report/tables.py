@@ -36,7 +36,7 @@ PARTS_NOTE = (
 def headings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The columns that the rows of one arm have figures for."""
     counts = ["runs"] if len({row["ended"] for row in rows}) > 1 else []
-    return [*counts, *(TITLES[name] for name in _names(rows)), "cost", *_paper(rows)]
+    return [*counts, *(TITLES[name] for name in _names(rows)), *_over(rows), "cost", *_paper(rows)]
 
 
 def cells(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -52,6 +52,7 @@ def cells(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str
     cost = row["cost"]
     figures = [str(row["ended"])] if len({other["ended"] for other in rows}) > 1 else []
     figures += [text(name) for name in _names(rows)]
+    figures += [_difference(row) for _ in _over(rows)]
     figures.append("–" if cost is None else f"{'≈' if row['cost_is_rough'] else ''}{cost:.2f}×")
     for known in _paper(rows).values():
         figures.append(f"{known[row['name']]:.1f}" if row["name"] in known else "–")
@@ -73,6 +74,32 @@ def paper_figures(dataset: str, model: str, figure: str) -> dict[str, float]:
             if (table["dataset"], table["model"], table["figure"]) == (dataset, model, figure):
                 found.update(table["rows"])
     return found
+
+
+def _over(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The heading of the paired differences, if there are any."""
+    return ["paired"] if any(row.get("paired") for row in rows) else []
+
+
+def _difference(row: Mapping[str, Any]) -> str:
+    """A row's mean difference to its baseline, with half the interval where there is one."""
+    if not row.get("paired"):
+        return "–"
+    difference = row["paired"]["scores"]["final"]
+    mean = f"{difference['mean']:+.1f}".replace("-", "−")
+    return mean if difference["half"] is None else f"{mean}±{difference['half']:.1f}"
+
+
+def paired_note(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the paired differences are, with the names of what rows are compared with; "" where there are none."""
+    against = list(dict.fromkeys(row["paired"]["against"].partition(" [")[0] for row in rows if row.get("paired")))
+    if not against:
+        return ""
+    pairs = "seed and fold" if any(row.get("folds") for row in rows) else "seed"
+    return (
+        f"Paired: the last epoch's score minus that of {' or '.join(against)} at the same {pairs}, mean ± half of its "
+        "95 % interval (Student's t)."
+    )
 
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,0 +1,131 @@
+"""Runs as one small JSON file, to be kept beside a page of results: tables and curves can be drawn from it anew."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from experiments.config import Config
+from experiments.errors import ExperimentError
+from experiments.files import write_whole
+from experiments.results import RunResult
+from experiments.train import EpochRecord
+
+FORMAT = 1
+DIGITS = 4  # after the point
+FIRST = "accuracy", "instance_miou"  # the score whose curve is kept, whichever a run has
+
+
+def write_export(path: Path, results: Sequence[RunResult]) -> None:
+    """Write runs as one file.
+
+    It holds the values of the configuration that all runs share, and a line a run: the values that differ, status,
+    tested epochs with the first score, all scores at the last one, the median cost and step, seconds of training, and
+    what `evaluate` found. Losses and weights are not in it.
+
+    Args:
+        path: the file; its folder is made.
+        results: at least one run.
+
+    Raises:
+        RunStoppedError: it cannot be written.
+    """
+    configs = [_plain(asdict(result.config)) for result in results]
+    common = {n: v for n, v in configs[0].items() if all(config[n] == v for config in configs)}
+    arms = {result.config.arm: result.about for result in reversed(results)}
+    lines = []
+    for result, config in zip(results, configs, strict=True):
+        scores = result.scores()
+        tested = result.tested
+        line = {
+            "config": {name: value for name, value in config.items() if name not in common},
+            "status": result.status,
+            "stopped": result.stopped,
+            "epochs": len(result.records),
+            "tested": [record.epoch for record in tested],
+            "curve": [record.scores[_first(record.scores)] for record in tested],
+            "scores": tested[-1].scores if tested else {},
+            "cost": scores.get("cost"),
+            "step_ms": scores.get("step_ms"),
+            "seconds": sum(record.seconds for record in result.records),
+            "evaluation": result.evaluation,
+        }
+        lines.append(_compact(_rounded(line)))
+    about = {"format": FORMAT, "common": common, "arms": arms, "environment": results[0].environment}
+    head = ",\n".join(f'"{name}": {_compact(value)}' for name, value in about.items())
+    write_whole(path, f'{{{head},\n"runs": [\n' + ",\n".join(lines) + "\n]}\n")
+
+
+def read_export(path: Path) -> list[RunResult]:
+    """The runs in a file of `write_export`; their records have no loss, and each has the run's median cost and step.
+
+    Raises:
+        ExperimentError: no such file, or not one of these.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ExperimentError(f"{path} has format {content['format']}, this version reads {FORMAT}.")
+        return [_run(path, k, content, line) for k, line in enumerate(content["runs"])]
+    except OSError as error:
+        raise ExperimentError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ExperimentError(f"{path} is not a file of `report --export`, or damaged: {error!r}.") from error
+
+
+def _run(path: Path, place: int, content: Mapping[str, Any], line: Mapping[str, Any]) -> RunResult:
+    values: dict[str, Any] = {**content["common"], **line["config"]}
+    values["milestones"] = tuple(values["milestones"])
+    config = Config(**values)
+    curve = dict(zip(line["tested"], line["curve"], strict=True))
+    records = []
+    for epoch in range(1, line["epochs"] + 1):
+        scores = {_first(line["scores"]): curve[epoch]} if epoch in curve else {}
+        records.append(
+            EpochRecord(
+                epoch=epoch,
+                train_loss=math.nan,
+                lr=math.nan,
+                seconds=line["seconds"] / line["epochs"],
+                step_ms=line["step_ms"],
+                cost=line["cost"],
+                scores=line["scores"] if line["tested"] and epoch == line["tested"][-1] else scores,
+            )
+        )
+    return RunResult(
+        path / str(place),
+        config,
+        records,
+        line["status"],
+        line["stopped"],
+        content["arms"][config.arm],
+        content["environment"],
+        line["evaluation"],
+    )
+
+
+def _first(scores: Mapping[str, float]) -> str:
+    return next(name for name in FIRST if name in scores)
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _rounded(value: Any) -> Any:
+    """Floats at four digits, to any depth; whole configurations are left as they are."""
+    if isinstance(value, float):
+        return round(value, DIGITS)
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    if isinstance(value, dict):
+        return {name: one if name == "config" else _rounded(one) for name, one in value.items()}
+    return value
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
