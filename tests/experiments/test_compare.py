@@ -215,7 +215,7 @@ def test_summary_has_best_final_and_last_ten() -> None:
     assert rows[1]["cost"] == 2
     assert rows[1]["stopped"] == {"2": "the loss became nan"}
     assert headings(rows) == ["runs", "best", "final", "last 10", "ECE", "gap", "paired", "cost"]
-    assert cells(rows[0], rows) == ["1", "12.0", "12.0", "7.5", "5.0", "−1.0", "1.00×"]
+    assert cells(rows[0], rows) == ["1", "12.0", "12.0", "7.5", "5.0", "−1.0", "–", "1.00×"]
     assert cells(rows[1], rows)[:2] == ["2", "90.0±0.0"]
     epochs, curves = curves_of([*mixed, broken], "digits-pointnet")["mixup"]
     assert curves.shape == (2, 12)
