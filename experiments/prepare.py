@@ -68,7 +68,8 @@ def _from_hdf5(folder: Path, count: int) -> dict[str, Any]:
     data = load_modelnet40([folder.parent], count)
     arrays: dict[str, Any] = {"classes": np.array(data.classes)}
     for split in SPLITS:
-        arrays[f"points_{split}"] = getattr(data, split).half().numpy()
+        x, y, z = getattr(data, split).unbind(2)  # y is up; archives have z up, as the meshes have
+        arrays[f"points_{split}"] = torch.stack([x, -z, y], 2).half().numpy()
         arrays[f"labels_{split}"] = getattr(data, f"{split}_labels").numpy().astype(np.uint8)
     return arrays
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from experiments.data.base import DataSet, check_md5, find_first, names_of
 from experiments.data.hdf5 import listed_files, read_shapes
@@ -39,11 +43,17 @@ def _locate(roots: Sequence[Path]) -> Path:
     )
 
 
+def y_up(points: Tensor) -> Tensor:
+    """Points (n, N, 3) of the meshes, whose z is up, as the official release has them: a quarter turn about x."""
+    x, y, z = points.unbind(2)
+    return torch.stack([x, z, -y], 2)
+
+
 def load_modelnet40(roots: Sequence[Path], num_points: int | None = None) -> DataSet:
     """ModelNet40: 9,840 shapes to train on and 2,468 to test, in the unit sphere, 40 classes.
 
     The official release comes first, as the published figures are of it: y up, 2,048 points a shape. Without it a NumPy
-    archive is read (`modelnet`): other points of the same meshes, z up, and all 9,843 training shapes.
+    archive is read (`modelnet`): other points of the same meshes, turned so that y is up, 9,843 shapes to train on.
 
     Args:
         roots: folders, the first of which that holds `modelnet40_ply_hdf5_2048`, or else an archive, is read.
@@ -54,7 +64,8 @@ def load_modelnet40(roots: Sequence[Path], num_points: int | None = None) -> Dat
     """
     num_points = NUM_POINTS if num_points is None else num_points
     if find_first(roots, FOLDER) is None and (files := find_archive(roots, "modelnet40")) is not None:
-        return read_archive(files, "modelnet40", "ModelNet40 (resampled)", num_points)
+        data = read_archive(files, "modelnet40", "ModelNet40 (resampled)", num_points)
+        return replace(data, train=y_up(data.train), test=y_up(data.test))
     folder = _locate(roots)
     names = folder / "shape_names.txt"
     classes = tuple(names.read_text().split()) if names.is_file() else ()

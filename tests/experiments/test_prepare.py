@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -114,3 +115,23 @@ def test_prepare_refuses_what_it_cannot_do(tmp_path: Path, capsys: pytest.Captur
     (folder / "bed/train/bed_0001.off").write_text("OFF\n3 1 0\n")
     assert main(["prepare", "modelnet10", str(folder), "--output", str(tmp_path / "new.npz")]) == 2
     assert "bed_0001.off is damaged" in capsys.readouterr().err
+
+
+def test_prepare_brings_the_hdf5_release_into_the_same_form(tmp_path: Path) -> None:
+    folder = tmp_path / "modelnet40_ply_hdf5_2048"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for split, shapes in (("train", 3), ("test", 2)):
+        with h5py.File(folder / f"ply_data_{split}0.h5", "w") as file:
+            file.create_dataset("data", data=generator.random((shapes, 70, 3)).astype(np.float16).astype(np.float32))
+            file.create_dataset("label", data=np.arange(shapes, dtype=np.uint8)[:, None])
+        (folder / f"{split}_files.txt").write_text(f"ply_data_{split}0.h5\n")
+    (folder / "shape_names.txt").write_text("\n".join(f"thing_{k}" for k in range(40)))
+    output = tmp_path / "archive" / "modelnet40.npz"
+    assert main(["prepare", "modelnet40", str(folder), "--points", "64", "--output", str(output)]) == 0
+    official = load_data("points", "modelnet40", [tmp_path], num_points=64)
+    archive = load_data("points", "modelnet40", [output.parent], num_points=64)
+    assert torch.equal(archive.train.float(), official.train)  # the same axes, whichever of the two is read
+    assert torch.equal(archive.test.float(), official.test)
+    assert archive.test_labels.tolist() == [0, 1]
+    assert archive.classes == official.classes
