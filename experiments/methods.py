@@ -31,6 +31,7 @@ class MethodSpec:
         space: "input", or "feature" for mixing at one of the model's own `mixing_layers`.
         bank: remember the saliency of each sample instead of computing it (`mixkit.SaliencyBank`).
         resolution: of the saliency pass (`mixkit.GradientSaliency`).
+        adaptive: the threshold of `mixkit.Adaptive`, None for no such schedule.
     """
 
     name: str
@@ -38,6 +39,7 @@ class MethodSpec:
     space: str = "input"
     bank: bool = False
     resolution: float = 1.0
+    adaptive: float | None = None
 
     @property
     def label(self) -> str:
@@ -49,6 +51,7 @@ class MethodSpec:
         words += ["feature space"] if self.space == "feature" and self.name != "manifold_mixup" else []
         words += ["bank"] if self.bank else []
         words += [f"resolution {self.resolution:g}"] if self.resolution != 1 else []
+        words += [f"adaptive {self.adaptive:g}"] if self.adaptive is not None else []
         return f"{self.name} ({', '.join(words)})" if words else self.name
 
 
@@ -70,17 +73,22 @@ def parse_method(text: str, domain: str) -> MethodSpec:
     space = options.pop("space", "feature" if name == "manifold_mixup" else "input")
     saliency = options.pop("saliency", None)
     resolution = options.pop("resolution", 1.0)
+    adaptive = options.pop("adaptive", None)
     if space not in SPACES:
         raise ExperimentError(f"--method {text}: space is one of {', '.join(SPACES)}, not {space!r}.")
     if saliency == "bank" and space == "feature":
         raise ExperimentError(f"--method {text}: a saliency bank serves mixing at the input only.")
     if not _is_number(resolution):
         raise ExperimentError(f"--method {text}: resolution is a number above 0 and at most 1, not {resolution!r}.")
+    if adaptive is not None and not (_is_number(adaptive) and adaptive > 0):
+        raise ExperimentError(f"--method {text}: adaptive is a threshold above 0, not {adaptive!r}.")
+    if adaptive is not None and "schedule" in options:
+        raise ExperimentError(f"--method {text}: adaptive is a schedule itself, so it takes no schedule beside it.")
     if saliency is not None and resolution != 1:
         raise ExperimentError(f"--method {text}: resolution is that of the gradient, not of saliency={saliency}.")
     if saliency not in (None, "bank"):
         options["saliency"] = saliency
-    spec = MethodSpec(name, options, space, saliency == "bank", resolution)
+    spec = MethodSpec(name, options, space, saliency == "bank", resolution, adaptive)
     try:
         mixkit.GradientSaliency(nn.Identity(), resolution=resolution)
         mixer = mixkit.create_mixer(name, domain=domain, num_classes=2, model=nn.Identity(), **options)
@@ -132,6 +140,8 @@ class Mixing:
         options = {**options, **spec.options}
         if spec.bank:
             options["saliency"] = self.bank = mixkit.SaliencyBank(num_samples, num_elements=num_elements, device=device)
+        if spec.adaptive is not None:
+            options["schedule"] = mixkit.Adaptive(spec.adaptive)
         if spec.resolution != 1:
             loss = options.get("loss", cross_entropy)
             options["saliency"] = mixkit.GradientSaliency(model, loss, resolution=spec.resolution)
@@ -172,6 +182,12 @@ class Mixing:
         """The model's output with one of its layers mixed, and the targets."""
         with self._autocast():
             return self._manifold(batch, labels, generator=self.generator)
+
+    @property
+    def mixed(self) -> Tensor | None:
+        """() the share of the last batch's samples that was mixed, where the method's schedule measures it."""
+        schedule = self.mixer.schedule
+        return schedule.mixed if schedule is not None and schedule.measures else None
 
     @property
     def clean_loss(self) -> Tensor:

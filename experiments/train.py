@@ -44,6 +44,7 @@ class EpochRecord:
             model's own passes.
         scores: of the test samples, in %; empty where the epoch was not tested. The last epoch's may also have the ECE
             after temperature scaling and the temperature.
+        mixed: mean share of a batch's samples that was mixed, where a schedule measures it; else None.
     """
 
     epoch: int
@@ -53,6 +54,7 @@ class EpochRecord:
     step_ms: float
     cost: float | None
     scores: dict[str, float]
+    mixed: float | None = None
 
 
 @dataclass
@@ -114,6 +116,7 @@ def train(
         losses: list[float] = []
         step_seconds: list[float] = []
         mixing_seconds = 0.0
+        mixed: list[float] = []
         began = now(fabric.device)
         order = torch.Generator().manual_seed(seed_of(config.seed, ORDER, epoch))
         for batch in training_batches(data, config.batch_size, order, fabric.global_rank, fabric.world_size):
@@ -133,6 +136,8 @@ def train(
             learner.schedule.step()
             step_seconds.append(now(fabric.device) - started)
             mixing_seconds += 0.0 if learner.mixing is None else learner.mixing.seconds
+            if learner.mixing is not None and learner.mixing.mixed is not None:
+                mixed.append(float(learner.mixing.mixed))
             watcher.step(losses[-1])
         if learner.mixing is not None and learner.mixing.bank is not None and fabric.world_size > 1:
             learner.mixing.bank.sync()
@@ -146,6 +151,7 @@ def train(
             step_ms=1000 * statistics.fmean(step_seconds),
             cost=sum(step_seconds) / (sum(step_seconds) - mixing_seconds) if separable else None,
             scores={},
+            mixed=statistics.fmean(mixed) if mixed else None,
         )
         _end_epoch(fabric, learner, data, config, record, watcher)
 

@@ -1,6 +1,7 @@
 """Saliency-guided mixing of training samples, in any domain whose samples are sets of elements with coordinates."""
 
 from mixkit import functional, methods
+from mixkit.adaptive import Adaptive
 from mixkit.assignment import assign
 from mixkit.bank import SaliencyBank
 from mixkit.domain import Domain
@@ -16,6 +17,7 @@ from mixkit.schedule import Schedule, list_schedules
 __version__ = "0.1.0"
 
 __all__ = [
+    "Adaptive",
     "Domain",
     "ElementSet",
     "GradientSaliency",

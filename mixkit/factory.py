@@ -85,11 +85,12 @@ def create_mixer(
             there = ", ".join(domain.saliencies) or "none"
             raise ValueError(f"unknown saliency {saliency!r}; {type(domain).__name__} has: {there}")
         saliency = domain.saliencies[saliency]
+    schedule = make_schedule(schedule, total_steps)
     exact = None
-    if model is not None and "saliency" in method.needs:
-        if saliency is None:
+    if model is not None:
+        if saliency is None and "saliency" in method.needs:
             saliency = GradientSaliency(model, loss)
-        elif isinstance(saliency, SaliencyBank):
+        elif isinstance(saliency, SaliencyBank) or (schedule is not None and schedule.measures):
             exact = GradientSaliency(model, loss)
     return Mixer(
         method,
@@ -100,5 +101,5 @@ def create_mixer(
         ignore_index=ignore_index,
         clean_weight=clean_weight,
         exact=exact,
-        schedule=make_schedule(schedule, total_steps),
+        schedule=schedule,
     )

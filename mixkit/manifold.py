@@ -106,10 +106,12 @@ class ManifoldMixer(nn.Module):
         name = self.layers[int(torch.randint(len(self.layers), (), generator=generator))]
         if name == "input":
             plan = mixer.draw(elements, mixer.find_saliency(batch, labels), generator)
-            mixed, targets = mixer.apply(plan, batch, labels)
+            spared = mixer.spared(batch, labels, generator)
+            mixed, targets = mixer.apply(plan if spared is None else plan.keep(spared), batch, labels)
             return self.model(mixed), targets
         layer = unwrap(self.model).get_submodule(name)
         saliency = self._saliency(batch, labels, layer, elements)
+        spared = mixer.spared(batch, labels, generator)
         plans: list[MixPlan] = []
         per_element = _has_element_labels(labels, mixer.num_classes)
 
@@ -126,7 +128,7 @@ class ManifoldMixer(nn.Module):
                 plan = mixer.draw(there, known, generator, length_scale=mixer.domain.length_scale(elements))
                 if per_element and plan.num_elements is not None:  # else one weight a sample, the same for every label
                     _refuse_other_elements(name, features, elements)
-                plans.append(plan)
+                plans.append(plan if spared is None else plan.keep(spared))
             return mixer.domain.mix_feature(plans[0], output, features)
 
         handle = layer.register_forward_hook(mix)

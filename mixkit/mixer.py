@@ -11,6 +11,7 @@ from torch.utils.data import default_collate
 
 from mixkit import draws
 from mixkit.bank import SaliencyBank
+from mixkit.confidence import label_confidence
 from mixkit.domain import Domain
 from mixkit.elements import ElementSet
 from mixkit.labels import check_labels, map_labels
@@ -44,13 +45,14 @@ class Mixer(nn.Module):
         clean_weight: above 0, the saliency pass is a training pass too, in the model's own mode, and `clean_loss` is
             this weight times its loss. Its gradients by the weights are known then, and ``backward()`` hands them over
             (`mixkit.handover.hand_over`). Default: the method's, which is 0 unless its paper says otherwise.
-        exact: the saliency of the samples that a bank wants to be taken exactly. Default None.
+        exact: the model where ``saliency`` is not a model's: takes the saliency of the samples that a bank wants to be
+            taken exactly, and the confidence that a schedule measures. Default None.
         schedule: changes p, clean_weight and the method's options as training goes on; its state is then the mixer's.
             Default None.
 
     Raises:
         ValueError: p outside [0, 1], a method that needs a saliency and has none, a clean_weight without a model, or a
-            bank that wants exact saliency without one.
+            bank that wants exact saliency or a schedule that measures confidence without one.
         TypeError: a schedule of an option that the method has not.
     """
 
@@ -92,7 +94,10 @@ class Mixer(nn.Module):
             )
 
         self.schedule = schedule
+        self._confidence: Tensor | None = None
         if schedule is not None:
+            if schedule.measures and self._model is None:
+                raise ValueError(f"{type(schedule).__name__} follows the model's confidence: give model=")
             for share in (1.0, 0.0):  # what is wrong at either end is known before the run
                 self._settle(check_settings(schedule.at(share), share), share)
 
@@ -102,8 +107,8 @@ class Mixer(nn.Module):
         return torch.zeros(()) if self._clean_loss is None else self._clean_loss
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles leave the last batch's graph behind."""
-        return {**self.__dict__, "_clean_loss": None}
+        """Copies and pickles leave the last batch behind."""
+        return {**self.__dict__, "_clean_loss": None, "_confidence": None}
 
     @property
     def saliency(self) -> Saliency | None:
@@ -184,7 +189,7 @@ class Mixer(nn.Module):
 
     def skips(self, generator: torch.Generator | None = None) -> bool:
         """Draw whether this batch stays unmixed, with probability 1 - p; a schedule's settings are taken first."""
-        self._clean_loss = None
+        self._clean_loss = self._confidence = None
         p = self.p
         if (schedule := self.schedule) is not None:
             p *= self._settle(schedule.now(), schedule.share)
@@ -200,9 +205,10 @@ class Mixer(nn.Module):
         if isinstance(saliency, SaliencyBank):
             return self._remembered(saliency, batch, labels, keys, index)
         if isinstance(saliency, GradientSaliency):
+            observe = self._observe if self.schedule is not None and self.schedule.measures else None
             if not self.clean_weight:
-                return saliency(batch, labels, self.domain)
-            found, loss = saliency.with_loss(batch, labels, self.domain)
+                return saliency(batch, labels, self.domain, observe)
+            found, loss = saliency.with_loss(batch, labels, self.domain, observe)
             self._clean_loss = self.clean_weight * loss
             return found
         if saliency is None:
@@ -226,6 +232,16 @@ class Mixer(nn.Module):
         scale = self.domain.length_scale(elements) if length_scale is None else length_scale
         elements = ElementSet(elements.coords, elements.values, elements.grid, scale)
         return self.method.plan(elements, saliency=saliency, assign=assign, generator=generator)
+
+    def spared(self, batch: Tensor, labels: Any, generator: torch.Generator | None = None) -> Tensor | None:
+        """(B,) bool, the samples that the schedule leaves unmixed, given the model's confidence; None: none."""
+        schedule, model = self.schedule, self._model
+        if schedule is None or not schedule.measures or model is None:
+            return None
+        confidence = model.confidence(batch, labels) if self._confidence is None else self._confidence
+        mixed = draws.uniform(confidence.shape, generator, confidence.device) < schedule.chances(confidence)
+        schedule.mixed = mixed.float().mean()
+        return ~mixed
 
     def targets(self, plan: MixPlan, labels: Any) -> Any:
         """The targets of a batch mixed by a plan; in the structure of its labels, which `check` has seen."""
@@ -277,7 +293,8 @@ class Mixer(nn.Module):
         if self.skips(generator):
             return MixPlan.identity(elements.num_samples, batch.device)
         saliency = self.find_saliency(batch, labels, keys, index) if saliency is None else saliency.detach().flatten(1)
-        return self.draw(elements, saliency, generator)
+        plan, spared = self.draw(elements, saliency, generator), self.spared(batch, labels, generator)
+        return plan if spared is None else plan.keep(spared)
 
     def _settle(self, settings: dict[str, float], share: float | None) -> float:
         """Take the settings of a schedule; returns the share of p that it leaves."""
@@ -289,6 +306,14 @@ class Mixer(nn.Module):
             raise ValueError(f"the schedule's clean_weight is {self.clean_weight} at share {share}, {needs}")
         self.method = with_options(self.method, options, share)
         return p
+
+    @property
+    def _model(self) -> GradientSaliency | None:
+        """The model's saliency, whether it is that of the method or beside it."""
+        return self.saliency if isinstance(self.saliency, GradientSaliency) else self.exact
+
+    def _observe(self, output: Any, labels: Any) -> None:
+        self._confidence = label_confidence(output, labels)
 
     @property
     def _bank(self) -> SaliencyBank | None:

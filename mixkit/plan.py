@@ -96,6 +96,35 @@ class MixPlan:
         weights = torch.stack([weight, 1 - weight], 1).expand(size, -1, -1)
         return cls(source, index, weights, keeps_own=True)
 
+    def keep(self, spared: Tensor) -> MixPlan:
+        """The plan that leaves some samples as they are, and mixes the others as this one does.
+
+        Args:
+            spared: (B,) bool; output b is sample b itself where it is true.
+
+        Raises:
+            ValueError: a plan of another number of outputs than samples, or a mask of another shape.
+        """
+        if self.num_outputs != self.num_samples or spared.shape != (self.num_samples,):
+            raise ValueError(
+                f"samples can be kept, by a mask (B,), where there are as many outputs: got {self.num_outputs} outputs "
+                f"of {self.num_samples} samples, and a mask {tuple(spared.shape)}"
+            )
+        spared = spared.to(self.source.device)[:, None, None]
+        own = torch.arange(self.num_samples, device=spared.device)[:, None, None]
+        first = torch.zeros(1, self.num_terms, 1, dtype=self.weight.dtype, device=spared.device)
+        first[:, 0] = 1
+        index = self.index
+        if index is not None:
+            index = torch.where(spared, torch.arange(index.shape[2], device=spared.device), index)
+        return replace(
+            self,
+            source=torch.where(spared, own, self.source),
+            index=index,
+            weight=torch.where(spared, first, self.weight),
+            shift=None if self.shift is None else self.shift.masked_fill(spared, 0),
+        )
+
     # ---- what it is
 
     @property

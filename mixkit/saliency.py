@@ -10,9 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mixkit.confidence import label_confidence
 from mixkit.domain import Domain
 from mixkit.handover import hand_over
 from mixkit.shrink import shrink
+
+#: Is shown a model's output and the labels that belong to it.
+Observer = Callable[[Any, Any], None]
 
 NO_GRADIENT = "the loss does not depend on the batch or the layer, so it has no gradient: is it detached?"
 
@@ -97,23 +101,36 @@ class GradientSaliency:
         """Copies and pickles compile anew."""
         return {**self.__dict__, "_compiled": None}
 
-    def __call__(self, batch: Tensor, labels: Any, domain: Domain) -> Tensor:
+    def __call__(self, batch: Tensor, labels: Any, domain: Domain, observe: Observer | None = None) -> Tensor:
         """Saliency (B, N), detached, float32 or more, of the elements of a batch.
 
         Args:
             batch: a batch of ``domain``.
             labels: whatever the loss takes.
             domain: says which elements a gradient belongs to (`Domain.saliency`).
+            observe: is shown the model's output and the labels that it belongs to. Default None.
 
         Raises:
             ValueError: the loss does not depend on the batch. TypeError: the model returns no logits.
         """
         if self.resolution == 1:
-            return domain.saliency(self.gradient(batch, labels))
+            return domain.saliency(self.gradient(batch, labels, observe=observe))
         small, labels, carry_back = shrink(batch.detach(), labels, domain, self.resolution)
-        return carry_back(domain.saliency(self.gradient(small, labels)))
+        return carry_back(domain.saliency(self.gradient(small, labels, observe=observe)))
 
-    def with_loss(self, batch: Tensor, labels: Any, domain: Domain) -> tuple[Tensor, Tensor]:
+    @torch.no_grad()
+    def confidence(self, batch: Tensor, labels: Any) -> Tensor:
+        """(B,) how sure the model is of the labels (`mixkit.confidence.label_confidence`): a forward pass in eval mode.
+
+        Raises:
+            TypeError: an output that is no tensor of logits, or labels that are no classes for it.
+        """
+        with frozen(unwrap(self.model)), self._precision(batch):
+            return label_confidence(self._callable(unwrap(self.model))(batch), labels)
+
+    def with_loss(
+        self, batch: Tensor, labels: Any, domain: Domain, observe: Observer | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Saliency by a pass that is a training pass too: in the model's own mode, its loss kept for the user to add.
 
         It is a whole pass, at full resolution and as training runs: no option of the class applies. The gradients by
@@ -133,6 +150,8 @@ class GradientSaliency:
         with torch.enable_grad():
             inputs = batch.detach().requires_grad_()
             output = unwrap(self.model)(inputs.clone())
+            if observe is not None:
+                observe(output, labels)
             if _in_float16(output, batch.device):
                 (grad,) = self._differentiate(output, labels, [inputs], retain_graph=True)
                 loss = self.loss(output, labels).sum() / len(batch)
@@ -142,13 +161,16 @@ class GradientSaliency:
             raise ValueError(NO_GRADIENT)
         return domain.saliency(grad), loss
 
-    def gradient(self, batch: Tensor, labels: Any, layer: nn.Module | None = None) -> Any:
+    def gradient(
+        self, batch: Tensor, labels: Any, layer: nn.Module | None = None, observe: Observer | None = None
+    ) -> Any:
         """The gradient of the loss with respect to the batch, or to the output of one of the model's layers.
 
         Args:
             batch: a batch of the model.
             labels: whatever the loss takes.
             layer: a module of the model. Default None: the batch.
+            observe: is shown the model's output and the labels. Default None.
 
         Returns:
             What the batch or the layer's output is, a tensor or a tuple of them, detached.
@@ -178,6 +200,8 @@ class GradientSaliency:
             finally:
                 if handle is not None:
                     handle.remove()
+            if observe is not None:
+                observe(output, labels)
             found = self._differentiate(output, labels, leaves)
         return found[0] if len(found) == 1 else tuple(found)
 

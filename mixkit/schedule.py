@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
@@ -59,6 +60,9 @@ class Schedule(nn.Module):
         0.51
     """
 
+    #: Whether `chances` asks for the model's confidence, for which a mixer needs a model.
+    measures: bool = False
+
     def __init__(self, total_steps: int | None = None, **settings: Setting) -> None:
         super().__init__()
         if total_steps is not None and (not isinstance(total_steps, Integral) or total_steps < 1):
@@ -70,6 +74,7 @@ class Schedule(nn.Module):
         self.settings = settings
         self._start: float | None = None  # the share that was set last
         self._counted = 0  # batches since then
+        self.mixed: Tensor | None = None  #: () the share of the last batch's samples that was mixed, where measured
 
     @property
     def share(self) -> float | None:
@@ -111,21 +116,28 @@ class Schedule(nn.Module):
                 "a mixer with a schedule cannot run in a loader's worker, whose copy counts only its own batches: "
                 "call it after the loader, or set num_workers=0"
             )
-        if (share := self.share) is None:
+        share = self.share
+        if share is None and not any(callable(setting) for setting in self.settings.values()):
+            share = 0.0  # nothing depends on it
+        if share is None:
             raise ValueError(
                 "the schedule does not know how much of the run is done: give total_steps= (epochs * len(loader)), "
                 "or set mixer.schedule.share before each batch"
             )
         return check_settings(self.at(share), share)
 
-    def observe(self, confidence: Tensor) -> None:
-        """Hear how sure the model is of a training batch before it is mixed. Here it does nothing.
+    def chances(self, confidence: Tensor) -> Tensor:
+        """The probability with which each sample of a batch is mixed, once the batch is.
 
-        A schedule that measures overrides it, keeps what it needs as state, and reads that in `at`.
+        Here it is 1. A schedule that measures, and says so by ``measures = True``, overrides it.
 
         Args:
-            confidence: (B,) the probability that the model gives to each sample's own label, in [0, 1], detached.
+            confidence: (B,) the probability that the model gives to each sample's own label before it is mixed.
+
+        Returns:
+            (B,) in [0, 1].
         """
+        return torch.ones_like(confidence)
 
     def get_extra_state(self) -> dict[str, Any]:
         """What ``state_dict()`` holds: the share that was set last, and how many batches were counted since."""
@@ -173,9 +185,18 @@ def warmup(share: float, first: float = 0.15) -> float:
     return 1.0 if share >= first else share / first
 
 
+def _adaptive(total_steps: int | None) -> Schedule:
+    from mixkit.adaptive import Adaptive  # which is made of this module's class
+
+    return Adaptive(total_steps=total_steps)
+
+
 _ready: dict[str, Callable[..., Schedule]] = {
-    function.__name__: functools.partial(Schedule, p=function)
-    for function in (constant, mwh, linear, off_at_end, warmup)
+    **{
+        function.__name__: functools.partial(Schedule, p=function)
+        for function in (constant, mwh, linear, off_at_end, warmup)
+    },
+    "adaptive": _adaptive,
 }
 
 

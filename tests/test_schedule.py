@@ -55,7 +55,7 @@ def test_the_ready_ones(name: str, expected: dict[float, float]) -> None:
     assert schedule is not None
     for share, p in expected.items():
         assert schedule.at(share) == {"p": pytest.approx(p, abs=1e-12)}
-    assert set(mixkit.list_schedules()) == {"constant", "mwh", "linear", "off_at_end", "warmup"}
+    assert set(mixkit.list_schedules()) == {"adaptive", "constant", "mwh", "linear", "off_at_end", "warmup"}
     assert mixkit.list_schedules() == sorted(mixkit.list_schedules())
 
 
@@ -194,18 +194,14 @@ def test_a_schedule_with_state_of_its_own() -> None:
             super().__init__(8)
             self.seen = 0.0
 
-        def observe(self, confidence: Tensor) -> None:
-            self.seen = float(confidence.mean())
-
         def at(self, share: float) -> dict[str, float]:
             return {"p": self.seen}
 
     mixer = mixup(schedule=Sure())
     assert not was_mixed(mixer)
-    assert Schedule(8).observe(torch.ones(4)) is None
-    mixer.schedule.observe(torch.ones(4))
+    mixer.schedule.seen = 1.0
     assert was_mixed(mixer)
-    mixer.schedule.observe(torch.full((4,), 1.5))
+    mixer.schedule.seen = 1.5
     with pytest.raises(ValueError, match=r"schedule's p at share 0\.25 must lie in \[0, 1\], got 1\.5"):
         mixer(POINTS, LABELS)
 

@@ -1,0 +1,208 @@
+"""Adaptive mixing: the confidence it measures, which samples it spares, and everywhere that something is mixed."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import mixkit
+from mixkit import Adaptive, MixPlan
+from mixkit.confidence import label_confidence
+from tests.conftest import ImageModel, PointModel
+
+IMAGES, LABELS = torch.rand(6, 3, 8, 8), torch.arange(6) % 5
+
+
+class Knows(nn.Module):
+    """A classifier that is as sure of each image's label as the image's first pixel says."""
+
+    def __init__(self, sure: Tensor) -> None:
+        super().__init__()
+        self.sure = sure
+        self.layer = nn.Identity()
+        self.calls = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls += 1
+        others = ((1 - self.sure) / 4).log()
+        logits = others[:, None].repeat(1, 5)
+        logits[torch.arange(len(logits)), LABELS] = self.sure.log()
+        return logits + 0 * self.layer(images).mean((1, 2, 3))[:, None]
+
+
+SURE = torch.tensor([0.0, 1.0, 0.0, 0.7, 1.0, 0.5]).clamp(1e-9, 1 - 1e-9)
+KNOWN = torch.tensor([False, True, False, True, True, True])
+
+
+# ---- the measure
+
+
+def test_confidence_is_the_probability_of_the_own_label() -> None:
+    logits = torch.randn(4, 3, 5, dtype=torch.float64)
+    labels = torch.tensor([[0, 2, 1, 1, 0], [1, 1, 1, 1, 1], [255, 2, -1, 0, 0], [-1] * 5])
+    expected = torch.zeros(4)
+    for b in range(4):
+        found = []
+        for i in range(5):
+            if 0 <= (c := int(labels[b, i])) < 3:
+                found.append(math.exp(logits[b, c, i]) / sum(math.exp(x) for x in logits[b, :, i].tolist()))
+        expected[b] = sum(found) / len(found) if found else 0.0
+    torch.testing.assert_close(label_confidence(logits, labels), expected)
+    torch.testing.assert_close(
+        label_confidence(logits, {"category": torch.arange(4), "parts": labels, "other": "x"}), expected
+    )
+    soft = torch.tensor([[0.5, 0.5, 0.0]]).repeat(4, 1)
+    flat = logits[:, :, 0]
+    torch.testing.assert_close(label_confidence(flat, soft), flat.softmax(1)[:, :2].mean(1).float())
+    assert not label_confidence(flat.requires_grad_(), labels[:, 0].clamp(0, 2)).requires_grad
+
+
+@pytest.mark.parametrize(
+    ("output", "labels"),
+    [(torch.rand(4, 3), torch.rand(4)), (torch.rand(4), torch.arange(4)), ("logits", LABELS), (torch.rand(4, 3), None)],
+)
+def test_confidence_says_what_it_needs(output: object, labels: object) -> None:
+    with pytest.raises(TypeError, match=r"a confidence needs logits \(B, K, \.\.\.\) and class labels for them, got "):
+        label_confidence(output, labels)
+
+
+def test_chances() -> None:
+    confidence = torch.tensor([0.0, 0.1, 0.25, 0.5, 1.0])
+    torch.testing.assert_close(Adaptive(0.5).chances(confidence), torch.tensor([0.0, 0.2, 0.5, 1.0, 1.0]))
+    assert (Adaptive(1e-9).chances(confidence)[1:] == 1).all()
+    assert (Adaptive(math.inf).chances(confidence) == 0).all()
+    for wrong in (0.0, -1.0, math.nan):
+        with pytest.raises(ValueError, match="threshold must be above 0, got"):
+            Adaptive(wrong)
+
+
+# ---- sparing samples
+
+
+@pytest.mark.parametrize("method", ["mixup", "cutmix", "sagemix", "puzzlemix", "comixup"])
+def test_the_known_are_mixed_and_the_unknown_are_not(method: str) -> None:
+    model = Knows(SURE)
+    options = {"p": 1.0} if method == "cutmix" else {}
+    mixer = mixkit.create_mixer(
+        method, "image", num_classes=5, model=model, schedule="adaptive", clean_weight=0.0, **options
+    )
+    if method == "comixup":
+        model.sure = SURE.clone().requires_grad_()  # a saliency that is 0 everywhere falls back to uniform
+    changed = torch.zeros(6, dtype=torch.bool)
+    for seed in range(8):
+        mixed, targets = mixer(IMAGES, LABELS, generator=torch.Generator().manual_seed(seed))
+        assert torch.equal(mixed[~KNOWN], IMAGES[~KNOWN])
+        assert torch.equal(targets[~KNOWN], torch.eye(5)[LABELS[~KNOWN]])
+        torch.testing.assert_close(targets.sum(1), torch.ones(6))
+        changed |= (mixed != IMAGES).flatten(1).any(1)
+        assert mixer.schedule.mixed == pytest.approx(4 / 6)
+    assert torch.equal(changed, KNOWN)
+
+
+def test_a_sample_between_is_mixed_as_often_as_it_is_known() -> None:
+    mixer = mixkit.create_mixer(
+        "mixup", "image", num_classes=5, model=Knows(torch.full((6,), 0.2)), schedule=Adaptive(0.8), per_sample=True
+    )
+    shares = []
+    for _ in range(400):
+        mixer(IMAGES, LABELS)
+        shares.append(float(mixer.schedule.mixed))
+    assert sum(shares) / 400 == pytest.approx(0.25, abs=0.04)
+
+
+def test_a_plan_that_keeps_some() -> None:
+    coords, values = torch.randn(6, 9, 3), torch.randn(6, 9, 2)
+    points = torch.cat([coords, values], 2)
+    spared = torch.tensor([True, False, True, False, False, True])
+    for method in mixkit.list_methods("points"):
+        if method == "manifold_mixup":
+            continue
+        mixer = mixkit.create_mixer(method, "points", num_classes=5, p=1.0, saliency=lambda batch: batch[..., 0].abs())
+        plan = mixer.plan(points, LABELS)
+        kept = plan.keep(spared).validate()
+        assert torch.equal(kept.apply(values)[spared], values[spared])
+        assert torch.equal(kept.apply_coords(coords)[spared], coords[spared])
+        assert torch.equal(kept.apply_coords(coords)[~spared], plan.apply_coords(coords)[~spared])
+        assert torch.equal(kept.apply(values)[~spared], plan.apply(values)[~spared])
+        assert torch.equal(kept.sample_weights[spared], torch.eye(6)[spared])
+        torch.testing.assert_close(kept.sample_weights[~spared], plan.sample_weights[~spared])
+    with pytest.raises(ValueError, match=r"a mask \(B,\), where there are as many outputs: got 1 outputs of 2"):
+        MixPlan(torch.tensor([[[1]]]), None, torch.ones(1, 1, 1), num_samples=2).keep(torch.tensor([True, False]))
+    with pytest.raises(ValueError, match=r"a mask \(3,\)"):
+        MixPlan.identity(2).keep(torch.tensor([True, False, True]))
+
+
+# ---- everywhere
+
+
+def test_the_confidence_is_that_of_the_saliency_pass() -> None:
+    """One pass serves both where the method has saliency; else there is one forward pass, in eval mode."""
+    for method, passes in (("sagemix", 1), ("mixup", 1)):
+        model = Knows(SURE)
+        mixer = mixkit.create_mixer(method, "image", num_classes=5, model=model, schedule="adaptive")
+        mixer(IMAGES, LABELS)
+        assert model.calls == passes
+    model = ImageModel()
+    model.head[0].p = 0.9
+    mixer = mixkit.create_mixer("mixup", "image", num_classes=5, model=model, schedule="adaptive")
+    before = [buffer.clone() for buffer in model.buffers()]
+    mixer(IMAGES, LABELS)
+    assert model.training
+    assert all(torch.equal(a, b) for a, b in zip(before, model.buffers(), strict=True))
+    expected = label_confidence(model.eval()(IMAGES), LABELS)
+    torch.testing.assert_close(mixer.exact.confidence(IMAGES, LABELS), expected)
+
+
+def test_with_a_clean_pass_a_bank_a_known_saliency_and_points() -> None:
+    model = PointModel()
+    points = torch.randn(6, 16, 3)
+    options = {"num_classes": 5, "model": model, "schedule": Adaptive(1e-6)}
+    for more in ({"clean_weight": 1.0}, {"saliency": mixkit.SaliencyBank(6)}, {}):
+        mixer = mixkit.create_mixer("sagemix", "points", **options, **more)
+        about = {"keys": torch.arange(6)} if "saliency" in more else {}
+        mixed, _ = mixer(points, LABELS, **about)
+        assert mixer.schedule.mixed == 1
+        assert not torch.equal(mixed, points)
+        if not more:
+            mixer(points, LABELS, saliency=torch.ones(6, 16))
+            assert mixer.schedule.mixed == 1
+
+
+@pytest.mark.parametrize("layer", ["input", "layer"])
+@pytest.mark.parametrize("saliency_at", ["input", "layer"])
+def test_manifold(layer: str, saliency_at: str) -> None:
+    model = Knows(SURE)
+    manifold = mixkit.ManifoldMixer(
+        model, [layer], "sagemix", num_classes=5, schedule="adaptive", saliency_at=saliency_at
+    )
+    for _ in range(4):
+        targets = manifold(IMAGES, LABELS)[1]
+        assert torch.equal(targets[~KNOWN], torch.eye(5)[LABELS[~KNOWN]])
+        assert manifold.mixer.schedule.mixed == pytest.approx(4 / 6)
+
+
+def test_transforms_and_timm() -> None:
+    import mixkit_image
+
+    transform = mixkit_image.SageMix(num_classes=5, model=Knows(SURE), schedule="adaptive")
+    mixed, _ = transform(IMAGES, LABELS)
+    assert torch.equal(mixed[~KNOWN], IMAGES[~KNOWN])
+    timm = mixkit_image.TimmMixup(["sagemix", "cutmix"], num_classes=5, model=Knows(SURE), schedule="adaptive")
+    mixed, _ = timm(IMAGES, LABELS)
+    assert torch.equal(mixed[~KNOWN], IMAGES[~KNOWN])
+
+
+def test_without_a_model_it_says_so() -> None:
+    with pytest.raises(ValueError, match="Adaptive follows the model's confidence: give model="):
+        mixkit.create_mixer("mixup", "image", num_classes=5, schedule="adaptive")
+
+
+def test_together_with_functions_of_the_share() -> None:
+    schedule = Adaptive(1e-6, total_steps=4, p=lambda share: 1.0 if share < 0.5 else 0.0)
+    mixer = mixkit.create_mixer("mixup", "image", num_classes=5, model=Knows(SURE.clamp(0.1)), schedule=schedule)
+    changed = [not torch.equal(mixer(IMAGES, LABELS)[0], IMAGES) for _ in range(4)]
+    assert changed == [True, True, False, False]
+    assert repr(schedule).startswith("Adaptive(threshold=1e-06, p=<lambda>, total_steps=4")
