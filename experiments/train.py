@@ -27,7 +27,7 @@ ORDER, MODEL, MIXING = range(3)  # what is drawn, each with a stream of its own
 
 def seed_of(seed: int, purpose: int, epoch: int = 0, rank: int = 0) -> int:
     """The seed of one stream of draws, so that an epoch's do not depend on the epochs before it."""
-    return int(np.random.SeedSequence((seed, purpose, epoch, rank)).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence((seed, purpose, epoch, rank)).generate_state(1, np.uint64)[0]) >> 1
 
 
 @dataclass(frozen=True)
