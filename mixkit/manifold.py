@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 import torch
@@ -192,10 +194,15 @@ def _resolution(elements: ElementSet | None) -> str:
 
 
 def _refuse_checkpoint(name: str) -> None:
-    """A checkpointed region runs again in the backward pass, without the hook: its gradients would be wrong."""
-    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
-    again = hooks is not None and any(getattr(hook, "__module__", "") == "torch.utils.checkpoint" for hook in hooks)
-    if again:
-        raise RuntimeError(
-            f"layer {name!r} runs inside a checkpointed region: name a layer that holds the whole region"
-        )
+    """A checkpointed region runs again in the backward pass, without the hook: its gradients would be wrong.
+
+    Whether the layer runs in one, of either kind, is read off the calls that led here, as each version of torch keeps
+    another state, and the reentrant kind none.
+    """
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "torch.utils.checkpoint":
+            raise RuntimeError(
+                f"layer {name!r} runs inside a checkpointed region: name a layer that holds the whole region"
+            )
+        frame = frame.f_back

@@ -30,7 +30,9 @@ def case(domain: str, size: int = 4) -> tuple[Tensor, Tensor, nn.Module]:
     return torch.randn(size, 12, 3), labels, PointModel()
 
 
-def two_passes(self: GradientSaliency, batch: Tensor, labels: Any, domain: Any) -> tuple[Tensor, Tensor]:
+def two_passes(
+    self: GradientSaliency, batch: Tensor, labels: Any, domain: Any, observe: Any = None
+) -> tuple[Tensor, Tensor]:
     """The reference: the same loss with its graph kept, for `backward()` to go through a second time."""
     inputs = batch.detach().requires_grad_()
     loss = self.loss(unwrap(self.model)(inputs), labels).sum()

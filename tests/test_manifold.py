@@ -337,16 +337,36 @@ def test_what_cannot_work_says_so() -> None:
     with pytest.raises(RuntimeError, match="'unused' did not run"):
         ManifoldMixer(model, ["unused"], "mixup", "points", num_classes=5)(torch.randn(2, 6, 3), torch.arange(2))
 
-    class Checkpointed(SharedModel):
-        def forward(self, points: Tensor) -> Tensor:
-            return self.head(
-                checkpoint(lambda x: self.fc(self.conv1(x.mT).amax(2).repeat(1, 2)), points, use_reentrant=False)
-            )
 
-    with pytest.raises(RuntimeError, match="checkpointed region"):
-        ManifoldMixer(Checkpointed(), ["conv1"], "mixup", "points", num_classes=5)(
-            torch.randn(2, 6, 3), torch.arange(2)
-        )
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_a_layer_within_a_checkpointed_region_is_refused_and_one_around_it_is_mixed(reentrant: bool) -> None:
+    class Inner(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv1d(3, 8, 1)
+
+        def forward(self, points: Tensor) -> Tensor:
+            return self.conv(points.mT)
+
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.inner, self.head = nn.Linear(3, 3), Inner(), nn.Linear(8, 5)
+            self.region = nn.Identity()
+
+        def forward(self, points: Tensor) -> Tensor:
+            features = checkpoint(self.inner, self.stem(points), use_reentrant=reentrant)
+            return self.head(self.region(features).amax(2))
+
+    points, labels = torch.randn(2, 6, 3), torch.arange(2)
+    with pytest.raises(RuntimeError, match=r"'inner\.conv' runs inside a checkpointed region"):
+        ManifoldMixer(Outer(), ["inner.conv"], "mixup", "points", num_classes=5)(points, labels)
+    model = Outer()
+    manifold = ManifoldMixer(model, ["region"], "mixup", "points", num_classes=5)
+    logits, targets = manifold(points, labels, generator=torch.Generator().manual_seed(1))
+    F.cross_entropy(logits, targets).backward()
+    assert model.inner.conv.weight.grad is not None
+    assert hooks(model) == 0
 
 
 def test_distributed_data_parallel_is_seen_through(tmp_path: Any) -> None:

@@ -36,7 +36,7 @@ def reader(snippet: str) -> dict[str, Any]:
         "clouds": [(torch.randn(64, 3), k % 40) for k in range(8)],
         "coords_a": torch.rand(2, 16, 3), "coords_b": torch.rand(2, 16, 3),
         "optimizer": torch.optim.SGD(layers.parameters(), lr=0.1),
-        "accumulate": 2, "scaler": torch.amp.GradScaler("cuda", enabled=False),
+        "accumulate": 2, "epochs": 2, "total_steps": 4, "scaler": torch.amp.GradScaler("cuda", enabled=False),
     }  # fmt: skip
     about["mixer"] = mixkit.create_mixer("cutmix", domain="image", num_classes=100)
     if "v2." in snippet:

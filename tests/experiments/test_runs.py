@@ -226,7 +226,7 @@ class Plain(nn.Module):  # neither BatchNorm nor dropout: halves of a batch do n
         return self.head(self.point(points).amax(1))
 
 class InHalves:  # one process that mixes as two would
-    inside, bank, separable, clean_loss, seconds = False, None, True, 0.0, 0.0
+    inside, bank, separable, clean_loss, seconds, mixed = False, None, True, 0.0, 0.0, None
     def __init__(self, mixing):
         self.mixing, self.generator, self.others = mixing, self, [torch.Generator() for _ in range(2)]
     def manual_seed(self, seed):
