@@ -403,6 +403,7 @@ def test_other_errors() -> None:
 
 def _learn(rank: int, folder: str) -> None:
     """One of two processes: each updates samples of its own, and both update the last."""
+    torch.set_num_threads(1)  # a forked process has none of its parent's threads, and would wait for them
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2)
     bank = SaliencyBank(6, 4, dtype=torch.float32, momentum=0.5)
     for _ in range(2):

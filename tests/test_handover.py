@@ -297,6 +297,7 @@ WORLD = 2
 
 def _share(rank: int, folder: str) -> None:
     """One of two processes, each on half of the batch: a synchronised step, then one accumulated with no_sync."""
+    torch.set_num_threads(1)  # a forked process has none of its parent's threads, and would wait for them
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=WORLD)
     torch.manual_seed(0)
     model, batches = PointModel().eval(), [torch.randn(8, 12, 3) for _ in range(2)]
