@@ -55,6 +55,7 @@ class Config:
         label_smoothing: epsilon: the true class has 1 - epsilon, every other epsilon / (K - 1).
         precision: "32", or "bf16" by autocast.
         test_every: epochs between tests; the last epoch is always tested.
+        corrupted: whether the last epoch is also scored on corrupted samples (`robustness.COMPARED`); not with parts.
     """
 
     dataset: str
@@ -81,6 +82,7 @@ class Config:
     label_smoothing: float = 0.0
     precision: str = "32"
     test_every: int = 1
+    corrupted: bool = False
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -98,6 +100,8 @@ class Config:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < least):
                 raise ExperimentError(f"{name} is a whole number of at least {least}, not {value!r}.")
+        if not isinstance(self.corrupted, bool):
+            raise ExperimentError(f"corrupted is true or false, not {self.corrupted!r}.")
         for name, low, high in (("lr", 0, 1e6), ("label_smoothing", 0, 0.999), ("weight_decay", 0, 1e6)):
             if not isinstance(getattr(self, name), (int, float)) or not low <= getattr(self, name) <= high:
                 raise ExperimentError(f"{name} is a number from {low} to {high:g}, not {getattr(self, name)!r}.")

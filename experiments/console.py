@@ -16,7 +16,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from experiments.report.tables import NOTE, PARTS_NOTE, cells, headings, paired_note
+from experiments.report.conclusion import conclusions
+from experiments.report.tables import NOTE, PARTS_NOTE, cells, corrupted_note, headings, paired_note
 from experiments.train import EpochRecord, Watcher
 
 FILE_WIDTH = 120  # characters
@@ -119,5 +120,9 @@ def print_tables(console: Console, summary: dict[str, Any]) -> None:
     console.print(NOTE, style="dim")
     if note := paired_note(summary["rows"]):
         console.print(note, style="dim")
+    if note := corrupted_note(summary["rows"]):
+        console.print(note, style="dim")
     if any("class_miou" in row["scores"] for row in summary["rows"]):
         console.print(PARTS_NOTE, style="dim")
+    for sentence in conclusions(summary):
+        console.print(sentence)

@@ -23,8 +23,10 @@ from experiments.results import EVALUATION, find_runs
 from experiments.robustness import (
     CORRUPTIONS,
     DGCNN_ACCURACY,
+    IMAGE_CORRUPTIONS,
     MODELNET_C,
     Corruption,
+    corrupted,
     mean_corruption_error,
     mean_over_levels,
 )
@@ -47,7 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="test (default) stands for the validation samples where the run was scored on such",
     )
     parser.add_argument(
-        "--robustness", action="store_true", help="also on corrupted test points, as in Table 3 of the SageMix paper"
+        "--robustness",
+        action="store_true",
+        help="also on corrupted test samples: points as in Table 3 of the SageMix paper, images by noise, shift, "
+        "rotation, scaling and a hole",
     )
     parser.add_argument(
         "--modelnet-c",
@@ -70,11 +75,15 @@ def main(args: argparse.Namespace) -> int:
     measured: list[tuple[Path, str, Config, dict[str, float]]] = []
     contents: dict[Path, dict[str, Any]] = {}
     vanilla: dict[object, dict[str, float]] = {}
-    corruptions = {**(CORRUPTIONS if args.robustness else {}), **(MODELNET_C if args.modelnet_c else {})}
     for found in find_runs(args.runs):
-        if corruptions and (found.config.domain != "points" or found.config.parts):
-            console.print(f"{found.folder}: left out, the corruptions are for whole shapes", soft_wrap=True)
+        points = found.config.domain == "points"
+        if (args.robustness or args.modelnet_c) and (found.config.parts or (args.modelnet_c and not points)):
+            wanted = "whole shapes" if points else "point sets"
+            console.print(f"{found.folder}: left out, the corruptions are for {wanted}", soft_wrap=True)
             continue
+        corruptions = (CORRUPTIONS if points else IMAGE_CORRUPTIONS) if args.robustness else {}
+        if args.modelnet_c:
+            corruptions = {**corruptions, **MODELNET_C}
         try:
             config, data, model = load_trained(found.folder, options.roots_of(args), best=args.best)
         except ExperimentError as error:
@@ -142,17 +151,15 @@ def evaluate(
         model: the run's, in eval mode.
         data: the run's, on the model's device.
         split: "test" or "train".
-        corruptions: by name, to corrupt the points with.
+        corruptions: by name, to corrupt the samples with.
         seed: of the draws; every model meets the same corruption.
     """
     stored, labels = getattr(data, split), getattr(data, f"{split}_labels")
     parts: Tensor | None = getattr(data, f"{split}_parts")
-    prepared = data.prepare(stored)
     temperature = fitted_temperature(task, model, data)
-    scores = {CLEAN: task.evaluate(model, prepared, labels, parts, temperature)}
+    scores = {CLEAN: task.evaluate(model, data.prepare(stored), labels, parts, temperature)}
     for name, corrupt in corruptions.items():
-        damaged = corrupt(prepared, torch.Generator().manual_seed(seed))
-        scores[name] = task.evaluate(model, damaged, labels, None, temperature)
+        scores[name] = task.evaluate(model, corrupted(data, stored, corrupt, seed), labels, None, temperature)
     return scores
 
 

@@ -1,13 +1,15 @@
-"""Runs of a sweep in processes of their own, several at a time; what each says goes to log.txt in its folder."""
+"""Runs of a sweep in processes, several at a time; what each says goes to log.txt in its folder."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import subprocess
 import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +19,11 @@ from experiments.config import Config, to_toml
 from experiments.files import write_whole
 from experiments.results import RECIPE, RunResult, read_run
 from experiments.stopping import asked_to_stop
+from experiments.worker import LOG
 
 if TYPE_CHECKING:
     from experiments.sweeper import Sweep
 
-LOG = "log.txt"
 ENDED = (0, 1)  # exit codes of a run that says itself how it ended
 POLL = 0.1  # seconds
 
@@ -31,29 +33,53 @@ def in_processes(
 ) -> Generator[tuple[Config, RunResult]]:
     """Run configurations, `sweep.jobs` at a time, and yield each as it ends.
 
-    Each has the GPUs of its slot; slots share where there are fewer GPUs than jobs want. Whatever ends the iteration
-    early (Ctrl-C, SIGTERM) ends the processes too.
+    Each has the GPUs of its slot; slots share where there are fewer GPUs than jobs want. A slot's process trains one
+    run after the other, unless devices share a run: their processes are made for that run alone. Whatever ends the
+    iteration early (Ctrl-C, SIGTERM) ends the processes too.
     """
     queue = list(waiting)
-    slots = _slots(sweep.jobs, sweep.machine.devices)
-    running: dict[subprocess.Popen[bytes], tuple[Config, list[str]]] = {}
+    slots = [_Slot(gpus) for gpus in _slots(sweep.jobs, sweep.machine.devices)]
     try:
-        while queue or running:
+        while queue or any(slot.config for slot in slots):
             if asked_to_stop():
                 raise KeyboardInterrupt
-            while queue and slots:
-                config, gpus = queue.pop(0), slots.pop(0)
-                running[_start(sweep, config, folders[config], gpus)] = config, gpus
-            for process in [process for process in running if process.poll() is not None]:
-                config, gpus = running.pop(process)
-                slots.append(gpus)
-                yield config, _result(folders[config], process.returncode)
+            for slot in slots:
+                if slot.config is None and queue:
+                    slot.config = queue.pop(0)
+                    _start(sweep, slot, folders[slot.config])
+                if slot.config is not None and (code := slot.ended()) is not None:
+                    ended, slot.config = slot.config, None
+                    yield ended, _result(folders[ended], code)
             time.sleep(POLL)
     finally:
-        for process in running:
+        processes = [slot.process for slot in slots if slot.process is not None]
+        for process in processes:
             process.terminate()
-        for process in running:
-            process.wait()
+        for process in processes:
+            _close(process)
+
+
+@dataclass
+class _Slot:
+    """Where one run at a time is trained.
+
+    Attributes:
+        gpus: that its process may use; any where there are none to share out.
+        process: that is or was at work here.
+        config: the run that is at work, None for none.
+    """
+
+    gpus: list[str]
+    process: subprocess.Popen[str] | None = None
+    config: Config | None = None
+
+    def ended(self) -> int | None:
+        """The exit code of the run that was begun; None while it is at work."""
+        assert self.process is not None
+        if self.process.stdout is not None and select.select([self.process.stdout], [], [], 0)[0]:
+            answer = self.process.stdout.readline().strip()
+            return int(answer) if answer else self.process.wait()  # no answer: the process ended
+        return self.process.poll()
 
 
 def _slots(jobs: int, devices: int) -> list[list[str]]:
@@ -65,18 +91,39 @@ def _slots(jobs: int, devices: int) -> list[list[str]]:
     return [[gpus[(job * devices + i) % len(gpus)] for i in range(devices)] for job in range(jobs)]
 
 
-def _start(sweep: Sweep, config: Config, folder: Path, gpus: list[str]) -> subprocess.Popen[bytes]:
-    write_whole(folder / RECIPE, to_toml(config))
-    machine = sweep.machine
-    machine = replace(machine, threads=machine.threads or max(1, (os.cpu_count() or 1) // sweep.jobs))
-    command = [sys.executable, "-m", "experiments", "pointcloud", "--resume", str(folder), "--data-root"]
-    command += [*map(str, sweep.roots), "--accelerator", machine.accelerator, "--devices", str(machine.devices)]
-    command += ["--nodes", str(machine.nodes), "--threads", str(machine.threads)]
-    environment = dict(os.environ)
-    if gpus:
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-    with (folder / LOG).open("ab") as log:
-        return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+def _start(sweep: Sweep, slot: _Slot, folder: Path) -> None:
+    """Have a run trained in a slot, by the process that is there or by a new one."""
+    assert slot.config is not None
+    write_whole(folder / RECIPE, to_toml(slot.config))
+    serves = sweep.processes == 1
+    if slot.process is None or slot.process.poll() is not None:
+        machine = sweep.machine
+        threads = machine.threads or max(1, (os.cpu_count() or 1) // sweep.jobs)
+        options = ["--data-root", *map(str, sweep.roots), "--accelerator", machine.accelerator]
+        options += ["--devices", str(machine.devices), "--nodes", str(machine.nodes), "--threads", str(threads)]
+        what = ["experiments.worker"] if serves else ["experiments", "pointcloud", "--resume", str(folder)]
+        environment = dict(os.environ)
+        if slot.gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(slot.gpus)
+        pipe = subprocess.PIPE if serves else None
+        if slot.process is not None:
+            _close(slot.process)
+        with (folder / LOG).open("ab") as log:
+            slot.process = subprocess.Popen(
+                [sys.executable, "-m", *what, *options],
+                env=environment, stdin=pipe, stdout=pipe or log, stderr=log, text=True, bufsize=1,
+            )  # fmt: skip
+    if serves:
+        assert slot.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has ended: `ended` finds that out
+            slot.process.stdin.write(f"{folder}\n")
+
+
+def _close(process: subprocess.Popen[str]) -> None:
+    """Wait for a process that ends or has ended, and close its pipes; what it did not read is lost."""
+    with contextlib.suppress(BrokenPipeError), process:
+        pass
+    process.wait()
 
 
 def _result(folder: Path, code: int) -> RunResult:

@@ -247,7 +247,7 @@ def row_labels(results: Sequence[RunResult]) -> list[str]:
 
 def _budget(config: Config) -> dict[str, Any]:
     """All that makes runs another row, besides the method and its label smoothing, which the label has."""
-    aside = ("dataset", "model", "method", "seed", "label_smoothing", "test_every")
+    aside = ("dataset", "model", "method", "seed", "label_smoothing", "test_every", "corrupted")
     return {name: value for name, value in asdict(config).items() if name not in aside}
 
 

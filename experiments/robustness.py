@@ -1,4 +1,4 @@
-"""Corruptions of test points: those of the paper's Table 3, and those of ModelNet-C with its score; no models."""
+"""Corruptions of test samples: the paper's Table 3, ModelNet-C with its score, and their like for images; no models."""
 
 from __future__ import annotations
 
@@ -9,10 +9,31 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from experiments.corruptions import add_pixel_noise, cut_hole, place_anew, shift
+from experiments.data import DataSet
 from experiments.data.points import take, to_unit_sphere, turn
 
 Corruption = Callable[[Tensor, torch.Generator], Tensor]
-"""(points (B, N, 3), in the unit sphere, CPU generator of all draws) to corrupted points (B, N', 3)."""
+"""(samples, CPU generator of all draws) to corrupted samples, the input left as it is.
+
+Points are (B, N, 3) in the unit sphere and become (B, N', 3); images are (B, C, H, W) in [0, 1] and keep their shape.
+"""
+
+
+def corrupted(data: DataSet, stored: Tensor, corrupt: Corruption, seed: int) -> Tensor:
+    """Stored samples, corrupted, as a model reads them.
+
+    Args:
+        data: how samples are stored and prepared.
+        stored: (n, ...) images as bytes or in [0, 1], or points.
+        corrupt: of the data's domain.
+        seed: of the draws; every model meets the same corruption.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    if data.domain == "points":
+        return corrupt(data.prepare(stored), generator)
+    white = 1.0 if stored.is_floating_point() else 255.0
+    return data.prepare(corrupt(stored.float() / white, generator) * white)
 
 
 def add_noise(points: Tensor, generator: torch.Generator, *, sigma: float) -> Tensor:
@@ -20,20 +41,23 @@ def add_noise(points: Tensor, generator: torch.Generator, *, sigma: float) -> Te
     return points + sigma * torch.randn(points.shape, generator=generator).to(points)
 
 
-def rotate(points: Tensor, generator: torch.Generator, *, axis: str, degrees: float | None = None) -> Tensor:
+def rotate(
+    points: Tensor, generator: torch.Generator, *, axis: str, degrees: float | None = None, most: float = 180
+) -> Tensor:
     """Rotate each set about the axis "x", "y" or "z" through the origin, by the right hand.
 
     Args:
         points: (B, N, 3).
         generator: draws the angles, one per set.
         axis: what to rotate about.
-        degrees: the angle of all sets; uniform in -180 ... 180, for each set anew, by default.
+        degrees: the angle of all sets; uniform in -most ... most, for each set anew, by default.
+        most: in degrees. Default 180.
 
     Returns:
         (B, N, 3). By 180 degrees exactly, signs change and nothing else.
     """
     if degrees is None:
-        angle = math.pi * (2 * torch.rand(len(points), 1, generator=generator) - 1)
+        angle = math.radians(most) * (2 * torch.rand(len(points), 1, generator=generator) - 1)
     else:
         angle = torch.full((len(points), 1), math.radians(degrees))
     cosine, sine = angle.cos().to(points), angle.sin().to(points)
@@ -77,6 +101,36 @@ CORRUPTIONS: dict[str, Corruption] = {
     "drop 50 %": partial(drop, share=0.5),
 }
 """Table 3 by name. Its "rotation X" and "Z" may mean exactly 180 degrees or any angle up to it: both are here."""
+
+IMAGE_CORRUPTIONS: dict[str, Corruption] = {
+    "noise 0.1": partial(add_pixel_noise, sigma=0.1),
+    "noise 0.2": partial(add_pixel_noise, sigma=0.2),
+    "shift 12.5 %": partial(shift, share=0.125),
+    "shift 25 %": partial(shift, share=0.25),
+    "rotate 15": partial(place_anew, most=15),
+    "rotate 30": partial(place_anew, most=30),
+    "scale 0.75": partial(place_anew, factor=0.75),
+    "scale 1.25": partial(place_anew, factor=1.25),
+    "hole 10 %": partial(cut_hole, share=0.1),
+    "hole 25 %": partial(cut_hole, share=0.25),
+}
+"""By name: the like of Table 3 for images of any size, lengths in shares of the side."""
+
+COMPARED: dict[str, dict[str, Corruption]] = {
+    "image": {
+        "noise": IMAGE_CORRUPTIONS["noise 0.2"],
+        "rotation": IMAGE_CORRUPTIONS["rotate 30"],
+        "scaling": IMAGE_CORRUPTIONS["scale 0.75"],
+        "occlusion": IMAGE_CORRUPTIONS["hole 25 %"],
+    },
+    "points": {
+        "noise": CORRUPTIONS["noise 0.05"],
+        "rotation": partial(rotate, axis="z", most=30),
+        "scaling": CORRUPTIONS["scale 0.6"],
+        "dropout": CORRUPTIONS["drop 50 %"],
+    },
+}
+"""By domain and name: one corruption of each kind, whose mean accuracy `compare` shows."""
 
 # ---- ModelNet-C (Ren et al., ICML 2022): seven corruptions at five levels
 

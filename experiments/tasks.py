@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -12,8 +14,10 @@ from experiments.config import Config
 from experiments.data import DataSet
 from experiments.methods import Mixing
 from experiments.metrics import classification_scores, fit_temperature, part_scores
+from experiments.robustness import Corruption, corrupted
 
 TEST_BATCH = 256
+NONE: Mapping[str, Corruption] = {}
 
 
 class Batch(NamedTuple):
@@ -143,10 +147,28 @@ def make_task(config: Config, data: DataSet) -> Task:
     return PartSegmentation(data) if config.parts else Classification(data)
 
 
-def evaluate(task: Task, model: nn.Module, data: DataSet, *, scaled: bool = False) -> dict[str, float]:
-    """Scores of a data set's test samples in %, in eval mode; `scaled`: also at the held-out samples' temperature."""
+def evaluate(
+    task: Task, model: nn.Module, data: DataSet, *, scaled: bool = False, corruptions: Mapping[str, Corruption] = NONE
+) -> dict[str, float]:
+    """Scores of a data set's test samples in %, in eval mode.
+
+    Args:
+        task: the run's.
+        model: in eval mode.
+        data: the run's, on the model's device.
+        scaled: also score at the held-out samples' temperature.
+        corruptions: by name; `corrupted_NAME` is the accuracy under each, with the same draws for every model, and
+            `corrupted` their mean.
+    """
     temperature = fitted_temperature(task, model, data) if scaled else None
-    return task.evaluate(model, data.prepare(data.test), data.test_labels, data.test_parts, temperature)
+    scores = task.evaluate(model, data.prepare(data.test), data.test_labels, data.test_parts, temperature)
+    damaged = {
+        f"corrupted_{name}": task.evaluate(model, corrupted(data, data.test, corrupt, 0), data.test_labels, None)
+        for name, corrupt in corruptions.items()
+    }
+    accuracies = {name: one["accuracy"] for name, one in damaged.items()}
+    mean = {"corrupted": statistics.fmean(accuracies.values())} if accuracies else {}
+    return {**scores, **mean, **accuracies}
 
 
 def fitted_temperature(task: Task, model: nn.Module, data: DataSet) -> float | None:

@@ -19,6 +19,7 @@ from experiments.data import DataSet
 from experiments.errors import ExperimentError, RunStoppedError
 from experiments.methods import Mixing
 from experiments.optim import clean_loss_scale, make_loss, smooth
+from experiments.robustness import COMPARED
 from experiments.stopping import asked_to_stop
 from experiments.tasks import Batch, Task, evaluate
 
@@ -43,7 +44,7 @@ class EpochRecord:
         cost: time of the steps over that of the same steps without mixing; None where part of the mixing is inside the
             model's own passes.
         scores: of the test samples, in %; empty where the epoch was not tested. The last epoch's may also have the ECE
-            after temperature scaling and the temperature.
+            after temperature scaling and the temperature, and accuracies under corruptions.
         mixed: mean share of a batch's samples that was mixed, where a schedule measures it; else None.
     """
 
@@ -164,7 +165,9 @@ def _end_epoch(
     if fabric.is_global_zero:
         try:
             if record.epoch % config.test_every == 0 or record.epoch == config.epochs:
-                record = replace(record, scores=score(fabric, learner, data, scaled=record.epoch == config.epochs))
+                record = replace(
+                    record, scores=score(fabric, learner, data, config, last=record.epoch == config.epochs)
+                )
             finite = all(bool(value.isfinite().all()) for value in learner.model.state_dict().values())
             if not finite or not all(map(math.isfinite, record.scores.values())):
                 raise RunStoppedError(f"a weight or a score became infinite or not a number in epoch {record.epoch}")
@@ -195,11 +198,15 @@ def _mean_over_devices(fabric: Fabric, loss: Tensor) -> float:
     return mean
 
 
-def score(fabric: Fabric, learner: Learner, data: DataSet, *, scaled: bool = False) -> dict[str, float]:
-    """Scores of the test samples, by the model itself; `scaled`: also at the temperature of the held-out samples."""
+def score(fabric: Fabric, learner: Learner, data: DataSet, config: Config, *, last: bool = False) -> dict[str, float]:
+    """Scores of the test samples, by the model itself.
+
+    After the last epoch also at the temperature of the held-out samples, and under corruptions if the run wants them.
+    """
     learner.model.eval()
+    corruptions = COMPARED[config.domain] if last and config.corrupted and not config.parts else {}
     with fabric.autocast():
-        return evaluate(learner.task, learner.model, data, scaled=scaled)
+        return evaluate(learner.task, learner.model, data, scaled=last, corruptions=corruptions)
 
 
 def steps_per_epoch(data: DataSet, config: Config, devices: int = 1) -> int:

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.environment import describe_device
+from experiments.report.conclusion import conclusions
 from experiments.report.figures import KINDS, SERIES, accuracy_curves, accuracy_limits, cell_png, label_text
 from experiments.report.gallery import PRIOR, GalleryItem
 from experiments.report.style import CSS
-from experiments.report.tables import NOTE, PARTS_NOTE, cells, headings, paired_note
+from experiments.report.tables import NOTE, PARTS_NOTE, cells, corrupted_note, headings, paired_note
 from experiments.results import RunResult, curves_of
 
 HEADINGS = {"compare": "One engine, two domains"}
@@ -63,7 +64,9 @@ def make_page(
 <section>
 <h2>Results</h2>
 <div class="wide"><table>{tables}</table></div>
-<p class="note">{_text(NOTE)} {_text(paired_note(summary["rows"]))}{" " + _text(PARTS_NOTE) if parts else ""}</p>
+<p class="note">{_text(NOTE)} {_text(paired_note(summary["rows"]))} \
+{_text(corrupted_note(summary["rows"]))}{" " + _text(PARTS_NOTE) if parts else ""}</p>
+{_conclusions(summary)}
 </section>
 <section>
 <h2>Score by epoch</h2>
@@ -79,6 +82,11 @@ def make_page(
 </body>
 </html>
 """
+
+
+def _conclusions(summary: dict[str, Any]) -> str:
+    """What the reader may conclude and what not, where the runs are a comparison."""
+    return "".join(f"<p>{_text(sentence)}</p>" for sentence in conclusions(summary))
 
 
 def _lead(summary: dict[str, Any]) -> str:
@@ -98,12 +106,17 @@ def _lead(summary: dict[str, Any]) -> str:
     device = f" on {describe_device(summary['environment'])}" if summary["environment"] else ""
     budget = "" if any("[" in row["method"] for row in summary["rows"]) else " and has the same budget"
     cut = " Scores are of samples cut from the training set; the test samples were not looked at."
+    short = (
+        ""
+        if conclusions(summary)
+        else "A short budget says little about which method wins in the long run: like every regulariser, mixing tends "
+        "to pay off late."
+    )
     validated = cut if any(row.get("scored") == "validation" for row in summary["rows"]) else ""
     return _text(
         f"{', and '.join(parts)}. Within a table every method starts from the same weights, sees the same data in the "
         f"same order{budget} ({runs}). All in {_duration(summary['seconds'])}{device}. "
-        "A short budget says little about which method wins in the long run: like every regulariser, mixing tends to "
-        "pay off late."
+        f"{short}"
         f"{validated}"
     )
 

@@ -14,12 +14,14 @@ TITLES = {
     "ece": "ECE",
     "ece_scaled": "scaled",
     "gap": "gap",
+    "corrupted": "corrupted",
     "weighted_f1": "F1",
     "class_miou": "class mIoU",
     "point_accuracy": "points",
     "instance_miou_within": "within: mIoU",
     "class_miou_within": "within: class",
 }
+SHOWN = ("final", "ece", "ece_scaled", "corrupted")  # where runs were scored on corrupted samples: the page has more
 FIVE = "accuracy of five runs"
 NOTE = (
     "Accuracy in %: best epoch, last epoch, mean of the last 10. ECE in % at the last epoch (15 bins); scaled: ECE at "
@@ -52,7 +54,7 @@ def cells(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str
     cost = row["cost"]
     figures = [str(row["ended"])] if len({other["ended"] for other in rows}) > 1 else []
     figures += [text(name) for name in _names(rows)]
-    figures += [_difference(row) for _ in _over(rows)]
+    figures += [text for _ in _over(rows) for text in ([_difference(row)] + ([_cut(row)] if _corrupted(rows) else []))]
     figures.append("–" if cost is None else f"{'≈' if row['cost_is_rough'] else ''}{cost:.2f}×")
     for known in _paper(rows).values():
         figures.append(f"{known[row['name']]:.1f}" if row["name"] in known else "–")
@@ -78,7 +80,9 @@ def paper_figures(dataset: str, model: str, figure: str) -> dict[str, float]:
 
 def _over(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The heading of the paired differences, if there are any."""
-    return ["paired"] if any(row.get("paired") for row in rows) else []
+    if not any(row.get("paired") for row in rows):
+        return []
+    return ["paired", "error"] if _corrupted(rows) else ["paired"]
 
 
 def _difference(row: Mapping[str, Any]) -> str:
@@ -88,6 +92,30 @@ def _difference(row: Mapping[str, Any]) -> str:
     difference = row["paired"]["scores"]["final"]
     mean = f"{difference['mean']:+.1f}".replace("-", "−")
     return mean if difference["half"] is None else f"{mean}±{difference['half']:.1f}"
+
+
+def _cut(row: Mapping[str, Any]) -> str:
+    """By how much a row's error differs from its baseline's, in % of that."""
+    cut = row["paired"]["error_cut"] if row.get("paired") else None
+    return "–" if cut is None else f"{-cut:+.0f} %".replace("-", "−")
+
+
+def _corrupted(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether there are scores of corrupted samples, which make a table of their own kind."""
+    return any("corrupted" in row["scores"] for row in rows)
+
+
+def corrupted_note(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the columns of `compare` mean; "" for other tables."""
+    if not _corrupted(rows):
+        return ""
+    kinds = dict.fromkeys(
+        name[len("corrupted_") :] for row in rows for name in row["scores"] if name[:10] == "corrupted_"
+    )
+    return (
+        f"Corrupted: mean accuracy in % of the last epoch's model on test samples under {', '.join(kinds)}. Error: how "
+        "the mean error 100 - final differs from the other row's in % of that, negative where there is less."
+    )
 
 
 def paired_note(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -104,6 +132,8 @@ def paired_note(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     there = {name for row in rows for name in row["scores"]}
+    if _corrupted(rows):
+        return [name for name in SHOWN if name in there]
     return [name for name in TITLES if name in there] or ["best", "final", "last10"]
 
 

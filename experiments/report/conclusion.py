@@ -1,0 +1,66 @@
+"""What a comparison shows and what it does not, in sentences made of its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+COMMAND = "compare"
+LIMITS = (
+    "The intervals are each row's own, over seeds on the same training and test samples: they do not rank the mixing "
+    "methods among each other, and nothing follows for other data, models or budgets."
+)
+
+
+def conclusions(summary: Mapping[str, Any]) -> list[str]:
+    """A sentence an arm, and one of what does not follow; none for what is no `compare`, or where nothing is paired.
+
+    Args:
+        summary: of `report.make_summary`.
+    """
+    if summary["command"] != COMMAND:
+        return []
+    arms = {arm: [row for row in summary["rows"] if row["arm"] == arm and row["paired"]] for arm in summary["arms"]}
+    found = [_sentence(summary["arms"][arm], rows) for arm, rows in arms.items() if rows]
+    return [*found, LIMITS] if found else []
+
+
+def _sentence(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """What an arm's rows show against its vanilla row."""
+    title, config = about["title"], about["config"]
+    setting = f"{title}, {about.get('train_samples', 'all')} training samples, {config['epochs']} epochs"
+    alone = [row for row in rows if _interval(row) is None]
+    better = [row for row in rows if (ends := _interval(row)) is not None and ends[0] > 0]
+    worse = [row for row in rows if (ends := _interval(row)) is not None and ends[1] < 0]
+    open_ = [row for row in rows if row not in [*alone, *better, *worse]]
+    parts = [_in_figures(row, "cuts" if row in better else "raises") for row in [*better, *worse]]
+    if open_:
+        each = ", ".join(f"{row['method']} ({_points(row)})" for row in open_)
+        parts.append(f"not shown to differ from vanilla in accuracy: {each}")
+    if alone:
+        each = ", ".join(f"{row['method']} ({_points(row)})" for row in alone)
+        parts.append(f"one seed has no interval, so that no difference to vanilla is shown: {each}")
+    return f"{setting}: {'; '.join(parts)}."
+
+
+def _in_figures(row: Mapping[str, Any], verb: str) -> str:
+    """What a row does to vanilla's error, where its interval leaves no doubt which way."""
+    cut = row["paired"]["error_cut"]
+    if cut is None:
+        return f"{row['method']} makes errors where vanilla makes none ({_points(row)})"
+    return f"{row['method']} {verb} vanilla's error by {abs(cut):.0f} % ({_points(row)})"
+
+
+def _interval(row: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The 95 % interval of the paired difference in the final score; None with one pair."""
+    difference = row["paired"]["scores"]["final"]
+    if difference["half"] is None:
+        return None
+    return difference["mean"] - difference["half"], difference["mean"] + difference["half"]
+
+
+def _points(row: Mapping[str, Any]) -> str:
+    """The paired difference in words."""
+    mean, ends = row["paired"]["scores"]["final"]["mean"], _interval(row)
+    interval = "" if ends is None else f", 95 % interval {ends[0]:+.1f} to {ends[1]:+.1f}"
+    return f"{mean:+.1f} points{interval}".replace("-", "−")
