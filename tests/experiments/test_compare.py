@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,21 +14,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from experiments.__main__ import main
 from experiments.compare import MODELS
-from experiments.config import load_recipe
+from experiments.config import Config, load_recipe
+from experiments.console import make_table
 from experiments.data import load_data
+from experiments.data.digits import centre
 from experiments.errors import ExperimentError
 from experiments.methods import parse_method, split_methods
 from experiments.models import create_model
+from experiments.report import make_summary
+from experiments.report.conclusion import conclusions
 from experiments.report.figures import accuracy_limits
 from experiments.report.gallery import make_gallery
 from experiments.report.tables import cells, headings
 from experiments.results import RunResult, curves_of, find_runs, make_output, summarise
+from experiments.robustness import COMPARED
+from experiments.runner import load_trained
 from experiments.train import EpochRecord
 
-TINY = ["--threads", "1", "--epochs", "2", "--width", "4", "--limit", "64", "--batch-size", "32"]
+TINY = ["--threads", "1", "--jobs", "1", "--epochs", "2", "--width", "4", "--limit", "64", "--batch-size", "32"]
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +54,17 @@ def test_every_row_is_trained_and_written_down(finished: Path) -> None:
     assert rows == [
         (image, "vanilla"),
         (image, "mixup"),
+        (image, "cutmix"),
         (image, "sagemix"),
+        (image, "sagemix (schedule adaptive)"),
         (points, "vanilla"),
         (points, "pointmixup"),
+        (points, "cutmix"),
         (points, "sagemix (σ 2)"),
-        (points, "sagemix (σ 0.3)"),
+        (points, "sagemix (σ 2, schedule adaptive)"),
     ]
     runs = find_runs([finished])
-    assert len(runs) == 7 * 2
+    assert len(runs) == 10 * 2
     for row in summary["rows"]:
         mine = [run for run in runs if (run.config.arm, run.label) == (row["arm"], row["method"])]
         assert [run.config.seed for run in mine] == row["seeds"] == [0, 1]
@@ -108,10 +120,160 @@ def test_the_report_needs_nothing_from_outside(finished: Path) -> None:
         "PreActResNet18",
         "PointNet",
         "64 images of digits for 2 epochs",
-        "sagemix (σ 0.3)",
+        "sagemix (σ 2, schedule adaptive)",
         "mean ± standard",
+        "nothing follows for other data, models or budgets",
     ):
         assert words in page
+
+
+def test_the_last_epoch_is_scored_under_each_corruption(finished: Path) -> None:
+    for run in find_runs([finished]):
+        first, last = (record.scores for record in run.records)
+        assert not any("corrupted" in name for name in first)
+        kinds = {
+            "image": ("noise", "rotation", "scaling", "occlusion"),
+            "points": ("noise", "rotation", "scaling", "dropout"),
+        }
+        each = {name[10:]: value for name, value in last.items() if name.startswith("corrupted_")}
+        assert tuple(each) == kinds[run.config.domain]
+        assert last["corrupted"] == pytest.approx(sum(each.values()) / 4)
+        config, data, model = load_trained(run.folder, [])  # as the last checkpoint says it, too
+        damaged = COMPARED[config.domain]["noise"]
+        if config.domain == "image":
+            inputs = centre(damaged(data.test, torch.Generator().manual_seed(0)))
+        else:
+            inputs = damaged(data.test, torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            right = (model(inputs).argmax(1) == data.test_labels).double().mean().item()
+        assert each["noise"] == pytest.approx(100 * right)
+
+
+def test_columns_fit_a_terminal_and_the_error_is_relative_to_vanillas(finished: Path) -> None:
+    rows = json.loads((finished / "summary.json").read_text(encoding="utf-8"))["rows"]
+    for arm in {row["arm"] for row in rows}:
+        mine = [row for row in rows if row["arm"] == arm]
+        assert headings(mine) == ["final", "ECE", "scaled", "corrupted", "paired", "error", "cost"]
+        console = Console(width=120, file=io.StringIO())
+        console.print(make_table("one", mine))
+        lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+        assert len(lines) == 2 + len(mine)
+        vanilla, *others = mine
+        assert vanilla["paired"] is None
+        for row in others:
+            errors = [100 - one["scores"]["final"]["mean"] for one in (row, vanilla)]
+            assert row["paired"]["error_cut"] == pytest.approx(100 * (1 - errors[0] / errors[1]))
+
+
+def test_the_error_is_cut_over_the_same_seeds() -> None:
+    runs = [result("vanilla", seed, [accuracy]) for seed, accuracy in enumerate((80.0, 90.0, 10.0))]
+    rows = summarise([*runs, *(result("mixup", seed, [95.0]) for seed in (0, 1))])
+    assert rows[1]["paired"]["error_cut"] == pytest.approx(100 * (1 - 5 / 15))  # seed 2 of vanilla has no pair
+    perfect = summarise([result("vanilla", 0, [100.0]), result("mixup", 0, [99.0])])
+    assert perfect[1]["paired"]["error_cut"] is None
+    assert cells({**perfect[1], "scores": {"corrupted": {"mean": 1.0, "std": 0.0}}}, [])  # and the table has a dash
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "words"),
+    [
+        ((92.0, 92.2, 91.8), "mixup cuts vanilla's error by 20 % (+2.0 points, 95 % interval +1.5 to +2.5)"),
+        ((88.0, 88.2, 87.8), "mixup raises vanilla's error by 20 % (−2.0 points, 95 % interval −2.5 to −1.5)"),
+        ((95.0, 89.0, 92.0), "not shown to differ from vanilla in accuracy: mixup (+2.0 points, 95 % interval −5.5 to"),
+        ((92.0,), "one seed has no interval, so that no difference to vanilla is shown: mixup (+2.0 points)"),
+    ],
+)
+def test_the_page_says_what_follows_whatever_the_figures_are(accuracies: tuple[float, ...], words: str) -> None:
+    vanilla = [result("vanilla", seed, [90.0]) for seed in range(3)]
+    mixed = [result("mixup", seed, [accuracy]) for seed, accuracy in enumerate(accuracies)]
+    summary = make_summary("compare", "name", [*vanilla, *mixed], "complete")
+    sentence, limits = conclusions(summary)
+    assert words in sentence
+    assert sentence.count("mixup") == 1
+    assert "nothing follows for other data" in limits
+    assert conclusions({**summary, "command": "sweep"}) == []
+    assert conclusions(make_summary("compare", "name", vanilla, "complete")) == []
+
+
+def test_no_error_to_cut_is_no_division_by_zero() -> None:
+    runs = [result("vanilla", seed, [100.0]) for seed in (0, 1)]
+    runs += [result("mixup", seed, [accuracy]) for seed, accuracy in enumerate((97.9, 98.0))]
+    sentence, _ = conclusions(make_summary("compare", "name", runs, "complete"))
+    assert "mixup makes errors where vanilla makes none (−2.0" in sentence or "−2.1" in sentence
+
+
+def planned(*options: str) -> list[Config]:
+    from experiments.__main__ import compare
+    from experiments.compare import plan
+
+    parser = argparse.ArgumentParser()
+    compare.add_arguments(parser)
+    args = parser.parse_args(list(options))
+    return plan(args, {"image": args.image_data, "points": args.point_data})
+
+
+def test_the_default_is_scarce_data_and_everything_else_can_be_had() -> None:
+    runs = planned()
+    assert len(runs) == 2 * 5 * 3
+    assert {run.seed for run in runs} == {0, 1, 2}
+    for run in runs:
+        assert (run.limit, run.corrupted) == (200, True)
+        assert run.epochs == {"image": 60, "points": 40}[run.domain]
+        assert run.test_every < run.epochs
+    assert {run.batch_size for run in runs if run.domain == "image"} == {50}
+    assert {run.batch_size for run in runs if run.domain == "points"} == {25}
+    whole = planned("--recipe", "short", "--seeds", "0")
+    assert {(run.limit, run.epochs, run.seed) for run in whole} == {(None, 15, 0)}
+    more = planned("--limit", "400", "--epochs", "7")
+    assert {(run.limit, run.epochs) for run in more} == {(400, 7)}
+    other = planned("--image-data", "cifar100", "--point-data", "modelnet10")
+    short = load_recipe("short").resolve(
+        "equal", {"dataset": "cifar100", "model": "preact_resnet18", "corrupted": True}
+    )
+    assert other[0] == short
+
+
+@pytest.mark.parametrize(
+    ("options", "cores", "gpu", "wanted"),
+    [
+        ([], 2, False, (2, 1)),
+        ([], 1, False, (1, 1)),
+        ([], 16, False, (4, 4)),
+        (["--threads", "1"], 3, False, (3, 1)),
+        (["--threads", "8"], 4, False, (1, 8)),
+        (["--jobs", "1"], 4, False, (1, 4)),
+        (["--jobs", "3", "--threads", "2"], 1, False, (3, 2)),
+        ([], 16, True, (1, None)),
+        (["--accelerator", "cpu"], 2, True, (2, 1)),
+        (["--jobs", "4"], 16, True, (4, None)),
+        (["--devices", "2"], 16, False, (1, None)),
+    ],
+)
+def test_cores_are_shared_out(
+    options: list[str], cores: int, gpu: bool, wanted: tuple[int, int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from experiments.__main__ import compare
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
+    parser = argparse.ArgumentParser()
+    compare.add_arguments(parser)
+    assert compare.share_out(parser.parse_args(options)) == wanted
+
+
+def test_processes_that_train_one_run_after_the_other_end_as_one_process_does(finished: Path, tmp_path: Path) -> None:
+    """Two at once, five runs: each process has more than one, and logs lie apart."""
+    options = [*TINY, "--domains", "points", "--seeds", "0", "--jobs", "2", "--accelerator", "cpu"]
+    assert main(["compare", *options, "--output", str(tmp_path / "run")]) == 0
+    mine = {(run.config.method, run.config.seed): run for run in find_runs([tmp_path / "run"])}
+    there = {
+        (run.config.method, run.config.seed): run for run in find_runs([finished]) if run.config.domain == "points"
+    }
+    assert len(mine) == 5
+    for key, run in mine.items():
+        assert run.records[-1].scores == there[key].records[-1].scores
+        assert run.config.title in (run.folder / "log.txt").read_text(encoding="utf-8")
 
 
 def test_a_finished_run_is_not_overwritten(finished: Path, capsys: pytest.CaptureFixture) -> None:
@@ -259,7 +421,7 @@ def test_a_recipe_and_the_command_line_may_say_the_same(capsys: pytest.CaptureFi
     parser = argparse.ArgumentParser()
     compare.add_arguments(parser)
     methods = ["mixup", "sagemix", "points/sagemix:sigma=2.0"]
-    runs = plan(parser.parse_args(["--methods", *methods]), {"image": "digits", "points": "digits"})
+    runs = plan(parser.parse_args(["--seeds", "0", "--methods", *methods]), {"image": "digits", "points": "digits"})
     assert [run.method for run in runs] == [
         "vanilla", "mixup", "sagemix", "vanilla", "mixup", "sagemix:sigma=2.0"
     ]  # fmt: skip
