@@ -72,13 +72,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help=f"one run of each row per seed (default: {' '.join(map(str, SEEDS))}; one seed has no interval)",
     )
-    machine = options.add_machine_arguments(parser)
+    machine = options.add_machine_arguments(
+        parser, threads=f"without a GPU its share of the cores, which is 1 on up to {MOST_JOBS} cores"
+    )
     machine.add_argument(
         "--jobs",
         type=options.whole(1),
         metavar="N",
-        help="runs at a time (default: without a GPU as many as the CPU's cores give --threads each, at most "
-        f"{MOST_JOBS}; with one, 1)",
+        help="runs at a time, each in a process (default: without a GPU one for every --threads cores, for every core "
+        f"where --threads is not given, at most {MOST_JOBS}; with a GPU one; --jobs 1 trains in this process)",
     )
     output = parser.add_argument_group("output")
     output.add_argument(

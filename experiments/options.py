@@ -56,7 +56,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGro
         type=whole(1),
         metavar="N",
         help="train on N samples, the same ones every time, classes as equal as they allow; the test samples are "
-        "limited to max(N, 1000) alike (default: all)",
+        "limited to max(N, 1000) alike (default: the recipe's, else all)",
     )
     group.add_argument(
         "--validation",
@@ -99,15 +99,15 @@ def add_budget_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentG
     return group
 
 
-def add_machine_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Lightning Fabric's devices."""
+def add_machine_arguments(
+    parser: argparse.ArgumentParser, threads: str = "all cores; 1 is wise on a busy machine"
+) -> argparse._ArgumentGroup:
+    """Lightning Fabric's devices; `threads` says how many threads there are by default."""
     group = parser.add_argument_group("machine")
     group.add_argument("--accelerator", default="auto", help="cpu, cuda, mps or auto (default: auto)")
     group.add_argument("--devices", type=whole(1), default=1, metavar="N", help="share each batch by N devices")
     group.add_argument("--nodes", type=whole(1), default=1, metavar="N", help="machines, each with so many devices")
-    group.add_argument(
-        "--threads", type=whole(1), metavar="T", help="CPU threads (default: all cores; 1 is wise on a busy machine)"
-    )
+    group.add_argument("--threads", type=whole(1), metavar="T", help=f"CPU threads of a run (default: {threads})")
     return group
 
 

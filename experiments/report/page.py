@@ -13,7 +13,7 @@ from experiments.report.conclusion import conclusions
 from experiments.report.figures import KINDS, SERIES, accuracy_curves, accuracy_limits, cell_png, label_text
 from experiments.report.gallery import PRIOR, GalleryItem
 from experiments.report.style import CSS
-from experiments.report.tables import NOTE, PARTS_NOTE, cells, corrupted_note, headings, paired_note
+from experiments.report.tables import NOTE, PARTS_NOTE, cells, corrupted_note, corruptions, headings, paired_note
 from experiments.results import RunResult, curves_of
 
 HEADINGS = {"compare": "One engine, two domains"}
@@ -67,6 +67,7 @@ def make_page(
 <p class="note">{_text(NOTE)} {_text(paired_note(summary["rows"]))} \
 {_text(corrupted_note(summary["rows"]))}{" " + _text(PARTS_NOTE) if parts else ""}</p>
 {_conclusions(summary)}
+{_each_corruption(summary)}
 </section>
 <section>
 <h2>Score by epoch</h2>
@@ -87,6 +88,26 @@ def make_page(
 def _conclusions(summary: dict[str, Any]) -> str:
     """What the reader may conclude and what not, where the runs are a comparison."""
     return "".join(f"<p>{_text(sentence)}</p>" for sentence in conclusions(summary))
+
+
+def _each_corruption(summary: dict[str, Any]) -> str:
+    """The accuracies that the column of corrupted samples is the mean of, out of sight until wanted."""
+    tables = []
+    for arm, about in summary["arms"].items():
+        rows = [row for row in summary["rows"] if row["arm"] == arm]
+        names, body = corruptions(rows)
+        if names:
+            lines = [(about["title"], names), *((row["method"], texts) for row, texts in zip(rows, body, strict=True))]
+            tables += [
+                f"<tr><th>{_text(first)}</th>{''.join(f'<td>{_text(text)}</td>' for text in texts)}</tr>"
+                for first, texts in lines
+            ]
+    if not tables:
+        return ""
+    return (
+        "<details><summary>Accuracy under each corruption</summary>"
+        f'<div class="wide"><table>{"".join(tables)}</table></div></details>'
+    )
 
 
 def _lead(summary: dict[str, Any]) -> str:

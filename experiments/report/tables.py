@@ -22,6 +22,7 @@ TITLES = {
     "class_miou_within": "within: class",
 }
 SHOWN = ("final", "ece", "ece_scaled", "corrupted")  # where runs were scored on corrupted samples: the page has more
+UNDER = "corrupted_"  # how names of accuracies under a corruption begin
 FIVE = "accuracy of five runs"
 NOTE = (
     "Accuracy in %: best epoch, last epoch, mean of the last 10. ECE in % at the last epoch (15 bins); scaled: ECE at "
@@ -105,13 +106,18 @@ def _corrupted(rows: Sequence[Mapping[str, Any]]) -> bool:
     return any("corrupted" in row["scores"] for row in rows)
 
 
+def corruptions(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """The names of the corruptions that an arm's rows were scored under, and each row's mean accuracies as text."""
+    names = list(dict.fromkeys(name for row in rows for name in row["scores"] if name.startswith(UNDER)))
+    figures = [[f"{row['scores'][n]['mean']:.1f}" if n in row["scores"] else "–" for n in names] for row in rows]
+    return [name.removeprefix(UNDER) for name in names], figures
+
+
 def corrupted_note(rows: Sequence[Mapping[str, Any]]) -> str:
     """What the columns of `compare` mean; "" for other tables."""
     if not _corrupted(rows):
         return ""
-    kinds = dict.fromkeys(
-        name[len("corrupted_") :] for row in rows for name in row["scores"] if name[:10] == "corrupted_"
-    )
+    kinds, _ = corruptions(rows)
     return (
         f"Corrupted: mean accuracy in % of the last epoch's model on test samples under {', '.join(kinds)}. Error: how "
         "the mean error 100 - final differs from the other row's in % of that, negative where there is less."
