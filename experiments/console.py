@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Table
 
 from experiments.report.conclusion import conclusions
-from experiments.report.tables import NOTE, PARTS_NOTE, cells, corrupted_note, headings, paired_note
+from experiments.report.tables import PARTS_NOTE, cells, columns_note, headings, paired_note
 from experiments.train import EpochRecord, Watcher
 
 FILE_WIDTH = 120  # characters
@@ -117,10 +117,8 @@ def print_tables(console: Console, summary: dict[str, Any]) -> None:
     """One table per arm, and what their columns mean."""
     for arm, about in summary["arms"].items():
         console.print(make_table(about["title"], [row for row in summary["rows"] if row["arm"] == arm]))
-    console.print(NOTE, style="dim")
+    console.print(columns_note(summary["rows"]), style="dim")
     if note := paired_note(summary["rows"]):
-        console.print(note, style="dim")
-    if note := corrupted_note(summary["rows"]):
         console.print(note, style="dim")
     if any("class_miou" in row["scores"] for row in summary["rows"]):
         console.print(PARTS_NOTE, style="dim")

@@ -29,38 +29,52 @@ def _sentence(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> st
     """What an arm's rows show against its vanilla row."""
     title, config = about["title"], about["config"]
     setting = f"{title}, {about.get('train_samples', 'all')} training samples, {config['epochs']} epochs"
-    alone = [row for row in rows if _interval(row) is None]
-    better = [row for row in rows if (ends := _interval(row)) is not None and ends[0] > 0]
-    worse = [row for row in rows if (ends := _interval(row)) is not None and ends[1] < 0]
-    open_ = [row for row in rows if row not in [*alone, *better, *worse]]
-    parts = [_in_figures(row, "cuts" if row in better else "raises") for row in [*better, *worse]]
-    if open_:
-        each = ", ".join(f"{row['method']} ({_points(row)})" for row in open_)
-        parts.append(f"not shown to differ from vanilla in accuracy: {each}")
-    if alone:
-        each = ", ".join(f"{row['method']} ({_points(row)})" for row in alone)
-        parts.append(f"one seed has no interval, so that no difference to vanilla is shown: {each}")
+    parts = _verdicts(rows, "final", "in accuracy")
+    if all("corrupted" in row["paired"]["scores"] for row in rows):
+        parts += _verdicts(rows, "corrupted", "under corruptions")
     return f"{setting}: {'; '.join(parts)}."
+
+
+def _verdicts(rows: Sequence[Mapping[str, Any]], score: str, where: str) -> list[str]:
+    """Which rows a score shows to be better or worse than vanilla, and which neither."""
+    alone = [row for row in rows if _interval(row, score) is None]
+    better = [row for row in rows if (ends := _interval(row, score)) is not None and ends[0] > 0]
+    worse = [row for row in rows if (ends := _interval(row, score)) is not None and ends[1] < 0]
+    unclear = [row for row in rows if row not in [*alone, *better, *worse]]
+    kinds = {
+        f"not shown to differ from vanilla {where}": unclear,
+        f"no difference {where} is shown, as one seed has no interval": alone,
+    }
+    if score == "final":
+        parts = [_in_figures(row, "cuts" if row in better else "raises") for row in [*better, *worse]]
+    else:
+        parts = []
+        kinds = {f"better than vanilla {where}": better, f"worse than vanilla {where}": worse, **kinds}
+    for words, some in kinds.items():
+        if some:
+            each = ", ".join(f"{row['method']} ({_points(row, score)})" for row in some)
+            parts.append(f"{words}: {each}")
+    return parts
 
 
 def _in_figures(row: Mapping[str, Any], verb: str) -> str:
     """What a row does to vanilla's error, where its interval leaves no doubt which way."""
-    cut = row["paired"]["error_cut"]
+    cut, points = row["paired"]["error_cut"], _points(row, "final")
     if cut is None:
-        return f"{row['method']} makes errors where vanilla makes none ({_points(row)})"
-    return f"{row['method']} {verb} vanilla's error by {abs(cut):.0f} % ({_points(row)})"
+        return f"{row['method']} makes errors where vanilla makes none ({points})"
+    return f"{row['method']} {verb} vanilla's error by {abs(cut):.0f} % ({points})"
 
 
-def _interval(row: Mapping[str, Any]) -> tuple[float, float] | None:
-    """The 95 % interval of the paired difference in the final score; None with one pair."""
-    difference = row["paired"]["scores"]["final"]
+def _interval(row: Mapping[str, Any], score: str) -> tuple[float, float] | None:
+    """The 95 % interval of the paired difference in a score; None with one pair."""
+    difference = row["paired"]["scores"][score]
     if difference["half"] is None:
         return None
     return difference["mean"] - difference["half"], difference["mean"] + difference["half"]
 
 
-def _points(row: Mapping[str, Any]) -> str:
+def _points(row: Mapping[str, Any], score: str) -> str:
     """The paired difference in words."""
-    mean, ends = row["paired"]["scores"]["final"]["mean"], _interval(row)
+    mean, ends = row["paired"]["scores"][score]["mean"], _interval(row, score)
     interval = "" if ends is None else f", 95 % interval {ends[0]:+.1f} to {ends[1]:+.1f}"
     return f"{mean:+.1f} points{interval}".replace("-", "−")

@@ -13,7 +13,7 @@ from experiments.report.conclusion import conclusions
 from experiments.report.figures import KINDS, SERIES, accuracy_curves, accuracy_limits, cell_png, label_text
 from experiments.report.gallery import PRIOR, GalleryItem
 from experiments.report.style import CSS
-from experiments.report.tables import NOTE, PARTS_NOTE, cells, corrupted_note, corruptions, headings, paired_note
+from experiments.report.tables import PARTS_NOTE, cells, columns_note, corruptions, headings, paired_note
 from experiments.results import RunResult, curves_of
 
 HEADINGS = {"compare": "One engine, two domains"}
@@ -64,8 +64,8 @@ def make_page(
 <section>
 <h2>Results</h2>
 <div class="wide"><table>{tables}</table></div>
-<p class="note">{_text(NOTE)} {_text(paired_note(summary["rows"]))} \
-{_text(corrupted_note(summary["rows"]))}{" " + _text(PARTS_NOTE) if parts else ""}</p>
+<p class="note">{_text(columns_note(summary["rows"]))} \
+{_text(paired_note(summary["rows"]))}{" " + _text(PARTS_NOTE) if parts else ""}</p>
 {_conclusions(summary)}
 {_each_corruption(summary)}
 </section>

@@ -24,11 +24,14 @@ TITLES = {
 SHOWN = ("final", "ece", "ece_scaled", "corrupted")  # where runs were scored on corrupted samples: the page has more
 UNDER = "corrupted_"  # how names of accuracies under a corruption begin
 FIVE = "accuracy of five runs"
+COST = (
+    "Cost: seconds of the steps over those of the same steps without mixing (≈: what mixes or learns in the model's "
+    "own passes, over vanilla's step)."
+)
 NOTE = (
     "Accuracy in %: best epoch, last epoch, mean of the last 10. ECE in % at the last epoch (15 bins); scaled: ECE at "
     "the temperature that fits samples which are neither trained on nor scored; gap = confidence − accuracy; F1: mean "
-    "over the classes in %, weighted by their samples. Cost: seconds of the steps over those of the same steps without "
-    "mixing (≈: what mixes or learns in the model's own passes, over vanilla's step)."
+    "over the classes in %, weighted by their samples. {COST}"
 )
 PARTS_NOTE = (
     "best, final, last 10: instance mIoU in %, the argmax over all parts; within: the argmax over the parts of the "
@@ -55,7 +58,7 @@ def cells(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str
     cost = row["cost"]
     figures = [str(row["ended"])] if len({other["ended"] for other in rows}) > 1 else []
     figures += [text(name) for name in _names(rows)]
-    figures += [text for _ in _over(rows) for text in ([_difference(row)] + ([_cut(row)] if _corrupted(rows) else []))]
+    figures += [{"paired": _difference, "error": _cut}[heading](row) for heading in _over(rows)]
     figures.append("–" if cost is None else f"{'≈' if row['cost_is_rough'] else ''}{cost:.2f}×")
     for known in _paper(rows).values():
         figures.append(f"{known[row['name']]:.1f}" if row["name"] in known else "–")
@@ -98,7 +101,7 @@ def _difference(row: Mapping[str, Any]) -> str:
 def _cut(row: Mapping[str, Any]) -> str:
     """By how much a row's error differs from its baseline's, in % of that."""
     cut = row["paired"]["error_cut"] if row.get("paired") else None
-    return "–" if cut is None else f"{-cut:+.0f} %".replace("-", "−")
+    return "–" if cut is None else f"{round(-cut):+d} %".replace("-", "−")
 
 
 def _corrupted(rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -113,14 +116,15 @@ def corruptions(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list
     return [name.removeprefix(UNDER) for name in names], figures
 
 
-def corrupted_note(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What the columns of `compare` mean; "" for other tables."""
+def columns_note(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the columns mean that all tables have, or those of a table with corrupted samples."""
     if not _corrupted(rows):
-        return ""
+        return NOTE
     kinds, _ = corruptions(rows)
     return (
-        f"Corrupted: mean accuracy in % of the last epoch's model on test samples under {', '.join(kinds)}. Error: how "
-        "the mean error 100 - final differs from the other row's in % of that, negative where there is less."
+        "Of the last epoch, in %: accuracy (final); ECE (15 bins), and at the temperature that fits samples which are "
+        f"neither trained on nor scored (scaled); mean accuracy under {', '.join(kinds)} (corrupted), of those that "
+        f"the domain has; how the mean error, 100 - final, differs from vanilla's, in % of that (error). {COST}"
     )
 
 

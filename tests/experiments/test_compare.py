@@ -155,10 +155,12 @@ def test_columns_fit_a_terminal_and_the_error_is_relative_to_vanillas(finished: 
         console.print(make_table("one", mine))
         lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
         assert len(lines) == 2 + len(mine)
+        assert all(len(cells(row, mine)) == 7 for row in mine)
         vanilla, *others = mine
         assert vanilla["paired"] is None
         for row in others:
             errors = [100 - one["scores"]["final"]["mean"] for one in (row, vanilla)]
+            assert cells(row, mine)[-2] == f"{round(100 * (errors[0] / errors[1] - 1)):+d} %".replace("-", "−")
             assert row["paired"]["error_cut"] == pytest.approx(100 * (1 - errors[0] / errors[1]))
 
 

@@ -42,7 +42,7 @@ def test_the_error_is_cut_over_the_same_seeds() -> None:
         ((92.0, 92.2, 91.8), "mixup cuts vanilla's error by 20 % (+2.0 points, 95 % interval +1.5 to +2.5)"),
         ((88.0, 88.2, 87.8), "mixup raises vanilla's error by 20 % (−2.0 points, 95 % interval −2.5 to −1.5)"),
         ((95.0, 89.0, 92.0), "not shown to differ from vanilla in accuracy: mixup (+2.0 points, 95 % interval −5.5 to"),
-        ((92.0,), "one seed has no interval, so that no difference to vanilla is shown: mixup (+2.0 points)"),
+        ((92.0,), "no difference in accuracy is shown, as one seed has no interval: mixup (+2.0 points)"),
     ],
 )
 def test_the_page_says_what_follows_whatever_the_figures_are(accuracies: tuple[float, ...], words: str) -> None:
@@ -55,6 +55,26 @@ def test_the_page_says_what_follows_whatever_the_figures_are(accuracies: tuple[f
     assert "nothing follows for other data" in limits
     assert conclusions({**summary, "command": "sweep"}) == []
     assert conclusions(make_summary("compare", "name", vanilla, "complete")) == []
+
+
+def test_what_corruptions_show_is_said_apart_from_accuracy() -> None:
+    def damaged(method: str, seed: int, clean: float, worn: float) -> RunResult:
+        one = result(method, seed, [clean])
+        one.records[-1].scores["corrupted"] = worn
+        return one
+
+    runs = [damaged("vanilla", seed, 90.0, 50.0) for seed in (0, 1, 2)]
+    runs += [damaged("mixup", seed, 89.0 + seed, 60.0 + seed / 10) for seed in (0, 1, 2)]
+    runs += [damaged("cutmix", seed, 70.0 + seed / 10, 49.0 + seed) for seed in (0, 1, 2)]
+    runs += [damaged("sagemix", seed, 90.5 + seed, 30.0 + seed / 10) for seed in (0, 1, 2)]
+    accuracy, worn = conclusions(make_summary("compare", "name", runs, "complete"))[0].split("; better than")
+    assert "cutmix raises vanilla's error by 199 %" in accuracy
+    assert "mixup (+0.0 points" in accuracy.partition("not shown to differ from vanilla in accuracy")[2]
+    better, rest = worn.split("; worse than vanilla under corruptions: ")
+    worse, unclear = rest.split("; not shown to differ from vanilla under corruptions: ")
+    assert better.startswith(" vanilla under corruptions: mixup (+10.1 points, 95 % interval +9.9 to +10.3)")
+    assert worse.startswith("sagemix (σ 2) (−19.9 points")
+    assert unclear.startswith("cutmix (+0.0 points")
 
 
 def test_no_error_to_cut_is_no_division_by_zero() -> None:
