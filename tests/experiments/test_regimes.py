@@ -97,7 +97,7 @@ def test_the_default_is_scarce_data_and_everything_else_can_be_had() -> None:
     assert {run.seed for run in runs} == {0, 1, 2}
     for run in runs:
         assert (run.limit, run.corrupted) == (200, True)
-        assert run.epochs == {"image": 60, "points": 40}[run.domain]
+        assert run.epochs == {"image": 100, "points": 40}[run.domain]
         assert run.test_every < run.epochs
     assert {run.batch_size for run in runs if run.domain == "image"} == {50}
     assert {run.batch_size for run in runs if run.domain == "points"} == {25}
