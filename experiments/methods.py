@@ -18,6 +18,7 @@ from mixkit.saliency import cross_entropy
 
 VANILLA = "vanilla"
 SPACES = ("input", "feature")
+THRESHOLD = 0.5  # of `mixkit.Adaptive`, unless given
 SYMBOLS = {"sigma": "σ", "theta": "θ", "alpha": "α", "beta": "β"}
 
 
@@ -31,7 +32,7 @@ class MethodSpec:
         space: "input", or "feature" for mixing at one of the model's own `mixing_layers`.
         bank: remember the saliency of each sample instead of computing it (`mixkit.SaliencyBank`).
         resolution: of the saliency pass (`mixkit.GradientSaliency`).
-        adaptive: the threshold of `mixkit.Adaptive`, None for no such schedule.
+        adaptive: the threshold of `mixkit.Adaptive`, which knows how long the run is; None for no such schedule.
     """
 
     name: str
@@ -51,7 +52,8 @@ class MethodSpec:
         words += ["feature space"] if self.space == "feature" and self.name != "manifold_mixup" else []
         words += ["bank"] if self.bank else []
         words += [f"resolution {self.resolution:g}"] if self.resolution != 1 else []
-        words += [f"adaptive {self.adaptive:g}"] if self.adaptive is not None else []
+        if self.adaptive is not None:
+            words.append("adaptive" if self.adaptive == THRESHOLD else f"adaptive {self.adaptive:g}")
         return f"{self.name} ({', '.join(words)})" if words else self.name
 
 
@@ -74,6 +76,9 @@ def parse_method(text: str, domain: str) -> MethodSpec:
     saliency = options.pop("saliency", None)
     resolution = options.pop("resolution", 1.0)
     adaptive = options.pop("adaptive", None)
+    if options.get("schedule") == "adaptive" and adaptive is None:
+        adaptive = THRESHOLD
+        del options["schedule"]
     if space not in SPACES:
         raise ExperimentError(f"--method {text}: space is one of {', '.join(SPACES)}, not {space!r}.")
     if saliency == "bank" and space == "feature":
@@ -115,6 +120,7 @@ class Mixing:
         num_samples: of the training set, for the bank.
         num_elements: of a stored sample, for the bank.
         device: of the batches, where the bank is kept.
+        epochs: of the run.
         options: more of `mixkit.create_mixer`'s.
     """
 
@@ -130,6 +136,7 @@ class Mixing:
         num_samples: int,
         num_elements: int,
         device: torch.device | str = "cpu",
+        epochs: int,
         **options: Any,
     ) -> None:
         self.inside = spec.space == "feature"
@@ -141,7 +148,7 @@ class Mixing:
         if spec.bank:
             options["saliency"] = self.bank = mixkit.SaliencyBank(num_samples, num_elements=num_elements, device=device)
         if spec.adaptive is not None:
-            options["schedule"] = mixkit.Adaptive(spec.adaptive)
+            options["schedule"] = mixkit.Adaptive(spec.adaptive, epochs=epochs)
         if spec.resolution != 1:
             loss = options.get("loss", cross_entropy)
             options["saliency"] = mixkit.GradientSaliency(model, loss, resolution=spec.resolution)

@@ -107,6 +107,7 @@ def set_up(fabric: Fabric, config: Config, data: DataSet, model: nn.Module) -> L
             through=wrapped,
             autocast=fabric.autocast,
             device=fabric.device,
+            epochs=config.epochs,
             num_samples=len(data.train),
             num_elements=math.prod(data.train.shape[2:]) if config.domain == "image" else data.train.shape[1],
             **task.mixing_options(model),

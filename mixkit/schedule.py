@@ -77,6 +77,11 @@ class Schedule(nn.Module):
         self.mixed: Tensor | None = None  #: () the share of the last batch's samples that was mixed, where measured
 
     @property
+    def needs_share(self) -> bool:
+        """Whether anything depends on how much of the run is done."""
+        return any(callable(setting) for setting in self.settings.values())
+
+    @property
     def share(self) -> float | None:
         """How much of the run is done, in [0, 1]; None where nobody knows. It can be set."""
         if self.total_steps is None:
@@ -117,8 +122,8 @@ class Schedule(nn.Module):
                 "call it after the loader, or set num_workers=0"
             )
         share = self.share
-        if share is None and not any(callable(setting) for setting in self.settings.values()):
-            share = 0.0  # nothing depends on it
+        if share is None and not self.needs_share:
+            share = 0.0
         if share is None:
             raise ValueError(
                 "the schedule does not know how much of the run is done: give total_steps= (epochs * len(loader)), "

@@ -74,9 +74,33 @@ def test_chances() -> None:
     torch.testing.assert_close(Adaptive(0.5).chances(confidence), torch.tensor([0.0, 0.2, 0.5, 1.0, 1.0]))
     assert (Adaptive(1e-9).chances(confidence)[1:] == 1).all()
     assert (Adaptive(math.inf).chances(confidence) == 0).all()
+    for name in ("epochs", "patience"):
+        with pytest.raises(ValueError, match=f"{name} must be above 0, got 0"):
+            Adaptive(**{name: 0})
     for wrong in (0.0, -1.0, math.nan):
         with pytest.raises(ValueError, match="threshold must be above 0, got"):
             Adaptive(wrong)
+
+
+def test_the_more_epochs_are_left_the_more_is_mixed() -> None:
+    schedule = Adaptive(0.4, epochs=60, patience=20)
+    confidence = torch.tensor([0.01, 0.1, 0.3])
+    for share, threshold in ((0.0, 0.05), (1 / 3, 0.1), (2 / 3, 0.2), (1.0, 0.4)):
+        schedule.share = share
+        torch.testing.assert_close(schedule.chances(confidence), (confidence / threshold).clamp(max=1))
+    counted = Adaptive(0.4, epochs=60, patience=20, total_steps=4)
+    seen = []
+    mixer = mixkit.create_mixer("mixup", "image", num_classes=5, model=Knows(SURE), schedule=counted)
+    for _ in range(4):
+        mixer(IMAGES, LABELS)
+        seen.append(counted.current_threshold)
+    assert seen == sorted(seen)
+    assert seen[-1] == pytest.approx(0.4)
+    assert repr(counted) == "Adaptive(threshold=0.4, epochs=60, patience=20, total_steps=4)"
+    with pytest.raises(ValueError, match="does not know how much of the run is done"):
+        mixkit.create_mixer("mixup", "image", num_classes=5, model=Knows(SURE), schedule=Adaptive(epochs=60))(
+            IMAGES, LABELS
+        )
 
 
 # ---- sparing samples

@@ -417,7 +417,7 @@ def test_a_configuration_survives_its_file(tmp_path: Path) -> None:
 def test_resolution_is_that_of_the_saliency_pass_and_keeps_the_loss() -> None:
     spec = parse_method("sagemix:resolution=0.5", "points")
     model = create_model("pointnet", channels=3, num_classes=4, width=4)
-    about = {"num_samples": 8, "num_elements": 32, "autocast": contextlib.nullcontext}
+    about = {"num_samples": 8, "num_elements": 32, "epochs": 3, "autocast": contextlib.nullcontext}
     mixing = Mixing(spec, "points", num_classes=4, model=model, loss=F.multi_margin_loss, **about)
     saliency = mixing.mixer.saliency
     assert isinstance(saliency, mixkit.GradientSaliency)
