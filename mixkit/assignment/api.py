@@ -31,7 +31,8 @@ class Assignment:
     index: Tensor
     """(B, N) long: element i of a is paired with element index[b, i] of b."""
     cost: Tensor
-    """(B,) float64: sum of the Euclidean distances between partners, in the unit of the coordinates."""
+    """(B,) float64: sum of the Euclidean distances between partners, in the unit of the coordinates. Differentiable in
+    the coordinates that require a gradient, at the fixed matching; `index` and `gap` are not."""
     gap: Tensor
     """(B,) float64: optimum <= cost <= (1 + gap) * optimum. Infinite where nothing is certified."""
 
@@ -42,7 +43,10 @@ def assign(
     """Pair every element of a with one of b so that the sum of the Euclidean distances is the least, up to `tolerance`.
 
     Args:
-        coords_a: (B, N, D) floats, any B, N, D >= 1, any strides. Not changed; gradients do not flow.
+        coords_a: (B, N, D) floats, any B, N, D >= 1, any strides. Not changed. Where it requires a gradient, that of
+            `cost` flows to it, as if the matching were fixed: at a unique optimum this is the gradient of the optimum
+            (envelope theorem). It is the unit vector from the partner to the point; zero, a subgradient, where both
+            coincide. Without such an input no graph is built, and nothing costs more.
         coords_b: (B, N, D), same shape, dtype and device.
         tolerance: the certified relative gap to reach, >= 0; 0 is exact (gap <= 1e-9).
         solver: "auto" and "auction", the epsilon-scaled auction for the input's device: compiled by numba on a CPU, a
@@ -63,8 +67,17 @@ def assign(
             a tolerance below 1e-4 is worked out on the CPU.
     """
     _check(coords_a, coords_b, tolerance, solver, options)
-    device = coords_a.device
-    a, b = coords_a.detach(), coords_b.detach()
+    match = _solve(coords_a.detach(), coords_b.detach(), tolerance, solver, options)
+    if (coords_a.requires_grad or coords_b.requires_grad) and torch.is_grad_enabled():
+        from mixkit.assignment.gradient import PairedCost
+
+        return Assignment(match.index, PairedCost.apply(coords_a, coords_b, match.index, match.cost), match.gap)
+    return match
+
+
+def _solve(a: Tensor, b: Tensor, tolerance: float, solver: str, options: dict[str, Any]) -> Assignment:
+    """`assign` for input that was checked and needs no gradient."""
+    device = a.device
     if solver == "auction_rounds":
         from mixkit.assignment.rounds import auction_rounds
 

@@ -203,7 +203,10 @@ def test_dtypes_strides_and_gradients(dtype: torch.dtype) -> None:
     assert torch.equal(match.index, assign(a, b).index)
     assert torch.equal(strided, kept)
     assert match.cost.dtype == match.gap.dtype == torch.float64
-    assert not match.cost.requires_grad
+    assert match.cost.requires_grad
+    assert not match.index.requires_grad
+    assert not match.gap.requires_grad
+    assert not assign(a, b).cost.requires_grad
 
 
 def test_a_small_difference_far_from_the_origin_survives() -> None:
