@@ -1,13 +1,18 @@
-"""Checkpoints of a run: everything that decides how it goes on, in one file that is whole or not there."""
+"""Checkpoints of a run: everything that decides how it goes on, in one file that is whole or not there.
+
+A file is what `torch.save` writes, a ZIP archive, whose comment is the SHA-256 of every byte before it: ZIP's own sums
+leave out its directory, which says where in the file a tensor lies.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile
 
 import torch
 from torch import nn
@@ -19,7 +24,10 @@ from experiments.files import write_whole
 from experiments.train import EpochRecord
 
 LAST, BEST = "last.ckpt", "best.ckpt"
-FORMAT = 1
+FORMAT = 2
+MARK = b"mixkit sha256 "  # what stands before the sum at the end of a file
+SUM = len(MARK) + 2 * hashlib.sha256().digest_size  # bytes
+END = b"PK\5\6"  # how the last record of a ZIP archive begins, 22 bytes where there is no comment
 DAMAGE = (
     OSError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError, BadZipFile,
     pickle.UnpicklingError,
@@ -54,27 +62,44 @@ def save_checkpoint(
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    write_whole(path, buffer.getvalue())
+    write_whole(path, seal(buffer.getvalue()))
+
+
+def seal(saved: bytes) -> bytes:
+    """What `torch.save` made, with its sum as the archive's comment: `torch.load` reads it as before."""
+    content = saved[:-2] + SUM.to_bytes(2, "little") + MARK  # a comment's length are the archive's last two bytes
+    return content + hashlib.sha256(content).hexdigest().encode()
+
+
+def _unseal(path: Path) -> bytes:
+    """The bytes of a file whose sum is right; ValueError says what is wrong with it otherwise."""
+    content = path.read_bytes()
+    if content[-22:-18] == END:
+        raise ValueError("it has no checksum: an older version of mixkit wrote it, and this one does not read it")
+    start = len(content) - SUM + len(MARK)
+    if start < len(MARK) or content[start - len(MARK) : start] != MARK:
+        raise ValueError("it does not end with its checksum")
+    if hashlib.sha256(content[:start]).hexdigest().encode() != content[start:]:
+        raise ValueError("its checksum is of another content")
+    return content
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """What `save_checkpoint` wrote; its records are `EpochRecord`s again.
 
     Raises:
-        ExperimentError: there is none, or it is damaged.
+        ExperimentError: there is none, it is damaged, or it is of an older version, without a checksum. Nothing is read
+            of a file whose checksum is not that of all its bytes.
     """
     try:
-        with ZipFile(path) as archive:  # torch.load does not compare checksums
-            if (part := archive.testzip()) is not None:
-                raise BadZipFile(f"wrong checksum of {part}")
-        content = torch.load(path, map_location=device, weights_only=True)
+        content = torch.load(io.BytesIO(_unseal(path)), map_location=device, weights_only=True)
         if content["format"] != FORMAT:
             raise ExperimentError(f"the checkpoint {path} has format {content['format']}, this version reads {FORMAT}.")
         content["records"] = [EpochRecord(**record) for record in content["records"]]
     except FileNotFoundError as error:
         raise ExperimentError(f"there is no checkpoint {path}.") from error
     except DAMAGE as error:
-        first = str(error).strip().split("\n")[0][:120]
+        first = str(error).strip().split("\n")[0][:160]
         other = path.with_name(BEST if path.name == LAST else LAST)
         also = f"; {other} is there too, `evaluate --best` reads it" if other.exists() and other.name == BEST else ""
         raise ExperimentError(f"the checkpoint {path} is damaged ({first}){also}.") from error

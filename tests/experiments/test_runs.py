@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ import torch.nn.functional as F
 
 import mixkit
 from experiments.__main__ import main
-from experiments.checkpoint import LAST
+from experiments.checkpoint import FORMAT, LAST, seal
 from experiments.config import Config, load_recipe, recipe_names, to_toml
 from experiments.errors import ExperimentError
 from experiments.files import claim
@@ -125,7 +126,10 @@ def test_a_damaged_checkpoint_is_one_sentence(
     last = folder / "checkpoints" / LAST
     content = last.read_bytes()
     if damage == "other":
-        torch.save({"format": 1, "model": {}, "optimizer": {}, "schedule": {}, "bank": None, "records": []}, last)
+        buffer = io.BytesIO()
+        state = {"model": {}, "optimizer": {}, "schedule": {}, "bank": None, "records": []}
+        torch.save({"format": FORMAT, **state}, buffer)
+        last.write_bytes(seal(buffer.getvalue()))
     else:
         middle = len(content) // 2
         spoiled = {
