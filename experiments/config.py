@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tomlkit
-from tomlkit.exceptions import ParseError
+from tomlkit.exceptions import TOMLKitError
 
+from experiments import grammar
 from experiments.errors import ExperimentError
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -23,6 +24,7 @@ CHOICES = {
     "loss": ("cross-entropy", "bce"),
     "precision": ("32", "bf16"),
 }
+NAME = re.compile(r"\w[\w.+:-]*(/\w[\w.+:-]*)*", re.ASCII)
 POINT_MODELS = ("pointnet", "pointnet2_ssg", "pointnet2_msg", "dgcnn", "pointnet2_partseg", "dgcnn_partseg")
 
 
@@ -85,6 +87,14 @@ class Config:
     corrupted: bool = False
 
     def __post_init__(self) -> None:
+        try:
+            for name, hint in HINTS.items():
+                grammar.check(name, getattr(self, name), hint)
+        except ValueError as error:
+            raise ExperimentError(f"{error}.") from error
+        for name in ("dataset", "model"):  # they become names of folders
+            if not NAME.fullmatch(getattr(self, name)):
+                raise ExperimentError(f"{name} is a name of letters, digits and . _ - +, not {getattr(self, name)!r}.")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ExperimentError(f"{name} is one of {', '.join(choices)}, not {getattr(self, name)!r}.")
@@ -98,18 +108,24 @@ class Config:
             ("limit", 1),
         ):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < least):
+            if value is not None and value < least:
                 raise ExperimentError(f"{name} is a whole number of at least {least}, not {value!r}.")
-        if not isinstance(self.corrupted, bool):
-            raise ExperimentError(f"corrupted is true or false, not {self.corrupted!r}.")
-        for name, low, high in (("lr", 0, 1e6), ("label_smoothing", 0, 0.999), ("weight_decay", 0, 1e6)):
-            if not isinstance(getattr(self, name), (int, float)) or not low <= getattr(self, name) <= high:
+        for name, low, high in (
+            ("lr", 0, 1e6),
+            ("min_lr", 0, 1e6),
+            ("label_smoothing", 0, 0.999),
+            ("weight_decay", 0, 1e6),
+            ("momentum", 0, 0.9999),
+            ("gamma", 0, 1e6),
+        ):
+            if not low <= getattr(self, name) <= high:
                 raise ExperimentError(f"{name} is a number from {low} to {high:g}, not {getattr(self, name)!r}.")
-
+        if any(epoch < 1 for epoch in self.milestones):
+            raise ExperimentError(f"milestones are epochs, whole numbers from 1 on, not {list(self.milestones)}.")
+        if self.nesterov and self.optimizer == "sgd" and self.momentum == 0:
+            raise ExperimentError("nesterov wants a momentum above 0, which is 0.")
         for name, value in (("validation", self.validation), ("calibration", self.calibration)):
-            if value is not None and (
-                not isinstance(value, (int, float)) or not 0 <= value < math.inf or (value >= 1 and value != int(value))
-            ):
+            if value is not None and (value < 0 or (value >= 1 and value != int(value))):
                 raise ExperimentError(f"{name} is a share from 0 to 1 or a number of samples, not {value!r}.")
 
     @property
@@ -163,6 +179,7 @@ class Config:
 
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config)}
+HINTS = typing.get_type_hints(Config)
 
 
 @dataclass(frozen=True)
@@ -191,6 +208,9 @@ class Recipe:
         """
         given = {key: value for key, value in overrides.items() if value is not None}
         first = {**self.defaults, **given}
+        for name in ("dataset", "model", "method"):
+            if not isinstance(first.get(name, ""), str):
+                raise ExperimentError(f"recipe {self.name}: {name} must be text, got {first[name]!r}.")
         method = str(first.get("method", "vanilla"))
         chosen = {
             "datasets": first.get("dataset"),
@@ -199,7 +219,7 @@ class Recipe:
             "variants": variant,
         }
         values = {**_collect(self.defaults, chosen), **given}
-        options = values.pop("options", {})
+        options = _table(values.pop("options", {}), "options")
         values["method"] = with_options(method, options)
         if unknown := [key for key in values if key not in FIELDS]:
             raise ExperimentError(f"recipe {self.name}: unknown name {unknown[0]!r}; known: {', '.join(FIELDS)}.")
@@ -209,7 +229,8 @@ class Recipe:
                 f"recipe {self.name} says nothing of {', '.join(missing)} for {model} on {dataset}: "
                 "give it on the command line, or choose another recipe."
             )
-        values["milestones"] = tuple(values.get("milestones", ()))
+        if isinstance(values.get("milestones"), list):
+            values["milestones"] = tuple(values["milestones"])
         return Config(**values)
 
 
@@ -217,57 +238,83 @@ def _collect(table: Mapping[str, Any], chosen: Mapping[str, str | None]) -> dict
     """The plain values of a table, overlaid by those of its tables for the chosen names."""
     values = {key: value for key, value in table.items() if key not in chosen}
     for kind, name in chosen.items():
-        special = table.get(kind, {}).get(name)
+        special = None if name is None else _table(table.get(kind, {}), kind).get(name)
         if special is not None:
-            found = _collect(special, chosen)
-            found["options"] = {**values.get("options", {}), **found.get("options", {})}
+            found = _collect(_table(special, f"{kind}.{name}"), chosen)
+            found["options"] = {**_table(values.get("options", {}), "options"), **found.get("options", {})}
             values.update(found)
     return values
+
+
+def _table(value: Any, name: str) -> Mapping[str, Any]:
+    """A value that must be a TOML table."""
+    if not isinstance(value, Mapping):
+        raise ExperimentError(f"{name} of a recipe must be a table, got {value!r}.")
+    return value
 
 
 def with_options(method: str, options: Mapping[str, Any]) -> str:
     """The method's text with these options, where it does not say otherwise itself."""
     name, _, own = method.partition(":")
-    said = {part.partition("=")[0] for part in own.split(",") if part}
-    more = [f"{key}={value}" for key, value in options.items() if key not in said]
+    said = {part.partition("=")[0] for part in grammar.split(own)}
+    more = [f"{key}={grammar.write(value)}" for key, value in options.items() if key not in said]
     text = ",".join([*more, *([own] if own else [])])
     return f"{name}:{text}" if text else name
 
 
-def load_recipe(name: str | Path) -> Recipe:
+def load_recipe(name: str | Path, *, above: tuple[Path, ...] = ()) -> Recipe:
     """Read a recipe by its name in experiments/recipes, or a file: a recipe, or the recipe.toml of a run.
 
+    Args:
+        name: of the recipe, or a path that ends in .toml.
+        above: the recipes whose base this one is.
+
     Raises:
-        ExperimentError: no such recipe, or not a TOML file.
+        ExperimentError: no such recipe, not a TOML file, a value that must be a table or a list, or a recipe that is
+            the base of itself.
     """
     path = Path(name)
     if path.suffix != ".toml":
         path = RECIPES / f"{name}.toml"
         if not path.is_file():
             raise ExperimentError(f"unknown recipe {str(name)!r}; there are {', '.join(recipe_names())}.")
+    if (own := path.resolve()) in above:
+        raise ExperimentError(f"the recipe {path} is the base of itself.")
     try:
         content = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
     except OSError as error:
         raise ExperimentError(f"the recipe {path} cannot be read: {error.strerror}.") from error
-    except (ParseError, UnicodeDecodeError) as error:
-        raise ExperimentError(f"{path} is not a TOML file: {error}.") from error
+    except (TOMLKitError, ValueError, RecursionError) as error:
+        raise ExperimentError(f"{path} is not a TOML file: {_first_line(error)}.") from error
     if "defaults" not in content:
         return Recipe(path.stem, path.stem, content)
-    if base := content.get("base"):
-        parent = load_recipe(base)
-        content["defaults"] = _merge(parent.defaults, content["defaults"])
-    return Recipe(
-        path.stem,
-        content.get("title", path.stem),
-        content["defaults"],
-        content.get("sweep", {}),
-        tuple(content.get("paper", ())),
-    )
+    defaults, sweep, paper = content["defaults"], content.get("sweep", {}), content.get("paper", [])
+    for key, value, kind in (("defaults", defaults, dict), ("sweep", sweep, dict), ("paper", paper, list)):
+        if not isinstance(value, kind):
+            raise ExperimentError(f"{path}: {key} must be a {'table' if kind is dict else 'list'}, got {value!r}.")
+    for key in ("datasets", "models", "methods", "seeds"):
+        try:
+            grammar.check(key, sweep.get(key, []), list[int] if key == "seeds" else list[str])
+        except ValueError as error:
+            raise ExperimentError(f"{path}: {error}.") from error
+    if "base" in content:
+        if not isinstance(content["base"], str):
+            raise ExperimentError(f"{path}: base must be the name of a recipe, got {content['base']!r}.")
+        defaults = _merge(load_recipe(content["base"], above=(*above, own)).defaults, defaults)
+    return Recipe(path.stem, str(content.get("title", path.stem)), defaults, sweep, tuple(paper))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).split("\n")[0][:160]
 
 
 def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     """Two tables, `high` before `low`, to any depth."""
-    both = {key: _merge(low[key], high[key]) for key in low if isinstance(low[key], dict) and key in high}
+    both = {
+        key: _merge(low[key], high[key])
+        for key in low
+        if isinstance(low[key], dict) and isinstance(high.get(key), dict)
+    }
     return {**low, **high, **both}
 
 

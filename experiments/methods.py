@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -12,13 +11,20 @@ import torch
 from torch import Tensor, nn
 
 import mixkit
+from experiments import grammar
 from experiments.clock import now
 from experiments.errors import ExperimentError
+from mixkit.registry import accepted, get_domain, get_method, unknown
 from mixkit.saliency import cross_entropy
 
 VANILLA = "vanilla"
 SPACES = ("input", "feature")
 THRESHOLD = 0.5  # of `mixkit.Adaptive`, unless given
+# options of every method, beside its own and its domain's
+SHARED: dict[str, Any] = {
+    "space": str, "saliency": str, "resolution": float, "adaptive": float | None, "p": float, "clean_weight": float,
+    "schedule": str,
+}  # fmt: skip
 SYMBOLS = {"sigma": "σ", "theta": "θ", "alpha": "α", "beta": "β"}
 
 
@@ -64,14 +70,14 @@ def parse_method(text: str, domain: str) -> MethodSpec:
         ExperimentError: unknown method or option, or a text that is not of this form.
     """
     name, _, rest = text.partition(":")
-    options = _parse_options(text, rest)
     served = [VANILLA, *mixkit.list_methods(domain=domain)]
     if name not in served:
         raise ExperimentError(f"--method {text}: unknown method {name!r} for {domain}; there are {', '.join(served)}.")
     if name == VANILLA:
-        if options:
+        if rest:
             raise ExperimentError(f"--method {text}: vanilla has no options.")
         return MethodSpec(name)
+    options = _parse_options(text, rest, name, domain)
     space = options.pop("space", "feature" if name == "manifold_mixup" else "input")
     saliency = options.pop("saliency", None)
     resolution = options.pop("resolution", 1.0)
@@ -83,9 +89,7 @@ def parse_method(text: str, domain: str) -> MethodSpec:
         raise ExperimentError(f"--method {text}: space is one of {', '.join(SPACES)}, not {space!r}.")
     if saliency == "bank" and space == "feature":
         raise ExperimentError(f"--method {text}: a saliency bank serves mixing at the input only.")
-    if not _is_number(resolution):
-        raise ExperimentError(f"--method {text}: resolution is a number above 0 and at most 1, not {resolution!r}.")
-    if adaptive is not None and not (_is_number(adaptive) and adaptive > 0):
+    if adaptive is not None and not adaptive > 0:
         raise ExperimentError(f"--method {text}: adaptive is a threshold above 0, not {adaptive!r}.")
     if adaptive is not None and "schedule" in options:
         raise ExperimentError(f"--method {text}: adaptive is a schedule itself, so it takes no schedule beside it.")
@@ -97,6 +101,7 @@ def parse_method(text: str, domain: str) -> MethodSpec:
     try:
         mixkit.GradientSaliency(nn.Identity(), resolution=resolution)
         mixer = mixkit.create_mixer(name, domain=domain, num_classes=2, model=nn.Identity(), **options)
+        _try_assignment(options)
     except (TypeError, ValueError) as error:
         raise ExperimentError(f"--method {text}: {error}.") from error
     own = "saliency" in mixer.method.needs and not mixer.clean_weight
@@ -231,17 +236,33 @@ def split_methods(texts: Sequence[str], domains: Sequence[str]) -> dict[str, lis
     return rows
 
 
-def _parse_options(text: str, options: str) -> dict[str, Any]:
+def _parse_options(text: str, options: str, name: str, domain: str) -> dict[str, Any]:
+    """The options in a method's text, each of the type that it has in the signature of the method or of the domain."""
     parsed: dict[str, Any] = {}
-    for option in filter(None, options.split(",")):
+    classes = (get_domain(domain), get_method(name))
+    hints = {option: grammar.hints_of(cls)[option] for cls in classes for option in accepted(cls)}
+    hints = {**hints, **SHARED}
+    for option in grammar.split(options):
         key, equals, value = option.partition("=")
         if not equals or not key.isidentifier():
             raise ExperimentError(f"--method {text}: options are written name:option=value, got {option!r}.")
+        if key in parsed:
+            raise ExperimentError(f"--method {text}: {key} is given twice.")
         try:
-            parsed[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            parsed[key] = value
+            if key not in hints:
+                raise ValueError(unknown("option", key, list(hints)))
+            parsed[key] = grammar.read(key, value, hints[key])
+        except ValueError as error:
+            raise ExperimentError(f"--method {text}: {error}.") from error
     return parsed
+
+
+def _try_assignment(options: dict[str, Any]) -> None:
+    """Pair two clouds of two points by these options: they are used at the first batch only, and had to fail there."""
+    chosen = {name: options[name] for name in ("solver", "tolerance") if name in options}
+    if chosen and chosen.get("solver") != "identity":
+        points = torch.eye(2, 3)[None]
+        mixkit.assign(points, points, **{"tolerance": 0.05, **chosen})
 
 
 def _is_number(value: object) -> bool:

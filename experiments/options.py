@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from experiments import grammar
+from experiments.config import HINTS
 from experiments.errors import ExperimentError
 
 DATA = "MIXKIT_DATA"  #: the environment variable that names the folders with data
-TEXT = ("dataset", "model", "method", "precision", "optimizer", "schedule", "loss")
 
 
 def whole(least: int) -> Any:
@@ -156,11 +156,7 @@ def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
         if not equals:
             raise ExperimentError(f"--set {text}: values are written NAME=VALUE.")
         try:
-            values[name] = (
-                value if name in TEXT else ast.literal_eval(value.replace("true", "True").replace("false", "False"))
-            )
-        except (ValueError, SyntaxError) as error:
-            raise ExperimentError(f"--set {text}: {value!r} is no value.") from error
-        if isinstance(value := values[name], list):
-            values[name] = tuple(value)
+            values[name] = grammar.read(name, value, HINTS.get(name, Any))
+        except ValueError as error:
+            raise ExperimentError(f"--set {text}: {error}.") from error
     return values

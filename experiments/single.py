@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from experiments import options
 from experiments.config import VARIANTS, Config, load_recipe, to_toml
 from experiments.errors import ExperimentError
+from experiments.grammar import split
 
 
 @dataclass(frozen=True)
@@ -149,11 +151,11 @@ def resolve(args: argparse.Namespace) -> tuple[Config, Path, bool]:
 def _same_method(resolved: str, given: str) -> bool:
     """Whether a recipe may have made the resolved text of the given one, by options of its own."""
     (name, _, options), (wanted, _, asked) = resolved.partition(":"), given.partition(":")
-    return name == wanted and set(filter(None, asked.split(","))) <= set(options.split(","))
+    return name == wanted and set(split(asked)) <= set(split(options))
 
 
 def folder_name(config: Config) -> str:
     """A run's folder: data set, model, method, fold and seed."""
-    method = config.method.replace(":", "-").replace("=", "").replace(",", "-")
+    method = re.sub(r"[^\w.+-]+", "-", config.method.replace("=", ""), flags=re.ASCII).strip("-")
     fold = f"-{config.fold}" if config.fold else ""
     return f"{config.arm}-{method}{fold}-s{config.seed}"
