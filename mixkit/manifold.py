@@ -109,7 +109,7 @@ class ManifoldMixer(nn.Module):
         if name == "input":
             plan = mixer.draw(elements, mixer.find_saliency(batch, labels), generator)
             spared = mixer.spared(batch, labels, generator)
-            mixed, targets = mixer.apply(plan if spared is None else plan.keep(spared), batch, labels)
+            mixed, targets = mixer.apply(plan.keep(spared), batch, labels)
             return self.model(mixed), targets
         layer = unwrap(self.model).get_submodule(name)
         saliency = self._saliency(batch, labels, layer, elements)
@@ -130,7 +130,7 @@ class ManifoldMixer(nn.Module):
                 plan = mixer.draw(there, known, generator, length_scale=mixer.domain.length_scale(elements))
                 if per_element and plan.num_elements is not None:  # else one weight a sample, the same for every label
                     _refuse_other_elements(name, features, elements)
-                plans.append(plan if spared is None else plan.keep(spared))
+                plans.append(plan.keep(spared))
             return mixer.domain.mix_feature(plans[0], output, features)
 
         handle = layer.register_forward_hook(mix)
@@ -155,7 +155,8 @@ class ManifoldMixer(nn.Module):
             return self.mixer.find_saliency(batch, labels)
         if "saliency" not in self.mixer.method.needs:
             return None
-        features = domain.feature_elements(source.gradient(batch, labels, layer), elements)
+        gradient = source.gradient(batch, labels, layer, self.mixer.observer)
+        features = domain.feature_elements(gradient, elements)
         if features is None:  # a vector has no places of its own
             return self.mixer.find_saliency(batch, labels)
         return torch.linalg.vector_norm(features.values.float(), dim=2)

@@ -17,7 +17,7 @@ from mixkit.elements import ElementSet
 from mixkit.labels import check_labels, map_labels
 from mixkit.methods.base import Method
 from mixkit.plan import MixPlan
-from mixkit.saliency import GradientSaliency
+from mixkit.saliency import GradientSaliency, Observer
 from mixkit.schedule import Schedule, check_settings, with_options
 
 #: Saliency that needs no model: ``function(batch) -> (B, N)``; or a `GradientSaliency`, or a `SaliencyBank`.
@@ -205,10 +205,9 @@ class Mixer(nn.Module):
         if isinstance(saliency, SaliencyBank):
             return self._remembered(saliency, batch, labels, keys, index)
         if isinstance(saliency, GradientSaliency):
-            observe = self._observe if self.schedule is not None and self.schedule.measures else None
             if not self.clean_weight:
-                return saliency(batch, labels, self.domain, observe)
-            found, loss = saliency.with_loss(batch, labels, self.domain, observe)
+                return saliency(batch, labels, self.domain, self.observer)
+            found, loss = saliency.with_loss(batch, labels, self.domain, self.observer)
             self._clean_loss = self.clean_weight * loss
             return found
         if saliency is None:
@@ -236,7 +235,7 @@ class Mixer(nn.Module):
     def spared(self, batch: Tensor, labels: Any, generator: torch.Generator | None = None) -> Tensor | None:
         """(B,) bool, the samples that the schedule leaves unmixed, given the model's confidence; None: none."""
         schedule, model = self.schedule, self._model
-        if schedule is None or not schedule.measures or model is None:
+        if schedule is None or model is None or self.observer is None:
             return None
         confidence = model.confidence(batch, labels) if self._confidence is None else self._confidence
         mixed = draws.uniform(confidence.shape, generator, confidence.device) < schedule.chances(confidence)
@@ -293,8 +292,8 @@ class Mixer(nn.Module):
         if self.skips(generator):
             return MixPlan.identity(elements.num_samples, batch.device)
         saliency = self.find_saliency(batch, labels, keys, index) if saliency is None else saliency.detach().flatten(1)
-        plan, spared = self.draw(elements, saliency, generator), self.spared(batch, labels, generator)
-        return plan if spared is None else plan.keep(spared)
+        plan = self.draw(elements, saliency, generator)
+        return plan.keep(self.spared(batch, labels, generator))
 
     def _settle(self, settings: dict[str, float], share: float | None) -> float:
         """Take the settings of a schedule; returns the share of p that it leaves."""
@@ -311,6 +310,11 @@ class Mixer(nn.Module):
     def _model(self) -> GradientSaliency | None:
         """The model's saliency, whether it is that of the method or beside it."""
         return self.saliency if isinstance(self.saliency, GradientSaliency) else self.exact
+
+    @property
+    def observer(self) -> Observer | None:
+        """What a saliency pass is to show its output to, where the schedule measures; else None."""
+        return self._observe if self.schedule is not None and self.schedule.measures else None
 
     def _observe(self, output: Any, labels: Any) -> None:
         self._confidence = label_confidence(output, labels)

@@ -96,15 +96,17 @@ class MixPlan:
         weights = torch.stack([weight, 1 - weight], 1).expand(size, -1, -1)
         return cls(source, index, weights, keeps_own=True)
 
-    def keep(self, spared: Tensor) -> MixPlan:
+    def keep(self, spared: Tensor | None) -> MixPlan:
         """The plan that leaves some samples as they are, and mixes the others as this one does.
 
         Args:
-            spared: (B,) bool; output b is sample b itself where it is true.
+            spared: (B,) bool; output b is sample b itself where it is true. None: all are mixed.
 
         Raises:
             ValueError: a plan of another number of outputs than samples, or a mask of another shape.
         """
+        if spared is None:
+            return self
         if self.num_outputs != self.num_samples or spared.shape != (self.num_samples,):
             raise ValueError(
                 f"samples can be kept, by a mask (B,), where there are as many outputs: got {self.num_outputs} outputs "

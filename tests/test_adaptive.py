@@ -202,8 +202,9 @@ def test_manifold(layer: str, saliency_at: str) -> None:
     manifold = mixkit.ManifoldMixer(
         model, [layer], "sagemix", num_classes=5, schedule="adaptive", saliency_at=saliency_at
     )
-    for _ in range(4):
+    for number in range(1, 5):
         targets = manifold(IMAGES, LABELS)[1]
+        assert model.calls == 2 * number  # the saliency pass, which the confidence comes out of, and the mixed one
         assert torch.equal(targets[~KNOWN], torch.eye(5)[LABELS[~KNOWN]])
         assert manifold.mixer.schedule.mixed == pytest.approx(4 / 6)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments.data.base import DataSet, find_first, names_of
+from experiments.data.base import DataSet, find_first, names_of, read_npz
 from experiments.data.points import AUGMENTATION, first_points, scale_shift_shuffle
 from experiments.errors import ExperimentError
 
@@ -75,7 +73,7 @@ def read_archive(files: tuple[Path, Path], name: str, title: str, num_points: in
     parts: dict[str, Any] = {}
     classes: list[tuple[str, ...]] = []
     for split, path in zip(SPLITS, files, strict=True):
-        points, labels, names = _read(path, (f"points_{split}", f"labels_{split}", "classes"))
+        points, labels, names = read_npz(path, (f"points_{split}", f"labels_{split}", "classes")).values()
         if points.ndim != 3 or points.shape[2] != 3 or labels.shape != points.shape[:1] or names.ndim != 1:
             raise ExperimentError(
                 f"{path} is not the expected file: points_{split} is {points.shape}, labels_{split} {labels.shape} and "
@@ -100,23 +98,3 @@ def read_archive(files: tuple[Path, Path], name: str, title: str, num_points: in
         augmentation=f"{AUGMENTATION}, shuffle",
         **parts,
     )
-
-
-def _read(path: Path, wanted: Sequence[str]) -> list[np.ndarray]:
-    """The wanted arrays."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in wanted if name not in file.files]
-            if missing:
-                raise ExperimentError(f"{path} is not the expected file: it lacks {', '.join(missing)}.")
-            return [file[name] for name in wanted]
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-        NotImplementedError,
-    ) as error:
-        raise ExperimentError(f"{path} is damaged and cannot be read ({error}): get it again.") from error

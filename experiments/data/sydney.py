@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from experiments.data.base import Augmented, DataSet, find_first, names_of
+from experiments.data.base import Augmented, DataSet, find_first, names_of, read_npz
 from experiments.data.points import to_unit_sphere, turn
 from experiments.errors import ExperimentError
 
@@ -107,13 +105,7 @@ def load_sydney(roots: Sequence[Path], num_points: int | None = None, *, fold: i
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     """The wanted arrays, checked against each other."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if missing := [name for name in ARRAYS if name not in file.files]:
-                raise ExperimentError(f"{path} is not the expected file: it lacks {', '.join(missing)}.")
-            arrays = {name: file[name] for name in ARRAYS}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ExperimentError(f"{path} is damaged and cannot be read ({error}): get it again.") from error
+    arrays = read_npz(path, ARRAYS)
     points, offsets, labels, folds = (arrays[name] for name in ("points", "offsets", "labels", "fold"))
     count = len(labels) if labels.ndim == 1 else -1
     if points.ndim != 2 or points.shape[1] != 3 or offsets.shape != (count + 1,) or folds.shape != (count,):
