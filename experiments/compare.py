@@ -37,9 +37,9 @@ DEFAULT_METHODS = (
     "points/pointmixup",
     "cutmix",
     "image/sagemix",
-    "image/sagemix:schedule=adaptive",
+    "image/sagemix:schedule=steady",
     "points/sagemix:sigma=2.0",  # the paper's value for PointNet
-    "points/sagemix:sigma=2.0,schedule=adaptive",
+    "points/sagemix:sigma=2.0,schedule=steady",
 )
 RECIPE = "scarce"
 SEEDS = (0, 1, 2)

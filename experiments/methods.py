@@ -39,6 +39,7 @@ class MethodSpec:
         bank: remember the saliency of each sample instead of computing it (`mixkit.SaliencyBank`).
         resolution: of the saliency pass (`mixkit.GradientSaliency`).
         adaptive: the threshold of `mixkit.Adaptive`, which knows how long the run is; None for no such schedule.
+        steady: whether the schedule is `mixkit.steady`.
     """
 
     name: str
@@ -47,6 +48,7 @@ class MethodSpec:
     bank: bool = False
     resolution: float = 1.0
     adaptive: float | None = None
+    steady: bool = False
 
     @property
     def label(self) -> str:
@@ -60,6 +62,7 @@ class MethodSpec:
         words += [f"resolution {self.resolution:g}"] if self.resolution != 1 else []
         if self.adaptive is not None:
             words.append("adaptive" if self.adaptive == THRESHOLD else f"adaptive {self.adaptive:g}")
+        words += ["steady"] if self.steady else []
         return f"{self.name} ({', '.join(words)})" if words else self.name
 
 
@@ -85,19 +88,21 @@ def parse_method(text: str, domain: str) -> MethodSpec:
     if options.get("schedule") == "adaptive" and adaptive is None:
         adaptive = THRESHOLD
         del options["schedule"]
+    if steady := options.get("schedule") == "steady":
+        del options["schedule"]
     if space not in SPACES:
         raise ExperimentError(f"--method {text}: space is one of {', '.join(SPACES)}, not {space!r}.")
     if saliency == "bank" and space == "feature":
         raise ExperimentError(f"--method {text}: a saliency bank serves mixing at the input only.")
     if adaptive is not None and not adaptive > 0:
         raise ExperimentError(f"--method {text}: adaptive is a threshold above 0, not {adaptive!r}.")
-    if adaptive is not None and "schedule" in options:
+    if adaptive is not None and (steady or "schedule" in options):
         raise ExperimentError(f"--method {text}: adaptive is a schedule itself, so it takes no schedule beside it.")
     if saliency is not None and resolution != 1:
         raise ExperimentError(f"--method {text}: resolution is that of the gradient, not of saliency={saliency}.")
     if saliency not in (None, "bank"):
         options["saliency"] = saliency
-    spec = MethodSpec(name, options, space, saliency == "bank", resolution, adaptive)
+    spec = MethodSpec(name, options, space, saliency == "bank", resolution, adaptive, steady)
     try:
         mixkit.GradientSaliency(nn.Identity(), resolution=resolution)
         mixer = mixkit.create_mixer(name, domain=domain, num_classes=2, model=nn.Identity(), **options)
@@ -154,6 +159,8 @@ class Mixing:
             options["saliency"] = self.bank = mixkit.SaliencyBank(num_samples, num_elements=num_elements, device=device)
         if spec.adaptive is not None:
             options["schedule"] = mixkit.Adaptive(spec.adaptive, epochs=epochs)
+        if spec.steady:
+            options["schedule"] = mixkit.steady(epochs)
         if spec.resolution != 1:
             loss = options.get("loss", cross_entropy)
             options["saliency"] = mixkit.GradientSaliency(model, loss, resolution=spec.resolution)

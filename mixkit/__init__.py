@@ -1,7 +1,7 @@
 """Saliency-guided mixing of training samples, in any domain whose samples are sets of elements with coordinates."""
 
 from mixkit import functional, methods
-from mixkit.adaptive import Adaptive
+from mixkit.adaptive import Adaptive, steady
 from mixkit.assignment import assign
 from mixkit.bank import SaliencyBank
 from mixkit.domain import Domain
@@ -35,4 +35,5 @@ __all__ = [
     "methods",
     "register_domain",
     "register_method",
+    "steady",
 ]

@@ -195,7 +195,10 @@ class Mixer(nn.Module):
             p *= self._settle(schedule.now(), schedule.share)
             if self.training:
                 schedule.count()
-        return p < 1 and bool(torch.rand((), generator=generator) >= p)
+        skipped = p < 1 and bool(torch.rand((), generator=generator) >= p)
+        if skipped and schedule is not None and schedule.measures:
+            schedule.mixed = torch.zeros(())
+        return skipped
 
     def find_saliency(self, batch: Tensor, labels: Any, keys: Any = None, index: Tensor | None = None) -> Tensor | None:
         """(B, N) the saliency of a batch, or None if the method needs none; keys and index as for `forward`."""

@@ -222,6 +222,8 @@ def make_schedule(schedule: str | Schedule | None, total_steps: int | None = Non
         ValueError: an unknown name; total_steps without a name.
     """
     if isinstance(schedule, str):
+        if schedule == "steady":
+            raise ValueError("'steady' depends on the number of epochs: give schedule=mixkit.steady(epochs=...)")
         if schedule not in _ready:
             raise ValueError(unknown("schedule", schedule, list(_ready)))
         return _ready[schedule](total_steps)

@@ -231,3 +231,18 @@ def test_together_with_functions_of_the_share() -> None:
     changed = [not torch.equal(mixer(IMAGES, LABELS)[0], IMAGES) for _ in range(4)]
     assert changed == [True, True, False, False]
     assert repr(schedule).startswith("Adaptive(threshold=1e-06, p=<lambda>, total_steps=4")
+
+
+def test_steady_looks_ahead_and_ends_plain() -> None:
+    schedule = mixkit.steady(epochs=60, total_steps=20)
+    assert repr(schedule) == "Adaptive(threshold=0.5, epochs=60, patience=20, p=off_at_end, total_steps=20)"
+    mixer = mixkit.create_mixer("mixup", "image", num_classes=5, model=Knows(SURE.clamp(0.1)), schedule=schedule)
+    shares = []
+    for _ in range(20):
+        mixer(IMAGES, LABELS)
+        shares.append(float(schedule.mixed))
+    # at first the threshold is 0.5 / 8, below what the model knows of every sample; the last 15 % are three batches
+    assert [shares[0], *shares[-3:]] == [1, 0, 0, 0]
+    assert mixkit.steady(5, p=1.0).at(1.0) == {"p": 1.0}
+    with pytest.raises(ValueError, match="give schedule=mixkit"):
+        mixkit.create_mixer("mixup", "image", num_classes=5, schedule="steady")

@@ -53,12 +53,12 @@ def test_every_row_is_trained_and_written_down(finished: Path) -> None:
         (image, "mixup"),
         (image, "cutmix"),
         (image, "sagemix"),
-        (image, "sagemix (adaptive)"),
+        (image, "sagemix (steady)"),
         (points, "vanilla"),
         (points, "pointmixup"),
         (points, "cutmix"),
         (points, "sagemix (σ 2)"),
-        (points, "sagemix (σ 2, adaptive)"),
+        (points, "sagemix (σ 2, steady)"),
     ]
     runs = find_runs([finished])
     assert len(runs) == 10 * 2
@@ -117,7 +117,7 @@ def test_the_report_needs_nothing_from_outside(finished: Path) -> None:
         "PreActResNet18",
         "PointNet",
         "64 images of digits for 2 epochs",
-        "sagemix (σ 2, adaptive)",
+        "sagemix (σ 2, steady)",
         "mean ± standard",
         "nothing follows for other data, models or budgets",
     ):
