@@ -107,4 +107,4 @@ def steady(epochs: float, *, total_steps: int | None = None, p: Setting = off_at
         >>> steady(epochs=80, total_steps=1600)
         Adaptive(threshold=0.5, epochs=80, patience=20, p=off_at_end, total_steps=1600)
     """
-    return Adaptive(epochs=epochs, total_steps=total_steps, p=p, **settings)
+    return Adaptive(0.5, epochs=epochs, patience=20.0, total_steps=total_steps, p=p, **settings)
