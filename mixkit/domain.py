@@ -49,6 +49,19 @@ class Domain(ABC):
             channels = torch.cat([elements.coords, channels], 2)
         return torch.linalg.vector_norm(channels, dim=2, dtype=torch.promote_types(channels.dtype, torch.float32))
 
+    def mix(self, plan: MixPlan, elements: ElementSet, like: Tensor) -> Tensor:
+        """The mixed batch, in the layout, dtype and memory format of ``like``."""
+        values = plan.apply(elements.values)
+        # the places of a grid stay where they are
+        coords = (
+            plan.apply_coords(elements.coords)
+            if elements.grid is None
+            else elements.coords
+            if len(values) == elements.num_samples
+            else elements.coords[:1].expand(len(values), -1, -1)
+        )
+        return self.batch(ElementSet(coords, values, elements.grid), like=like)
+
     # ---- inside a model, for `ManifoldMixer`
 
     def feature_elements(self, activation: Any, elements: ElementSet) -> ElementSet | None:

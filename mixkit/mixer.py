@@ -150,7 +150,7 @@ class Mixer(nn.Module):
         if (bank := self._bank) is not None:
             keys, index = bank.check(keys, index, elements.coords.shape[:2])
         plan = self._draw_for(elements, batch, labels, saliency, generator, keys, index)
-        mixed, targets = self._mix(plan, elements, batch), self.targets(plan, labels)
+        mixed, targets = self.domain.mix(plan, elements, batch), self.targets(plan, labels)
         if bank is not None:
             mixed = bank.watch(mixed, plan, keys, index, self.domain.saliency)
         return mixed, targets
@@ -177,7 +177,7 @@ class Mixer(nn.Module):
             return super().apply(plan)
         if batch is None:
             raise TypeError("apply takes a plan, a batch and its labels; got a plan alone")
-        return self._mix(plan, self.check(batch, labels), batch), self.targets(plan, labels)
+        return self.domain.mix(plan, self.check(batch, labels), batch), self.targets(plan, labels)
 
     # ---- the steps, for whoever mixes elsewhere than at the input
 
@@ -337,15 +337,3 @@ class Mixer(nn.Module):
             found = self.exact(batch[here], of_rows, self.domain)
             bank.store(keys[rows], found, None if index is None else index[rows])
         return bank.look_up(keys, index).to(batch.device)
-
-    def _mix(self, plan: MixPlan, elements: ElementSet, batch: Tensor) -> Tensor:
-        values = plan.apply(elements.values)
-        # the places of a grid stay where they are
-        coords = (
-            plan.apply_coords(elements.coords)
-            if elements.grid is None
-            else elements.coords
-            if len(values) == elements.num_samples
-            else elements.coords[:1].expand(len(values), -1, -1)
-        )
-        return self.domain.batch(ElementSet(coords, values, elements.grid), like=batch)

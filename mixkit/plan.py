@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mixkit.labels import check_class_labels, check_element_labels, check_soft_labels
+from mixkit.targets import element_targets, sample_targets
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -150,9 +150,9 @@ class MixPlan:
     @property
     def sample_weights(self) -> Tensor:
         """(M, B) how much of each output comes from each sample: the mean element weight; rows sum to 1."""
-        source, weight = self._terms()
+        source, weight = self.terms()
         total = weight.new_zeros(self.num_outputs, self.num_samples).scatter_add_(1, source, weight)
-        return total.to(self._at_least_float32().dtype)
+        return total.to(self.weight_at_least_float32.dtype)
 
     # ---- using it
 
@@ -169,7 +169,7 @@ class MixPlan:
             TypeError: integer values. ValueError: another B or N than the plan's.
         """
         self._check("values", values, self.num_samples)
-        terms = [self._gather(values, k) for k in range(self.num_terms)]
+        terms = [self.gather(values, k) for k in range(self.num_terms)]
         if len(terms) == 1:
             return terms[0]
         weight = self._weight_like(values)
@@ -217,24 +217,7 @@ class MixPlan:
             ValueError: classes out of range (on a GPU an assertion of the device), wrong shape, num_classes missing.
             TypeError: labels that are neither integer nor floating point.
         """
-        if labels.is_floating_point():
-            check_soft_labels(labels, num_classes, self.num_samples)
-            labels = labels.to(torch.promote_types(labels.dtype, torch.float32))
-            if self.source.shape[2] == 1:
-                return (
-                    self.pooled()
-                    .apply(labels.flatten(1) if labels.dim() > 1 else labels[:, None])
-                    .reshape(-1, *labels.shape[1:])
-                )
-            # float64, so that neither autocast nor TF32 touches a label
-            mixed = self.sample_weights.double() @ labels.double().flatten(1 if labels.dim() > 1 else 0)
-            return mixed.to(labels.dtype).reshape(-1, *labels.shape[1:])
-        if num_classes is None or not checked:
-            num_classes = check_class_labels(labels, num_classes, self.num_samples)
-        source, weight = self._terms()
-        classes = labels.long().take(source)
-        total = weight.new_zeros(self.num_outputs, num_classes).scatter_add_(1, classes, weight)
-        return total.to(self._at_least_float32().dtype)
+        return sample_targets(self, labels, num_classes, checked=checked)
 
     def element_targets(self, labels: Tensor, num_classes: int | None, ignore_index: int | None = None) -> Tensor:
         """Mix labels that every element has, such as part labels or a segmentation mask.
@@ -248,17 +231,7 @@ class MixPlan:
         Returns:
             (M, num_classes, N) or (M, num_classes, H, W) float32, as `torch.nn.functional.cross_entropy` takes it.
         """
-        num_classes = check_element_labels(labels, num_classes, self.num_samples, self.num_elements, ignore_index)
-        flat = labels.flatten(1).long()
-        weight = self._at_least_float32().expand(-1, -1, flat.shape[1])
-        mixed = weight.new_zeros(self.num_outputs, num_classes, flat.shape[1])
-        for k in range(self.num_terms):
-            classes, share = self._gather(flat, k), weight[:, k]
-            if ignore_index is not None:
-                share = share.masked_fill(classes == ignore_index, 0)
-                classes = classes.masked_fill(classes == ignore_index, 0)
-            mixed.scatter_add_(1, classes[:, None], share[:, None])
-        return mixed.reshape(self.num_outputs, num_classes, *labels.shape[1:])
+        return element_targets(self, labels, num_classes, ignore_index)
 
     def pooled(self) -> MixPlan:
         """The same samples at their mean weights, for what has no elements: ``plan.pooled().apply(vectors (B, C))``."""
@@ -325,12 +298,14 @@ class MixPlan:
     def _whole_samples(self) -> bool:
         return self.index is None and self.source.shape[2] == 1
 
-    def _at_least_float32(self) -> Tensor:
+    @property
+    def weight_at_least_float32(self) -> Tensor:
+        """`weight`, of half precision as float32: labels and their sums are never less."""
         return self.weight if self.weight.dtype.itemsize >= 4 else self.weight.float()
 
-    def _terms(self) -> tuple[Tensor, Tensor]:
+    def terms(self) -> tuple[Tensor, Tensor]:
         """The sources and their shares of the sample as two (M, S) tensors, S = K or K * N."""
-        weight = self._at_least_float32()
+        weight = self.weight_at_least_float32
         if self.source.shape[2] == 1:
             if weight.stride(0) == 0:  # the same in every output: one mean serves all
                 return self.source[:, :, 0], weight[:1].mean(2).expand(self.num_outputs, -1)
@@ -344,7 +319,7 @@ class MixPlan:
         here = torch.arange(num_elements, device=self.source.device) if self.index is None else self.index[:, k]
         return self.source[:, k] * num_elements + here
 
-    def _gather(self, values: Tensor, k: int) -> Tensor:
+    def gather(self, values: Tensor, k: int) -> Tensor:
         """(M, N, ...) what term k reads."""
         if k == 0 and self.keeps_own:
             return values
