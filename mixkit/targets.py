@@ -1,4 +1,4 @@
-"""How labels mix: a sample's by its mean weight, an element's by its own. What labels may be is told in `mixkit.labels`."""
+"""How labels mix: a sample's by its mean weight, an element's by its own. What labels may be is `labels`' part."""
 
 from __future__ import annotations
 
