@@ -7,6 +7,7 @@ from mixkit.bank import SaliencyBank
 from mixkit.domain import Domain
 from mixkit.elements import ElementSet
 from mixkit.factory import create_mixer
+from mixkit.losses import soft_cross_entropy
 from mixkit.manifold import ManifoldMixer
 from mixkit.mixer import Mixer
 from mixkit.plan import MixPlan
@@ -35,5 +36,6 @@ __all__ = [
     "methods",
     "register_domain",
     "register_method",
+    "soft_cross_entropy",
     "steady",
 ]

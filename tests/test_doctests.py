@@ -8,7 +8,9 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("name", ["plan", "factory", "functional.sagemix", "manifold", "schedule", "adaptive"])
+@pytest.mark.parametrize(
+    "name", ["plan", "factory", "losses", "functional.sagemix", "manifold", "schedule", "adaptive"]
+)
 def test_examples(name: str) -> None:
     results = doctest.testmod(importlib.import_module(f"mixkit.{name}"))
     assert results.failed == 0
