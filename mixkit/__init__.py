@@ -4,6 +4,7 @@ from mixkit import functional, methods
 from mixkit.adaptive import Adaptive, steady
 from mixkit.assignment import assign
 from mixkit.bank import SaliencyBank
+from mixkit.collate import Collate
 from mixkit.domain import Domain
 from mixkit.elements import ElementSet
 from mixkit.factory import create_mixer
@@ -19,6 +20,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Adaptive",
+    "Collate",
     "Domain",
     "ElementSet",
     "GradientSaliency",

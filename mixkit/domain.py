@@ -25,6 +25,9 @@ class Domain(ABC):
     #: Saliencies that need no model, by name: ``function(batch) -> (B, N)``.
     saliencies: ClassVar[Mapping[str, Callable[[Tensor], Tensor]]] = {}
 
+    #: How integers become floating-point numbers, as an error that meets integers says it.
+    conversion: ClassVar[str] = "convert them first"
+
     @abstractmethod
     def elements(self, batch: Tensor) -> ElementSet:
         """The elements of a batch. Raises TypeError or ValueError, naming what came, for what is not of this domain."""

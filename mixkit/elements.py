@@ -14,14 +14,15 @@ class ElementSet:
 
     Args:
         coords: (B, N, D) floating point, where each element is. On a grid all samples share them: expand, don't copy.
-        values: (B, N, C) floating point, the channels that are not coordinates; C is 0 for bare points.
+        values: (B, N, C) real numbers, the channels that are not coordinates; C is 0 for bare points. Integers, such as
+            uint8 pixels, can be moved from one sample to another, but not interpolated.
         grid: the grid's sides, (H, W) for pixels in row-major order; None for sets without one. The coordinates run the
             other way, (x, y): the first belongs to the last side.
         length_scale: the domain's unit of locality in the coordinates' units; a method's ``sigma=None`` means this.
             The mixer fills it in from `Domain.length_scale`.
 
     Raises:
-        TypeError: integer tensors. ValueError: shapes that do not fit together.
+        TypeError: integer coordinates, or complex values. ValueError: shapes that do not fit together.
     """
 
     coords: Tensor
@@ -31,8 +32,9 @@ class ElementSet:
 
     def __post_init__(self) -> None:
         for name, field in (("coords", self.coords), ("values", self.values)):
-            if not field.is_floating_point():
-                raise TypeError(f"{name} must be floating point, got {field.dtype}; convert them first")
+            if field.is_complex() or (name == "coords" and not field.is_floating_point()):
+                kind = "real numbers" if name == "values" else "floating point"
+                raise TypeError(f"{name} must be {kind}, got {field.dtype}; convert them first")
             if field.dim() != 3:
                 raise ValueError(f"{name} must be (B, N, channels), got {tuple(field.shape)}")
         if self.coords.shape[:2] != self.values.shape[:2] or not self.coords.numel():

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import default_collate
 
 from mixkit import draws
 from mixkit.bank import SaliencyBank
+from mixkit.collate import collate_pairs
 from mixkit.confidence import label_confidence
 from mixkit.domain import Domain
 from mixkit.elements import ElementSet
@@ -184,6 +184,8 @@ class Mixer(nn.Module):
     def check(self, batch: Tensor, labels: Any) -> ElementSet:
         """The elements of a batch, once it and its labels are found to be what the mixer takes."""
         elements = self.domain.elements(batch)
+        if not elements.values.is_floating_point():
+            self._check_moves(elements)
         check_labels(labels, self.num_classes, elements, self.ignore_index)
         return elements
 
@@ -258,12 +260,14 @@ class Mixer(nn.Module):
     def collate(self, samples: list[Any]) -> tuple[Tensor, Any]:
         """For ``DataLoader(..., collate_fn=mixer.collate)``: collates samples ``(input, label)``, then mixes the batch.
 
+        Where ``num_classes`` is a tuple, samples are (input, label, label, ...). Dicts, and samples that carry what is
+        no label, go to a `mixkit.Collate`, which is told what to mix.
+
         Raises:
             ValueError: the saliency needs a model, or a worker meets a schedule; mix after the loader then.
+            TypeError: samples of another kind.
         """
-        self.refuse_in_loader()
-        batch, *labels = default_collate(samples)
-        return self(batch, labels[0] if len(labels) == 1 else tuple(labels))
+        return collate_pairs(self, samples)
 
     def refuse_in_loader(self) -> None:
         """Raise ValueError for the saliency of a model or a bank: a loader's worker has a copy, soon out of date."""
@@ -308,6 +312,15 @@ class Mixer(nn.Module):
             raise ValueError(f"the schedule's clean_weight is {self.clean_weight} at share {share}, {needs}")
         self.method = with_options(self.method, options, share)
         return p
+
+    def _check_moves(self, elements: ElementSet) -> None:
+        """Raise TypeError for values that are no floating-point numbers, unless the method only moves them."""
+        dtype, convert = elements.values.dtype, self.domain.conversion
+        if not self.method.moves:
+            name = type(self.method).__name__
+            raise TypeError(f"{name} interpolates, so it takes floating-point values, got {dtype}; {convert}")
+        if "saliency" in self.method.needs and isinstance(self.saliency, (GradientSaliency, SaliencyBank)):
+            raise TypeError(f"a model's saliency is a gradient by floating-point values, got {dtype}; {convert}")
 
     @property
     def _model(self) -> GradientSaliency | None:

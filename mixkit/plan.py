@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from mixkit.moving import move
 from mixkit.targets import element_targets, sample_targets
 
 
@@ -160,14 +161,16 @@ class MixPlan:
         """Mix whatever is aligned with the elements.
 
         Args:
-            values: (B, N, ...) floating point.
+            values: (B, N, ...) floating point; or integers, where all weights are 0 or 1.
 
         Returns:
             (M, N, ...) in the dtype, and for (B, N, C) in the memory layout, of ``values``.
 
         Raises:
-            TypeError: integer values. ValueError: another B or N than the plan's.
+            TypeError: integer values, and weights between 0 and 1. ValueError: another B or N than the plan's.
         """
+        if not values.is_floating_point():
+            return move(self, values)
         self._check("values", values, self.num_samples)
         terms = [self.gather(values, k) for k in range(self.num_terms)]
         if len(terms) == 1:

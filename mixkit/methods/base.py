@@ -27,6 +27,9 @@ class Method(ABC):
     #: The share of batches that the method's paper mixes; a mixer's default ``p``.
     p: ClassVar[float] = 1.0
 
+    #: Whether all weights of its plans are 0 or 1, so that elements move and integers can be mixed.
+    moves: ClassVar[bool] = False
+
     #: How much the method's paper trains on the clean pass as well; a mixer's default ``clean_weight``.
     clean_weight: ClassVar[float] = 0.0
 

@@ -32,6 +32,7 @@ class CutMix(Method):
 
     p = 0.5  # on CIFAR; the paper mixes every batch of ImageNet
     needs = frozenset({"assign"})
+    moves = True
 
     def __init__(self, alpha: float = 1.0, per_sample: bool = False) -> None:
         self.alpha = check_concentration("alpha", alpha)

@@ -17,13 +17,16 @@ from mixkit_image.spectral import spectral_residual
 
 @register_domain("image")
 class PixelGrid(Domain):
-    """Images (B, C, H, W), floating point, any size and number of channels, contiguous or channels_last.
+    """Images (B, C, H, W), any size and number of channels, contiguous or channels_last, floating point.
+
+    Methods that only move pixels (`Method.moves`: CutMix, SaliencyMix, PointCutMix) take integers, such as uint8, too.
 
     An element is a pixel, its coordinates are (column, row) in pixels; pixels at the same place are paired.
     The length scale is a quarter of the shorter side: 8 pixels on CIFAR, the paper's sigma.
     """
 
     method_defaults: ClassVar = {"sagemix": {"theta": 0.3}}
+    conversion: ClassVar = "convert images first, as v2.ToDtype(torch.float32, scale=True) does"
     saliencies: ClassVar = {"spectral_residual": spectral_residual}
 
     def elements(self, batch: Tensor) -> ElementSet:
@@ -31,10 +34,8 @@ class PixelGrid(Domain):
         if not isinstance(batch, Tensor) or batch.dim() != 4 or not batch.numel():
             got = tuple(batch.shape) if isinstance(batch, Tensor) else type(batch).__name__
             raise ValueError(f"images must be a batch (B, C, H, W), got {got}")
-        if not batch.is_floating_point():
-            raise TypeError(
-                f"images must be floating point to be mixed, got {batch.dtype}: v2.ToDtype(torch.float32, scale=True)"
-            )
+        if batch.is_complex():
+            raise TypeError(f"images must be real numbers, got {batch.dtype}")
         height, width = batch.shape[2:]
         coords = pixel_coords(height, width, batch.device).expand(len(batch), -1, -1)
         return ElementSet(coords, batch.flatten(2).mT, (height, width))

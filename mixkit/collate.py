@@ -1,0 +1,167 @@
+"""Mixing in the loader: samples of any structure are collated, and some of their entries mixed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from numbers import Number
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import default_collate
+
+from mixkit.plan import MixPlan
+
+if TYPE_CHECKING:
+    from mixkit.mixer import Mixer
+
+#: The name of an entry of a dict, or its place in a tuple.
+Entry = str | int
+
+
+class Collate:
+    """Collates samples and mixes what you name: ``DataLoader(..., collate_fn=Collate(mixer, "image", "label"))``.
+
+    All other entries (an index, a path, a tensor of any shape) pass through, as ``collate`` leaves them, and the batch
+    keeps the structure of its samples. It can be pickled, so that workers may run it.
+
+    Args:
+        mixer: mixes the batch; one without a model's saliency, which is out of date in a worker.
+        inputs: the entry that is mixed: a key of a dict, or a place in a tuple. A list of entries, such as two views or
+            a picture and its depth, is mixed by one plan, for which the saliency is the first one's.
+        labels: the entry that holds the labels, whose place the targets take; or a list of entries, for which the
+            mixer's ``num_classes`` is a tuple in the same order, or a dict by the same keys.
+        collate: makes a batch of a list of samples. Default: `torch.utils.data.default_collate`, once labels that are
+            lists of numbers have become tensors.
+
+    Raises:
+        ValueError: no entry of ``inputs`` or ``labels``, one named twice, or (on the first batch) the saliency of a
+            model.
+        TypeError: (on the first batch) samples that are neither tuples nor dicts.
+        KeyError: (on the first batch) an entry that the samples have not.
+
+    Example:
+        >>> from mixkit.factory import create_mixer
+        >>> mixer = create_mixer("mixup", domain="points", num_classes=4)
+        >>> samples = [{"cloud": torch.randn(9, 3), "label": i, "path": f"{i}.npz"} for i in range(4)]
+        >>> batch = Collate(mixer, inputs="cloud", labels="label")(samples)
+        >>> batch["cloud"].shape, batch["label"].shape, batch["path"]
+        (torch.Size([4, 9, 3]), torch.Size([4, 4]), ['0.npz', '1.npz', '2.npz', '3.npz'])
+    """
+
+    def __init__(
+        self,
+        mixer: Mixer,
+        inputs: Entry | Sequence[Entry] = 0,
+        labels: Entry | Sequence[Entry] = 1,
+        *,
+        collate: Callable[[list[Any]], Any] = default_collate,
+    ) -> None:
+        self.mixer = mixer
+        self.inputs = _listed(inputs)
+        self.labels = _listed(labels)
+        self.several = not isinstance(labels, (str, int))
+        self.collate = collate
+        named = [*self.inputs, *self.labels]
+        if not self.inputs or not self.labels or len(set(named)) < len(named):
+            raise ValueError(f"inputs and labels must name different entries, got {inputs!r} and {labels!r}")
+
+    def __call__(self, samples: list[Any]) -> Any:
+        """The mixed batch of a list of samples."""
+        self.mixer.refuse_in_loader()
+        if not isinstance(samples[0], (Mapping, tuple, list)):
+            raise TypeError(f"samples must be tuples or dicts, got {type(samples[0]).__name__}")
+        _check_there(samples[0], [*self.inputs, *self.labels])
+        batch = self.collate([self._with_tensors(sample) for sample in samples])
+        labels: Any = [batch[entry] for entry in self.labels]
+        if not self.several:
+            labels = labels[0]
+        elif isinstance(self.mixer.num_classes, Mapping):
+            labels = dict(zip(self.labels, labels, strict=True))
+        mixed, targets = mix_alike(self.mixer, [batch[entry] for entry in self.inputs], labels)
+        if not self.several:
+            targets = [targets]
+        elif isinstance(targets, Mapping):
+            targets = [targets[entry] for entry in self.labels]
+        return _replaced(batch, dict(zip([*self.inputs, *self.labels], [*mixed, *targets], strict=True)))
+
+    def __repr__(self) -> str:
+        inputs = self.inputs if len(self.inputs) > 1 else self.inputs[0]
+        return f"Collate({self.mixer!r}, inputs={inputs!r}, labels={self.labels if self.several else self.labels[0]!r})"
+
+    def _with_tensors(self, sample: Any) -> Any:
+        """The sample, its labels that are lists of numbers as tensors: collation would take each number apart."""
+        lists = {entry: sample[entry] for entry in self.labels if _is_list_of_numbers(sample[entry])}
+        return (
+            _replaced(sample, {entry: torch.tensor(numbers) for entry, numbers in lists.items()}) if lists else sample
+        )
+
+
+def collate_pairs(mixer: Mixer, samples: list[Any]) -> tuple[Any, Any]:
+    """Collate samples ``(input, label)`` and mix them; with ``num_classes`` of a tuple, ``(input, label, label, ...)``.
+
+    Raises:
+        TypeError: dicts, or tuples whose further entries may be labels or not: a `Collate` is told which are.
+    """
+    first, sizes = samples[0], mixer.num_classes
+    if isinstance(first, Mapping):
+        raise TypeError(
+            f"samples are dicts with the entries {', '.join(map(repr, first))}: say which are mixed, "
+            "collate_fn=mixkit.Collate(mixer, inputs=..., labels=...)"
+        )
+    if not isinstance(first, (tuple, list)) or len(first) < 2:
+        got = f"a {type(first).__name__}" + (f" of {len(first)}" if isinstance(first, (tuple, list)) else "")
+        raise TypeError(f"samples must be (input, label), got {got}")
+    many = isinstance(sizes, (tuple, list)) and len(sizes) > 1
+    if len(first) > 2 and not (many and len(sizes) == len(first) - 1):
+        raise TypeError(
+            f"samples have {len(first)} entries, (input, label) and more, and num_classes is {sizes!r}: say which are "
+            "labels, collate_fn=mixkit.Collate(mixer, inputs=0, labels=1), where the others pass through; "
+            "or give num_classes a tuple with an entry for each of several labels"
+        )
+    places = range(1, len(first))
+    batch = Collate(mixer, 0, list(places) if many else 1)(samples)
+    return batch[0], tuple(batch[place] for place in places) if many else batch[1]
+
+
+def mix_alike(mixer: Mixer, batches: list[Any], labels: Any) -> tuple[list[Any], Any]:
+    """Several batches of the same elements mixed by one plan, which is drawn for the first; and their targets."""
+    if len(batches) == 1:
+        mixed, targets = mixer(batches[0], labels)
+        return [mixed], targets
+    first = batches[0]
+    if mixer.training:
+        plan = mixer.plan(first, labels)
+    else:
+        mixer.check(first, labels)
+        plan = MixPlan.identity(len(first), first.device)
+    return [mixer.domain.mix(plan, mixer.domain.elements(batch), batch) for batch in batches], mixer.targets(
+        plan, labels
+    )
+
+
+def _listed(entries: Entry | Sequence[Entry]) -> list[Entry]:
+    return [entries] if isinstance(entries, (str, int)) else list(entries)
+
+
+def _check_there(sample: Any, entries: list[Entry]) -> None:
+    places = sample.keys() if isinstance(sample, Mapping) else range(len(sample))
+    if missing := [entry for entry in entries if entry not in places]:
+        there = ", ".join(map(repr, places))
+        raise KeyError(f"samples have no entry {missing[0]!r}; their entries: {there}")
+
+
+def _is_list_of_numbers(label: Any) -> bool:
+    return isinstance(label, (tuple, list)) and bool(label) and all(isinstance(each, Number) for each in label)
+
+
+def _replaced(batch: Any, entries: dict[Entry, Any]) -> Any:
+    """The batch or sample with other entries, of the same type; what came stays as it is."""
+    if isinstance(batch, Mapping):
+        if not isinstance(batch, MutableMapping):
+            return {**batch, **entries}
+        changed = copy.copy(batch)
+        changed.update(entries)
+        return changed
+    items = [entries.get(place, item) for place, item in enumerate(batch)]
+    return type(batch)(*items) if hasattr(batch, "_fields") else type(batch)(items)

@@ -1,0 +1,35 @@
+"""Integers through a plan: they can be moved from sample to sample, but not interpolated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from mixkit.plan import MixPlan
+
+
+def move(plan: MixPlan, values: Tensor) -> Tensor:
+    """(M, N, ...) integers (B, N, ...), such as uint8 pixels, each of which is one of the plan's terms.
+
+    The weights are read to know that they are 0 and 1, which on a GPU waits for it.
+
+    Raises:
+        TypeError: complex values, or a plan with other weights than 0 and 1.
+        ValueError: another B or N than the plan's.
+    """
+    if values.is_complex():
+        raise TypeError(f"values must be real numbers, got {values.dtype}")
+    if not bool(((plan.weight == 0) | (plan.weight == 1)).all()):
+        raise TypeError(f"this plan interpolates, so values must be floating point, got {values.dtype}; convert them")
+    elements = plan.num_elements
+    if values.dim() < 2 or values.shape[0] != plan.num_samples or elements not in (None, values.shape[1]):
+        wanted = f"({plan.num_samples}, {elements or 'N'}, ...)"
+        raise ValueError(f"values must be {wanted} as in the plan, got {tuple(values.shape)}")
+    moved = plan.gather(values, 0)
+    for k in range(1, plan.num_terms):
+        there = (plan.weight[:, k] > 0).reshape(-1, plan.weight.shape[2], *[1] * (values.dim() - 2))
+        moved = torch.where(there, plan.gather(values, k), moved)
+    return moved
