@@ -25,31 +25,49 @@ class MethodEntry(NamedTuple):
     domains: frozenset[str] | None
 
 
+GROUP = "mixkit.plugins"
+OURS = "mixkit"  # our distribution, and our package
+
 _domains: dict[str, type[Domain]] = {}
 _methods: dict[str, MethodEntry] = {}
 
 
-def register_domain(name: str) -> Callable[[DomainClass], DomainClass]:
-    """Class decorator: make a `Domain` available as ``create_mixer(..., domain=name)``."""
+def register_domain(name: str, *, override: bool = False) -> Callable[[DomainClass], DomainClass]:
+    """Class decorator: make a `Domain` available as ``create_mixer(..., domain=name)``.
+
+    Args:
+        name: the domain's name.
+        override: take the name even where it is another domain's. Default False: that is an error, whichever of the two
+            is imported first where one is mixkit's own.
+
+    Raises:
+        ValueError: another domain has the name.
+    """
 
     def register(cls: DomainClass) -> DomainClass:
-        _refuse_other(name, "domain", _domains.get(name), cls)
+        _make_way(name, "domain", lambda: _domains.get(name), cls, override)
         _domains[name] = cls
         return cls
 
     return register
 
 
-def register_method(name: str, *, domains: Sequence[str] | None = None) -> Callable[[MethodClass], MethodClass]:
+def register_method(
+    name: str, *, domains: Sequence[str] | None = None, override: bool = False
+) -> Callable[[MethodClass], MethodClass]:
     """Class decorator: make a `Method` available as ``create_mixer(name, ...)``.
 
     Args:
         name: the method's name.
         domains: names of the domains that it serves. Default None: every domain, for it needs only coordinates.
+        override: take the name even where it is another method's; see `register_domain`.
+
+    Raises:
+        ValueError: another method has the name.
     """
 
     def register(cls: MethodClass) -> MethodClass:
-        _refuse_other(name, "method", _methods[name].cls if name in _methods else None, cls)
+        _make_way(name, "method", lambda: _methods[name].cls if name in _methods else None, cls, override)
         _methods[name] = MethodEntry(cls, None if domains is None else frozenset(domains))
         return cls
 
@@ -110,16 +128,48 @@ def unknown(kind: str, name: str, names: list[str]) -> str:
 
 @functools.cache
 def _load_plugins() -> None:
-    """Import the modules of the entry-point group, once; a plugin that cannot be imported is a warning."""
-    for entry in importlib.metadata.entry_points(group="mixkit.plugins"):
-        try:
-            entry.load()
-        except Exception as error:  # a stranger's broken plugin must not take ours down
-            warnings.warn(
-                f"mixkit plugin {entry.name!r} ({entry.value}) could not be imported: {error!r}", stacklevel=3
-            )
+    """Import the modules of the entry-point group, once, mixkit's own first; one that cannot be is a warning."""
+    _load_ours()
+    for entry in importlib.metadata.entry_points(group=GROUP):
+        if not _is_ours(entry):
+            _load(entry)
 
 
-def _refuse_other(name: str, kind: str, there: type | None, cls: type) -> None:
-    if there is not None and (there.__module__, there.__qualname__) != (cls.__module__, cls.__qualname__):
-        raise ValueError(f"a {kind} named {name!r} is registered already: {there.__module__}.{there.__qualname__}")
+@functools.cache
+def _load_ours() -> None:
+    for entry in importlib.metadata.entry_points(group=GROUP):
+        if _is_ours(entry):
+            _load(entry)
+
+
+@functools.cache
+def _our_packages() -> frozenset[str]:
+    """The names of the packages that come with mixkit: what they register is there before what strangers do."""
+    entries = importlib.metadata.entry_points(group=GROUP)
+    return frozenset({OURS, *(entry.value.partition(".")[0] for entry in entries if _is_ours(entry))})
+
+
+def _is_ours(entry: importlib.metadata.EntryPoint) -> bool:
+    distribution = getattr(entry, "dist", None)
+    return distribution is not None and distribution.name == OURS
+
+
+def _load(entry: importlib.metadata.EntryPoint) -> None:
+    try:
+        entry.load()
+    except (Exception, SystemExit) as error:  # a stranger's broken plugin must not take ours down
+        warnings.warn(f"mixkit plugin {entry.name!r} ({entry.value}) could not be imported: {error!r}", stacklevel=4)
+
+
+def _make_way(name: str, kind: str, find: Callable[[], type | None], cls: type, override: bool) -> None:
+    """ValueError where a name is another class's, and must stay so; mixkit's plugins take theirs before strangers do."""
+    package = cls.__module__.partition(".")[0]
+    if package != OURS and package not in _our_packages():
+        _load_ours()
+    there = find()
+    if there is None or override or (there.__module__, there.__qualname__) == (cls.__module__, cls.__qualname__):
+        return
+    raise ValueError(
+        f"a {kind} named {name!r} is registered already: {there.__module__}.{there.__qualname__}; "
+        "choose another name, or give override=True"
+    )

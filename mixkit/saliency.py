@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +19,8 @@ from mixkit.shrink import shrink
 
 #: Is shown a model's output and the labels that belong to it.
 Observer = Callable[[Any, Any], None]
+
+_LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()  # of the models whose saliency was asked for
 
 NO_GRADIENT = "the loss does not depend on the batch or the layer, so it has no gradient: is it detached?"
 
@@ -265,17 +269,21 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode with no parameter that wants a gradient; all as before on the way out."""
-    modules = [module for module in model.modules() if module.training]
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    try:
-        for module in modules:
-            module.training = False  # set directly: a model's own train() may do more
-        for parameter in parameters:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for module in modules:
-            module.training = True
-        for parameter in parameters:
-            parameter.requires_grad_(True)
+    """The model in eval mode with no parameter that wants a gradient; all as before on the way out.
+
+    One thread at a time: a second one would find the model frozen, and lose it to the first one's way out.
+    """
+    with _LOCKS.setdefault(model, threading.RLock()):
+        modules = [module for module in model.modules() if module.training]
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        try:
+            for module in modules:
+                module.training = False  # set directly: a model's own train() may do more
+            for parameter in parameters:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            for module in modules:
+                module.training = True
+            for parameter in parameters:
+                parameter.requires_grad_(True)

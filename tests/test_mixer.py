@@ -377,41 +377,6 @@ def test_bad_labels_are_named_before_anything_is_done(
     torch.set_rng_state(state)
 
 
-def test_registering_a_name_twice_is_refused() -> None:
-    class Impostor(mixkit.methods.Mixup):
-        pass
-
-    with pytest.raises(ValueError, match="registered already"):
-        mixkit.register_method("mixup")(Impostor)
-    mixkit.register_method("mixup")(mixkit.methods.Mixup)  # a reload is fine
-
-
-def test_a_method_can_be_for_some_domains_only() -> None:
-    @mixkit.register_method("only_points", domains=["points"])
-    class OnlyPoints(mixkit.methods.Mixup):
-        pass
-
-    try:
-        assert "only_points" in mixkit.list_methods("points")
-        assert "only_points" not in mixkit.list_methods("image")
-        with pytest.raises(ValueError, match="serves points, not domain 'image'"):
-            create_mixer("only_points", domain="image")
-    finally:
-        del mixkit.registry._methods["only_points"]
-
-
-def test_a_broken_plugin_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Entry:
-        name, value = "broken", "broken_plugin"
-
-        def load(self) -> None:
-            raise ImportError("no such thing")
-
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Entry()])
-    with pytest.warns(UserWarning, match=r"'broken' \(broken_plugin\) could not be imported"):
-        mixkit.registry._load_plugins.__wrapped__()
-
-
 def test_repr_says_what_it_does() -> None:
     text = repr(make("points", sigma=2.0)[0])
     assert "SageMix(theta=0.2, sigma=2.0, query='sequential', sharpness=1.0)" in text

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch import nn
 
+import mixkit
 from mixkit.threads import in_threads
 from mixkit_image.solvers.threads import in_chunks
 
@@ -80,3 +82,43 @@ def test_an_interrupt_is_raised_and_nothing_more_is_begun(threads: int) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.001)
     assert len(begun) < 3000
+
+
+class Meeting(nn.Module):
+    """Its first pass waits for a second one to begin, the second one for the first to end; both wait in vain for long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.head = nn.BatchNorm1d(3), nn.Linear(3, 2)
+        self.begun, self.ended = threading.Semaphore(0), threading.Event()
+        self.first = threading.Lock()
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        if self.first.acquire(blocking=False):
+            self.begun.acquire(timeout=0.2)
+        else:
+            self.begun.release()
+            self.ended.wait(0.2)
+        return self.head(self.norm(batch.mT).mean(2))
+
+
+def test_two_threads_may_share_a_models_saliency() -> None:
+    torch.manual_seed(0)
+    model, points, labels = Meeting(), torch.randn(4, 5, 3) + 2, torch.arange(4) % 2
+    saliency, domain = mixkit.GradientSaliency(model), mixkit.registry.get_domain("points")()
+    found: list[torch.Tensor] = []
+
+    def work() -> None:
+        found.append(saliency(points, labels, domain))
+        model.ended.set()
+
+    others = [threading.Thread(target=work) for _ in range(2)]
+    for thread in others:
+        thread.start()
+    for thread in others:
+        thread.join(20)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(model.norm.running_mean, torch.zeros(3))
+    assert model.training
+    assert model.norm.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
