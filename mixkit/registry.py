@@ -162,7 +162,7 @@ def _load(entry: importlib.metadata.EntryPoint) -> None:
 
 
 def _make_way(name: str, kind: str, find: Callable[[], type | None], cls: type, override: bool) -> None:
-    """ValueError where a name is another class's, and must stay so; mixkit's plugins take theirs before strangers do."""
+    """ValueError where a name is another class's, and must stay so; mixkit's plugins take theirs first."""
     package = cls.__module__.partition(".")[0]
     if package != OURS and package not in _our_packages():
         _load_ours()

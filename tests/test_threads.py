@@ -85,7 +85,7 @@ def test_an_interrupt_is_raised_and_nothing_more_is_begun(threads: int) -> None:
 
 
 class Meeting(nn.Module):
-    """Its first pass waits for a second one to begin, the second one for the first to end; both wait in vain for long."""
+    """Its first pass waits for a second one to begin, the second for the first to end: neither waits for long."""
 
     def __init__(self) -> None:
         super().__init__()
