@@ -135,9 +135,13 @@ def mix_alike(mixer: Mixer, batches: list[Any], labels: Any) -> tuple[list[Any],
     else:
         mixer.check(first, labels)
         plan = MixPlan.identity(len(first), first.device)
-    return [mixer.domain.mix(plan, mixer.domain.elements(batch), batch) for batch in batches], mixer.targets(
-        plan, labels
-    )
+    mixed = []
+    for batch in batches:
+        elements = mixer.domain.elements(batch)
+        if plan.num_elements is not None and elements.grid != (grid := mixer.domain.elements(first).grid):
+            raise ValueError(f"inputs mixed by one plan must be of one size, got {elements.grid} beside {grid}")
+        mixed.append(mixer.domain.mix(plan, elements, batch))
+    return mixed, mixer.targets(plan, labels)
 
 
 def _listed(entries: Entry | Sequence[Entry]) -> list[Entry]:
