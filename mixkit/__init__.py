@@ -8,6 +8,7 @@ from mixkit.collate import Collate
 from mixkit.domain import Domain
 from mixkit.elements import ElementSet
 from mixkit.factory import create_mixer
+from mixkit.labels import PerElement, PerSample
 from mixkit.losses import soft_cross_entropy
 from mixkit.manifold import ManifoldMixer
 from mixkit.mixer import Mixer
@@ -27,6 +28,8 @@ __all__ = [
     "ManifoldMixer",
     "MixPlan",
     "Mixer",
+    "PerElement",
+    "PerSample",
     "SaliencyBank",
     "Schedule",
     "assign",

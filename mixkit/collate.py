@@ -130,18 +130,10 @@ def mix_alike(mixer: Mixer, batches: list[Any], labels: Any) -> tuple[list[Any],
         mixed, targets = mixer(batches[0], labels)
         return [mixed], targets
     first = batches[0]
-    if mixer.training:
-        plan = mixer.plan(first, labels)
-    else:
-        mixer.check(first, labels)
-        plan = MixPlan.identity(len(first), first.device)
-    mixed = []
-    for batch in batches:
-        elements = mixer.domain.elements(batch)
-        if plan.num_elements is not None and elements.grid != (grid := mixer.domain.elements(first).grid):
-            raise ValueError(f"inputs mixed by one plan must be of one size, got {elements.grid} beside {grid}")
-        mixed.append(mixer.domain.mix(plan, elements, batch))
-    return mixed, mixer.targets(plan, labels)
+    plan = mixer.plan(first, labels) if mixer.training else MixPlan.identity(len(first), first.device)
+    _, read = mixer.read(first, labels)
+    mixed = [mixer.domain.mix(plan, mixer.domain.elements(batch), batch) for batch in batches]
+    return mixed, mixer.targets(plan, read)
 
 
 def _listed(entries: Entry | Sequence[Entry]) -> list[Entry]:

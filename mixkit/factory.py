@@ -26,7 +26,7 @@ def create_mixer(
     saliency: str | Saliency | None = None,
     loss: Callable[[Any, Any], Tensor] = cross_entropy,
     p: float | None = None,
-    ignore_index: int | None = None,
+    ignore_index: Any = None,
     clean_weight: float | None = None,
     schedule: str | Schedule | None = None,
     total_steps: int | None = None,
@@ -64,7 +64,7 @@ def create_mixer(
     for name, given, cls in (("method", method, Method), ("domain", domain, Domain)):
         if not isinstance(given, (str, cls)):
             raise TypeError(f"{name} must be a name or a {cls.__name__}, got {given!r}")
-    if loss is cross_entropy and ignore_index is not None:
+    if loss is cross_entropy and isinstance(ignore_index, int):
         loss = functools.partial(cross_entropy, ignore_index=ignore_index)
     domain_class = get_domain(domain) if isinstance(domain, str) else type(domain)
     method_class = get_method(method, name_of(domain_class)) if isinstance(method, str) else type(method)

@@ -14,7 +14,7 @@ from mixkit import draws
 from mixkit.bank import SaliencyBank
 from mixkit.elements import ElementSet
 from mixkit.factory import create_mixer
-from mixkit.labels import map_labels
+from mixkit.label_tree import map_labels
 from mixkit.plan import MixPlan
 from mixkit.saliency import GradientSaliency, unwrap
 
@@ -101,21 +101,21 @@ class ManifoldMixer(nn.Module):
         """
         draws.check_generator(generator)
         mixer = self.mixer
-        elements = mixer.check(batch, labels)
+        elements, read = mixer.read(batch, labels)
         mixing = self.training and unwrap(self.model).training
         if not mixing or mixer.skips(generator):
-            return self.model(batch), mixer.targets(MixPlan.identity(len(batch), batch.device), labels)
+            return self.model(batch), mixer.targets(MixPlan.identity(len(batch), batch.device), read)
         name = self.layers[int(torch.randint(len(self.layers), (), generator=generator))]
         if name == "input":
-            plan = mixer.draw(elements, mixer.find_saliency(batch, labels), generator)
-            spared = mixer.spared(batch, labels, generator)
-            mixed, targets = mixer.apply(plan.keep(spared), batch, labels)
-            return self.model(mixed), targets
+            plan = mixer.draw(elements, mixer.find_saliency(batch, read), generator)
+            spared = mixer.spared(batch, read, generator)
+            plan = plan.keep(spared)
+            return self.model(mixer.domain.mix(plan, elements, batch)), mixer.targets(plan, read)
         layer = unwrap(self.model).get_submodule(name)
-        saliency = self._saliency(batch, labels, layer, elements)
-        spared = mixer.spared(batch, labels, generator)
+        saliency = self._saliency(batch, read, layer, elements)
+        spared = mixer.spared(batch, read, generator)
         plans: list[MixPlan] = []
-        per_element = _has_element_labels(labels, mixer.num_classes)
+        per_element = _has_element_labels(read)
 
         def mix(module: nn.Module, args: Any, output: Any) -> Any:
             if plans:  # a layer that runs twice is mixed once
@@ -142,7 +142,7 @@ class ManifoldMixer(nn.Module):
             raise RuntimeError(
                 f"layer {name!r} did not run, so nothing was mixed; is it unused, or compiled with its hooks?"
             )
-        return output, mixer.targets(plans[0], labels)
+        return output, mixer.targets(plans[0], read)
 
     def extra_repr(self) -> str:
         """What ``print(manifold)`` says."""
@@ -166,10 +166,10 @@ def _children(model: nn.Module) -> list[str]:
     return [name for name, _ in unwrap(model).named_children()]
 
 
-def _has_element_labels(labels: Any, num_classes: Any) -> bool:
+def _has_element_labels(labels: Any) -> bool:
     """Whether any of the labels has an entry for each element."""
     found: list[bool] = []
-    map_labels(lambda each, _: found.append(each.dim() > 1 and not each.is_floating_point()), labels, num_classes)
+    map_labels(lambda label: found.append(label.places is not None), labels)
     return any(found)
 
 

@@ -9,16 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from mixkit import draws
+from mixkit.arrays import check_dense
 from mixkit.bank import SaliencyBank
 from mixkit.collate import collate_pairs
 from mixkit.confidence import label_confidence
 from mixkit.domain import Domain
 from mixkit.elements import ElementSet
-from mixkit.labels import check_labels, map_labels
+from mixkit.label_tree import check_num_classes, map_labels, read_labels
+from mixkit.labels import Label, Size
 from mixkit.methods.base import Method
 from mixkit.plan import MixPlan
 from mixkit.saliency import GradientSaliency, Observer
 from mixkit.schedule import Schedule, check_settings, with_options
+from mixkit.targets import mix_label
 
 #: Saliency that needs no model: ``function(batch) -> (B, N)``; or a `GradientSaliency`, or a `SaliencyBank`.
 Saliency = Callable[[Tensor], Tensor] | GradientSaliency | SaliencyBank
@@ -30,18 +33,23 @@ class Mixer(nn.Module):
     ``mixed, targets = mixer(batch, labels)``. It has no parameters, changes none of its inputs, and in eval mode
     returns the batch itself, with its labels as soft targets.
 
-    Labels are integer classes (B,); floating-point soft labels (B, num_classes) or, without ``num_classes``, regression
-    targets (B, ...); integer classes per element, (B, N) or (B, H, W), whose targets are (B, num_classes, N) or
-    (B, num_classes, H, W); or a tuple or dict of these, and then so are the targets.
+    Labels are classes, soft or multi-hot labels, or regression targets of the samples, which mix by a sample's mean
+    weight; or classes, shares of classes, or values of the elements, such as masks or depth, which the plan mixes as it
+    mixes the elements. `mixkit.labels` states the rule that tells them apart by dtype, shape and ``num_classes``; where
+    it leaves doubt an error shows both readings, and `PerSample` or `PerElement` around the labels says which. A tuple
+    or dict of labels has a tuple or dict of targets. NumPy arrays and lists of numbers are taken too.
 
     Args:
         method: draws the plans.
         domain: turns a batch into elements and back.
-        num_classes: needed for integer labels; one number, or a tuple or dict as the labels are.
+        num_classes: needed for integer labels; one number, or a tuple or dict as the labels are. None: floating-point
+            labels are values to be predicted. Default None.
         saliency: a `GradientSaliency`, a function of the batch alone, or a `SaliencyBank`, which then learns from the
             gradient of each mixed batch; needed if ``method.needs`` says so.
         p: probability that a batch is mixed at all. Default: the method's, which is 1 unless its paper says otherwise.
-        ignore_index: per-element label that does not count (`MixPlan.element_targets`). Default None.
+        ignore_index: the class that does not count, of a sample without a label or an element without one: its share
+            of the target is 0 (`soft_cross_entropy` then counts the rest). In shares and values it marks what is not
+            known, and marks all that is mixed with it. One number, or a tuple or dict as the labels are. Default None.
         clean_weight: above 0, the saliency pass is a training pass too, in the model's own mode, and `clean_loss` is
             this weight times its loss. Its gradients by the weights are known then, and ``backward()`` hands them over
             (`mixkit.handover.hand_over`). Default: the method's, which is 0 unless its paper says otherwise.
@@ -64,7 +72,7 @@ class Mixer(nn.Module):
         num_classes: Any = None,
         saliency: Saliency | None = None,
         p: float | None = None,
-        ignore_index: int | None = None,
+        ignore_index: Any = None,
         clean_weight: float | None = None,
         exact: GradientSaliency | None = None,
         schedule: Schedule | None = None,
@@ -72,7 +80,7 @@ class Mixer(nn.Module):
         super().__init__()
         self.method = method
         self.domain = domain
-        self.num_classes = num_classes
+        self.num_classes = check_num_classes(num_classes)
         self.p = method.p if p is None else p
         self.ignore_index = ignore_index
         # without a model there is no clean pass to weigh; asking for it all the same is an error
@@ -143,7 +151,7 @@ class Mixer(nn.Module):
         Raises:
             TypeError, ValueError: a batch or labels of the wrong kind; the message says what came and what was wanted.
         """
-        elements = self.check(batch, labels)
+        elements, labels = self.read(batch, labels)
         self._clean_loss = None
         if not self.training:
             return batch, self.targets(MixPlan.identity(len(batch), batch.device), labels)
@@ -166,7 +174,8 @@ class Mixer(nn.Module):
         index: Tensor | None = None,
     ) -> MixPlan:
         """Draw a plan without applying it; arguments as for `forward`. A bank learns only what it takes exactly."""
-        return self._draw_for(self.check(batch, labels), batch, labels, saliency, generator, keys, index)
+        elements, labels = self.read(batch, labels)
+        return self._draw_for(elements, batch, labels, saliency, generator, keys, index)
 
     def apply(self, plan: MixPlan, batch: Tensor | None = None, labels: Any = None) -> Any:  # type: ignore[override]
         """Apply a plan already drawn. Returns the mixed batch and its targets, as `forward`.
@@ -177,17 +186,24 @@ class Mixer(nn.Module):
             return super().apply(plan)
         if batch is None:
             raise TypeError("apply takes a plan, a batch and its labels; got a plan alone")
-        return self.domain.mix(plan, self.check(batch, labels), batch), self.targets(plan, labels)
+        elements, labels = self.read(batch, labels)
+        return self.domain.mix(plan, elements, batch), self.targets(plan, labels)
 
     # ---- the steps, for whoever mixes elsewhere than at the input
 
-    def check(self, batch: Tensor, labels: Any) -> ElementSet:
-        """The elements of a batch, once it and its labels are found to be what the mixer takes."""
+    def read(self, batch: Tensor, labels: Any) -> tuple[ElementSet, Any]:
+        """The elements of a batch, and its labels as they are read: a `Label`, or a tuple or dict of them.
+
+        Raises:
+            TypeError, ValueError: what the mixer does not take.
+        """
+        if isinstance(batch, Tensor):
+            check_dense("the batch", batch)
         elements = self.domain.elements(batch)
         if not elements.values.is_floating_point():
             self._check_moves(elements)
-        check_labels(labels, self.num_classes, elements, self.ignore_index)
-        return elements
+        read = read_labels(labels, self.num_classes, Size.of(elements), self.ignore_index, batch.device)
+        return elements, map_labels(Label.check, read)
 
     def skips(self, generator: torch.Generator | None = None) -> bool:
         """Draw whether this batch stays unmixed, with probability 1 - p; a schedule's settings are taken first."""
@@ -248,14 +264,8 @@ class Mixer(nn.Module):
         return ~mixed
 
     def targets(self, plan: MixPlan, labels: Any) -> Any:
-        """The targets of a batch mixed by a plan; in the structure of its labels, which `check` has seen."""
-
-        def mix(labels: Tensor, num_classes: int | None) -> Tensor:
-            if labels.dim() > 1 and not labels.is_floating_point():
-                return plan.element_targets(labels, num_classes, self.ignore_index)
-            return plan.targets(labels, num_classes, checked=True)
-
-        return map_labels(mix, labels, self.num_classes)
+        """The targets of a batch mixed by a plan; in the structure of its labels, which `read` has read."""
+        return map_labels(lambda label: mix_label(plan, label), labels)
 
     def collate(self, samples: list[Any]) -> tuple[Tensor, Any]:
         """For ``DataLoader(..., collate_fn=mixer.collate)``: collates samples ``(input, label)``, then mixes the batch.
@@ -346,7 +356,7 @@ class Mixer(nn.Module):
         keys, index = bank.check(keys, index, self.domain.elements(batch).coords.shape[:2])
         if bank.needs_exact and self.exact is not None and len(rows := bank.take_due(keys).nonzero()[:, 0]):
             here = rows.to(batch.device)
-            of_rows = map_labels(lambda labels, num_classes: labels[here.to(labels.device)], labels, None)
+            of_rows = map_labels(lambda label: label.take(here), labels)
             found = self.exact(batch[here], of_rows, self.domain)
             bank.store(keys[rows], found, None if index is None else index[rows])
         return bank.look_up(keys, index).to(batch.device)

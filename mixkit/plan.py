@@ -6,12 +6,15 @@ A plan knows no model, no domain and no method; it is tensors and their linear a
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from mixkit.label_tree import check_num_classes
+from mixkit.labels import PerSample, Size, read_element_label, read_label
 from mixkit.moving import move
-from mixkit.targets import element_targets, sample_targets
+from mixkit.targets import mix_label
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -204,37 +207,47 @@ class MixPlan:
                 total = total.flatten(0, 1).index_add(0, place, part.flatten(0, 1)).unflatten(0, total.shape[:2])
         return total
 
-    def targets(self, labels: Tensor, num_classes: int | None = None, *, checked: bool = False) -> Tensor:
+    def targets(
+        self, labels: Any, num_classes: int | None = None, ignore_index: int | None = None, *, checked: bool = False
+    ) -> Tensor:
         """Mix the samples' labels by `sample_weights`.
 
         Args:
-            labels: (B,) integer classes, or floating point (B, ...): soft, multi-hot, or (without ``num_classes``)
-                regression targets.
-            num_classes: needed for integer classes; checked against the last dimension of soft labels.
-            checked: integer classes are known to be right: a mixer has looked before it drew. Default False.
+            labels: (B,) or (B, 1) integer classes; (B, K) integers or bool, one-hot or multi-hot; or floating point
+                (B, ...): soft, multi-hot, or (without ``num_classes``) regression targets. Arrays and lists too.
+            num_classes: K, needed for integers; checked against the last dimension of soft labels.
+            ignore_index: the class of a sample without a label, whose share of a target is 0; or a number that stands
+                for an entry not known of the other kinds, and then for all that it is mixed with. Default None.
+            checked: the numbers are known to be right. Default False.
 
         Returns:
-            (M, num_classes) for classes, else (M, ...); never less than float32.
+            (M, K) for classes, else (M, ...); never less than float32.
 
         Raises:
             ValueError: classes out of range (on a GPU an assertion of the device), wrong shape, num_classes missing.
-            TypeError: labels that are neither integer nor floating point.
+            TypeError: labels that are no real numbers, or bool (B,) for classes.
         """
-        return sample_targets(self, labels, num_classes, checked=checked)
+        size = Size(self.num_samples, None)
+        label = read_label(PerSample(labels), check_num_classes(num_classes), size, ignore_index, self.source.device)
+        return mix_label(self, label if checked else label.check())
 
-    def element_targets(self, labels: Tensor, num_classes: int | None, ignore_index: int | None = None) -> Tensor:
-        """Mix labels that every element has, such as part labels or a segmentation mask.
+    def element_targets(self, labels: Any, num_classes: int | None, ignore_index: int | None = None) -> Tensor:
+        """Mix labels that every element has, such as part labels, a segmentation mask, depth or a heat map.
 
         Args:
-            labels: (B, N) or (B, H, W) integer classes.
-            num_classes: number of classes.
+            labels: (B, N) or (B, H, W) integer classes; or floating point or bool (B, N, ...) or (B, ..., H, W), mixed
+                as the elements' other values are.
+            num_classes: of integer labels; else None.
             ignore_index: the label of elements that do not count: they add nothing, so that the targets of an
-                output element sum to the weight of what does count. Default None.
+                output element sum to the weight of what does count; as in `targets` for floating point. Default None.
 
         Returns:
-            (M, num_classes, N) or (M, num_classes, H, W) float32, as `torch.nn.functional.cross_entropy` takes it.
+            (M, num_classes, N) or (M, num_classes, H, W) float32, as `torch.nn.functional.cross_entropy` takes it; for
+            floating point (M, ...) as the labels are laid out, never less than float32.
         """
-        return element_targets(self, labels, num_classes, ignore_index)
+        size = Size(self.num_samples, self.num_elements)
+        label = read_element_label(labels, check_num_classes(num_classes), size, ignore_index, self.source.device)
+        return mix_label(self, label.check())
 
     def pooled(self) -> MixPlan:
         """The same samples at their mean weights, for what has no elements: ``plan.pooled().apply(vectors (B, C))``."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mixkit.confidence import label_confidence
 from mixkit.domain import Domain
 from mixkit.handover import hand_over
+from mixkit.label_tree import plain
 from mixkit.shrink import shrink
 
 #: Is shown a model's output and the labels that belong to it.
@@ -130,7 +131,7 @@ class GradientSaliency:
             TypeError: an output that is no tensor of logits, or labels that are no classes for it.
         """
         with frozen(unwrap(self.model)), self._precision(batch):
-            return label_confidence(self._callable(unwrap(self.model))(batch), labels)
+            return label_confidence(self._callable(unwrap(self.model))(batch), plain(labels))
 
     def with_loss(
         self, batch: Tensor, labels: Any, domain: Domain, observe: Observer | None = None
@@ -151,6 +152,7 @@ class GradientSaliency:
             ValueError: the loss does not depend on the batch. TypeError: the model returns no logits.
         """
         grad: Tensor | None
+        labels = plain(labels)
         with torch.enable_grad():
             inputs = batch.detach().requires_grad_()
             output = unwrap(self.model)(inputs.clone())
@@ -179,7 +181,7 @@ class GradientSaliency:
         Returns:
             What the batch or the layer's output is, a tensor or a tuple of them, detached.
         """
-        model = unwrap(self.model)
+        model, labels = unwrap(self.model), plain(labels)
         if layer is None and self.channels_last and batch.dim() == 4:
             batch = batch.contiguous(memory_format=torch.channels_last)
         leaves: list[Tensor] = []

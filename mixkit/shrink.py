@@ -11,7 +11,8 @@ from torch import Tensor
 
 from mixkit.domain import Domain
 from mixkit.elements import ElementSet
-from mixkit.labels import map_labels
+from mixkit.label_tree import map_leaves
+from mixkit.labels import Label, Size, guess
 
 
 def shrink(
@@ -23,7 +24,7 @@ def shrink(
 
     Args:
         batch: a batch of ``domain``.
-        labels: in any structure; of integer labels per element, those of the elements kept, or nearest, are kept.
+        labels: in any structure; of labels per element, those of the elements kept, or nearest, are kept.
         domain: says what the elements are, and makes a batch of the fewer.
         resolution: in (0, 1].
 
@@ -45,11 +46,14 @@ def shrink(
         values = F.interpolate(elements.values.mT.unflatten(2, grid), fewer, mode="area").flatten(2).mT
         small = ElementSet(elements.coords[:, kept], values, fewer)
 
-    def keep(labels: Tensor, num_classes: int | None) -> Tensor:
-        if labels.dim() < 2 or labels.is_floating_point():
-            return labels
-        sides = kept.shape if small.grid is None or labels.dim() == 2 else small.grid
-        return labels.flatten(1)[:, kept.to(labels.device)].unflatten(1, sides)
+    sides = kept.shape if small.grid is None else small.grid
+
+    def keep(label: Any) -> Any:
+        if isinstance(label, Label):
+            return label.keep(kept, sides)
+        return guess(label, Size.of(elements)).keep(kept, sides).tensor if isinstance(label, Tensor) else label
+
+    few = map_leaves(keep, labels)
 
     def carry_back(saliency: Tensor) -> Tensor:
         if grid is None or small.grid is None:
@@ -57,4 +61,4 @@ def shrink(
         mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(grid)]
         return F.interpolate(saliency.unflatten(1, small.grid)[:, None], grid, mode=mode).flatten(1)
 
-    return domain.batch(small, like=batch), map_labels(keep, labels, None), carry_back
+    return domain.batch(small, like=batch), few, carry_back

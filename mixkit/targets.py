@@ -4,44 +4,68 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from mixkit.labels import check_class_labels, check_element_labels, check_soft_labels
+from mixkit.labels import Label
 
 if TYPE_CHECKING:
     from mixkit.plan import MixPlan
 
 
-def sample_targets(plan: MixPlan, labels: Tensor, num_classes: int | None, *, checked: bool) -> Tensor:
-    """See `MixPlan.targets`."""
-    if labels.is_floating_point():
-        check_soft_labels(labels, num_classes, plan.num_samples)
-        labels = labels.to(torch.promote_types(labels.dtype, torch.float32))
-        if plan.source.shape[2] == 1:
-            vectors = labels.flatten(1) if labels.dim() > 1 else labels[:, None]
-            return plan.pooled().apply(vectors).reshape(-1, *labels.shape[1:])
-        # float64, so that neither autocast nor TF32 touches a label
-        mixed = plan.sample_weights.double() @ labels.double().flatten(1 if labels.dim() > 1 else 0)
-        return mixed.to(labels.dtype).reshape(-1, *labels.shape[1:])
-    if num_classes is None or not checked:
-        num_classes = check_class_labels(labels, num_classes, plan.num_samples)
+def mix_label(plan: MixPlan, label: Label) -> Tensor:
+    """The targets of one label: (M, K) or (M, K, ...) of classes, else (M, ...) laid out as it came."""
+    if label.kind == "classes":
+        return _mix_classes(plan, label) if label.places is None else _mix_element_classes(plan, label)
+    numbers, ignored = label.numbers, label.unknown
+    if ignored is None:
+        mixed = _mix_numbers(plan, numbers, label.places)
+        # in-place edits of the targets must not reach the labels of a batch that was not mixed
+        return mixed.clone() if mixed.data_ptr() == label.tensor.data_ptr() else mixed
+    unknown = numbers == ignored
+    mixed = _mix_numbers(plan, numbers.masked_fill(unknown, 0), label.places)
+    # what is mixed with something unknown is unknown
+    return mixed.masked_fill(_mix_numbers(plan, unknown.to(numbers.dtype), label.places) > 0, ignored)
+
+
+def _mix_classes(plan: MixPlan, label: Label) -> Tensor:
     source, weight = plan.terms()
-    classes = labels.long().take(source)
-    total = weight.new_zeros(plan.num_outputs, num_classes).scatter_add_(1, classes, weight)
+    classes = label.classes.take(source)
+    if label.ignore_index is not None:
+        ignored = classes == label.ignore_index
+        weight, classes = weight.masked_fill(ignored, 0), classes.masked_fill(ignored, 0)
+    total = weight.new_zeros(plan.num_outputs, label.num_classes or 0).scatter_add_(1, classes, weight)
     return total.to(plan.weight_at_least_float32.dtype)
 
 
-def element_targets(plan: MixPlan, labels: Tensor, num_classes: int | None, ignore_index: int | None) -> Tensor:
-    """See `MixPlan.element_targets`."""
-    num_classes = check_element_labels(labels, num_classes, plan.num_samples, plan.num_elements, ignore_index)
-    flat = labels.flatten(1).long()
+def _mix_element_classes(plan: MixPlan, label: Label) -> Tensor:
+    classes = label.classes
+    flat = classes.flatten(1)
     weight = plan.weight_at_least_float32.expand(-1, -1, flat.shape[1])
-    mixed = weight.new_zeros(plan.num_outputs, num_classes, flat.shape[1])
+    mixed = weight.new_zeros(plan.num_outputs, label.num_classes or 0, flat.shape[1])
     for k in range(plan.num_terms):
-        classes, share = plan.gather(flat, k), weight[:, k]
-        if ignore_index is not None:
-            share = share.masked_fill(classes == ignore_index, 0)
-            classes = classes.masked_fill(classes == ignore_index, 0)
-        mixed.scatter_add_(1, classes[:, None], share[:, None])
-    return mixed.reshape(plan.num_outputs, num_classes, *labels.shape[1:])
+        own, share = plan.gather(flat, k), weight[:, k]
+        if label.ignore_index is not None:
+            ignored = own == label.ignore_index
+            share, own = share.masked_fill(ignored, 0), own.masked_fill(ignored, 0)
+        mixed.scatter_add_(1, own[:, None], share[:, None])
+    return mixed.unflatten(2, classes.shape[1:])
+
+
+def _mix_numbers(plan: MixPlan, numbers: Tensor, places: tuple[int, int] | None) -> Tensor:
+    if places is not None:
+        return _mix_element_numbers(plan, numbers, places)
+    if plan.source.shape[2] == 1:
+        vectors = numbers.flatten(1) if numbers.dim() > 1 else numbers[:, None]
+        return plan.pooled().apply(vectors).reshape(-1, *numbers.shape[1:])
+    # float64, so that neither autocast nor TF32 touches a label
+    mixed = plan.sample_weights.double() @ numbers.double().flatten(1 if numbers.dim() > 1 else 0)
+    return mixed.to(numbers.dtype).reshape(-1, *numbers.shape[1:])
+
+
+def _mix_element_numbers(plan: MixPlan, numbers: Tensor, places: tuple[int, int]) -> Tensor:
+    start, stop = places
+    sides = numbers.shape[start:stop]
+    rows = numbers.flatten(start, stop - 1).movedim(start, 1)  # (B, N, ...)
+    beside = rows.shape[2:]
+    mixed = plan.apply(rows.flatten(2)).unflatten(2, beside) if beside else plan.apply(rows)
+    return mixed.movedim(1, start).unflatten(start, sides).contiguous()

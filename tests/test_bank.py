@@ -309,7 +309,7 @@ def test_unseen_and_stale_samples_are_taken_exactly() -> None:
     class Watched(GradientSaliency):
         def __call__(self, batch: Tensor, labels: Any, domain: Any) -> Tensor:
             calls.append([int((images == one).flatten(1).all(1).nonzero()) for one in batch])
-            assert torch.equal(labels, torch.tensor(calls[-1]) % 5)
+            assert torch.equal(labels.tensor, torch.tensor(calls[-1]) % 5)
             return super().__call__(batch, labels, domain)
 
     bank = SaliencyBank(10, unseen="exact", refresh_every=3)

@@ -9,7 +9,7 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "name", ["plan", "factory", "losses", "functional.sagemix", "manifold", "schedule", "adaptive", "collate"]
+    "name", ["plan", "factory", "labels", "losses", "functional.sagemix", "manifold", "schedule", "adaptive", "collate"]
 )
 def test_examples(name: str) -> None:
     results = doctest.testmod(importlib.import_module(f"mixkit.{name}"))

@@ -355,12 +355,12 @@ def test_the_factory_names_what_is_wrong(change: dict[str, Any], error: type[Exc
         (torch.rand(4, 6), 5, ValueError, r"\(4, 5\), got \(4, 6\)"),
         (torch.rand(3, 5), 5, ValueError, r"4 rows, got \(3, 5\)"),
         (torch.zeros(4, 8, dtype=torch.long), 5, ValueError, r"\(4, 9\).*got \(4, 8\)"),
-        ([0, 1, 2, 3], 5, TypeError, "tensor"),
+        (["a", "b", "c", "d"], 5, TypeError, "a tensor, a NumPy array or a list of numbers, got str"),
         (torch.zeros(4, dtype=torch.bool), 5, TypeError, "bool"),
         ((torch.arange(4),), (5, 6), ValueError, "one entry for each of 1 labels"),
         ({"y": torch.arange(4)}, {"z": 5}, ValueError, "no entry"),
         (torch.arange(4), (5, 6), ValueError, "one number"),
-        (torch.zeros(4, 3, 3, dtype=torch.long), 5, ValueError, "laid out as the grid None"),
+        (torch.zeros(4, 3, 3, dtype=torch.long), 5, ValueError, r"\(4, 9\).*got \(4, 3, 3\)"),
     ],
 )
 def test_bad_labels_are_named_before_anything_is_done(

@@ -239,7 +239,7 @@ def test_errors_say_what_came_and_what_was_wanted() -> None:
         plan.targets(torch.arange(4) - 1, 5)
     with pytest.raises(ValueError, match=r"\(4, 3\), got \(4, 5\)"):
         plan.targets(torch.rand(4, 5), 3)
-    with pytest.raises(ValueError, match=r"\(4,\), got \(4, 6\)"):
+    with pytest.raises(ValueError, match=r"\(4,\).*got \(4, 6\)"):
         plan.targets(torch.zeros(4, 6, dtype=torch.long), 3)
     with pytest.raises(TypeError, match="bool"):
         plan.targets(torch.zeros(4, dtype=torch.bool), 3)

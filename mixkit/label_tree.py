@@ -1,0 +1,109 @@
+"""Labels of several kinds at once: tuples and dicts of what `mixkit.labels` reads one by one."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from mixkit.arrays import is_numbers
+from mixkit.labels import WRAPPERS, Label, Size, read_label
+
+
+def read_labels(
+    labels: Any, num_classes: Any, size: Size, ignore_index: Any = None, device: Any = None, *, shared: bool = False
+) -> Any:
+    """Read the labels of a batch: one `Label`, or a tuple or dict of them where the labels are one.
+
+    Args:
+        labels: a tensor, NumPy array or list of numbers, or one in `PerSample` or `PerElement`; or a tuple, list or
+            dict of these.
+        num_classes: one number for all, or in the structure of the labels.
+        size: of the batch.
+        ignore_index: one number for all that are classes, or in the structure of the labels. Default None.
+        device: of the batch. Default None: the labels' own.
+        shared: the ignore_index is one for several labels.
+
+    Raises:
+        TypeError, ValueError: see `read_label`; or structures that do not fit together.
+    """
+
+    def read(labels: Any, num_classes: Any, ignore_index: Any, shared: bool) -> Any:
+        return read_labels(labels, num_classes, size, ignore_index, device, shared=shared)
+
+    if isinstance(labels, Mapping):
+        sizes = num_classes if isinstance(num_classes, Mapping) else dict.fromkeys(labels, num_classes)
+        if missing := [key for key in labels if key not in sizes]:
+            raise ValueError(
+                f"num_classes has no entry for the labels {missing}; give None for a label without classes"
+            )
+        many = isinstance(ignore_index, Mapping)
+        one_for_all = not many and len(labels) > 1
+        return {
+            key: read(label, sizes[key], ignore_index.get(key) if many else ignore_index, one_for_all)
+            for key, label in labels.items()
+        }
+    many = isinstance(num_classes, (tuple, list))
+    if isinstance(labels, (tuple, list)) and not isinstance(labels, WRAPPERS) and (many or not is_numbers(labels)):
+        if many and len(num_classes) != len(labels):
+            raise ValueError(f"num_classes must have one entry for each of {len(labels)} labels, got {num_classes!r}")
+        each_size = num_classes if many else [num_classes] * len(labels)
+        many = isinstance(ignore_index, (tuple, list))
+        if many and len(ignore_index) != len(labels):
+            raise ValueError(f"ignore_index must have one entry for each of {len(labels)} labels, got {ignore_index!r}")
+        ignored = ignore_index if many else [ignore_index] * len(labels)
+        one_for_all = not many and len(labels) > 1
+        return tuple(read(*each, one_for_all) for each in zip(labels, each_size, ignored, strict=True))
+    for name, value in (("num_classes", num_classes), ("ignore_index", ignore_index)):
+        if isinstance(value, (Mapping, tuple, list)):
+            raise ValueError(f"{name} must be one number for one label tensor, got {value!r}")
+    found = read_label(labels, check_num_classes(num_classes), size, ignore_index, device)
+    if not shared or ignore_index is None:
+        return found
+    if found.kind == "values":  # a depth of 255, say, beside a mask whose 255 does not count
+        return replace(found, ignore_index=None)
+    if found.kind == "classes" and found.places is None and 0 <= ignore_index < found.num_classes:
+        raise ValueError(
+            f"ignore_index={ignore_index} is one of the {num_classes} classes of the labels {tuple(found.tensor.shape)}"
+            " too: give ignore_index in the structure of the labels, and None for these"
+        )
+    return found
+
+
+def map_leaves(function: Callable[[Any], Any], labels: Any) -> Any:
+    """Call a function on everything in a structure of dicts, tuples and lists that is none of these."""
+    if isinstance(labels, dict):
+        return {key: map_leaves(function, value) for key, value in labels.items()}
+    if type(labels) in (tuple, list):
+        return type(labels)(map_leaves(function, value) for value in labels)
+    return function(labels)
+
+
+def map_labels(function: Callable[[Label], Any], labels: Any) -> Any:
+    """Call a function on each `Label` of what `read_labels` returns; what is none stays as it is."""
+    return map_leaves(lambda leaf: function(leaf) if isinstance(leaf, Label) else leaf, labels)
+
+
+def plain(labels: Any) -> Any:
+    """The tensors of what `read_labels` returns, as a loss takes them."""
+    return map_labels(lambda label: label.tensor, labels)
+
+
+def check_num_classes(num_classes: Any) -> Any:
+    """Return a number of classes, None, or a tuple, list or dict of them, once it is found to be one.
+
+    Raises:
+        TypeError: no whole number. ValueError: below 1.
+    """
+    if isinstance(num_classes, Mapping):
+        return {key: check_num_classes(value) for key, value in num_classes.items()}
+    if isinstance(num_classes, (tuple, list)):
+        return type(num_classes)([check_num_classes(value) for value in num_classes])
+    if num_classes is None:
+        return None
+    if isinstance(num_classes, bool) or not hasattr(num_classes, "__index__"):
+        raise TypeError(f"num_classes must be a whole number, or a tuple or dict of them, got {num_classes!r}")
+    if (number := operator.index(num_classes)) < 1:
+        raise ValueError(f"num_classes must be at least 1, got {number}")
+    return number
