@@ -131,8 +131,15 @@ def mix_alike(mixer: Mixer, batches: list[Any], labels: Any) -> tuple[list[Any],
         return [mixed], targets
     first = batches[0]
     plan = mixer.plan(first, labels) if mixer.training else MixPlan.identity(len(first), first.device)
-    _, read = mixer.read(first, labels)
-    mixed = [mixer.domain.mix(plan, mixer.domain.elements(batch), batch) for batch in batches]
+    of_first, read = mixer.read(first, labels)
+    mixed = []
+    for batch in batches:
+        elements = mixer.domain.elements(batch)
+        if plan.num_elements is not None and elements.grid != of_first.grid:
+            raise ValueError(
+                f"inputs mixed by one plan must be of one size, got {elements.grid} beside {of_first.grid}"
+            )
+        mixed.append(mixer.domain.mix(plan, elements, batch))
     return mixed, mixer.targets(plan, read)
 
 

@@ -15,7 +15,7 @@ from mixkit.collate import collate_pairs
 from mixkit.confidence import label_confidence
 from mixkit.domain import Domain
 from mixkit.elements import ElementSet
-from mixkit.label_tree import check_num_classes, map_labels, read_labels
+from mixkit.label_tree import check_num_classes, map_labels, map_leaves, read_labels
 from mixkit.labels import Label, Size
 from mixkit.methods.base import Method
 from mixkit.plan import MixPlan
@@ -265,7 +265,7 @@ class Mixer(nn.Module):
 
     def targets(self, plan: MixPlan, labels: Any) -> Any:
         """The targets of a batch mixed by a plan; in the structure of its labels, which `read` has read."""
-        return map_labels(lambda label: mix_label(plan, label), labels)
+        return map_leaves(lambda label: mix_label(plan, label), labels)
 
     def collate(self, samples: list[Any]) -> tuple[Tensor, Any]:
         """For ``DataLoader(..., collate_fn=mixer.collate)``: collates samples ``(input, label)``, then mixes the batch.

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 def mix_label(plan: MixPlan, label: Label) -> Tensor:
     """The targets of one label: (M, K) or (M, K, ...) of classes, else (M, ...) laid out as it came."""
+    if not isinstance(label, Label):
+        raise TypeError(f"targets are mixed of labels as Mixer.read returns them, got {type(label).__name__}")
     if label.kind == "classes":
         return _mix_classes(plan, label) if label.places is None else _mix_element_classes(plan, label)
     numbers, ignored = label.numbers, label.unknown

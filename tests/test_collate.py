@@ -65,7 +65,7 @@ def test_several_inputs_of_a_sample_are_mixed_by_one_plan() -> None:
     assert torch.equal(plain["y"], torch.eye(6))
     samples[0]["right"] = samples[0]["left"]
     wrong = [{**sample, "right": torch.rand(1, 5, 5)} for sample in samples]
-    with pytest.raises(ValueError, match=r"\(6, 48, \.\.\.\).*got \(6, 25, 1\)"):
+    with pytest.raises(ValueError, match=r"of one size, got \(5, 5\) beside \(6, 8\)"):
         Collate(mixer.train(), inputs=["left", "right"], labels=["y", "size"])(wrong)
 
 

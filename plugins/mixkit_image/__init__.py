@@ -12,8 +12,10 @@ from mixkit_image.methods import CoMixup, PuzzleMix
 from mixkit_image.spectral import spectral_residual
 
 if TYPE_CHECKING:
+    from mixkit_image.boxes import mix_boxes
+    from mixkit_image.named_transforms import Mixup, SageMix
     from mixkit_image.timm import TimmMixup
-    from mixkit_image.transforms import MixTransform, Mixup, SageMix
+    from mixkit_image.transforms import MixTransform
 
 __all__ = [
     "CoMixup",
@@ -24,10 +26,17 @@ __all__ = [
     "SageMix",
     "TimmMixup",
     "functional",
+    "mix_boxes",
     "spectral_residual",
 ]
 
-_LATER = {"MixTransform": "transforms", "Mixup": "transforms", "SageMix": "transforms", "TimmMixup": "timm"}
+_LATER = {
+    "MixTransform": "transforms",
+    "Mixup": "named_transforms",
+    "SageMix": "named_transforms",
+    "TimmMixup": "timm",
+    "mix_boxes": "boxes",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -23,26 +23,37 @@ class PixelGrid(Domain):
 
     An element is a pixel, its coordinates are (column, row) in pixels; pixels at the same place are paired.
     The length scale is a quarter of the shorter side: 8 pixels on CIFAR, the paper's sigma.
+
+    Args:
+        frames: take videos (B, T, C, H, W) as well, all of whose frames are mixed alike. Default False: of five
+            dimensions, a volume would look the same.
     """
 
     method_defaults: ClassVar = {"sagemix": {"theta": 0.3}}
     conversion: ClassVar = "convert images first, as v2.ToDtype(torch.float32, scale=True) does"
     saliencies: ClassVar = {"spectral_residual": spectral_residual}
 
+    def __init__(self, frames: bool = False) -> None:
+        self.frames = frames
+
     def elements(self, batch: Tensor) -> ElementSet:
         """See `Domain.elements`."""
-        if not isinstance(batch, Tensor) or batch.dim() != 4 or not batch.numel():
+        dims = (4, 5) if self.frames else (4,)
+        if not isinstance(batch, Tensor) or batch.dim() not in dims or not batch.numel():
             got = tuple(batch.shape) if isinstance(batch, Tensor) else type(batch).__name__
-            raise ValueError(f"images must be a batch (B, C, H, W), got {got}")
+            video = ", or of videos (B, T, C, H, W)" if self.frames else ""
+            raise ValueError(f"images must be a batch (B, C, H, W){video}, got {got}")
         if batch.is_complex():
             raise TypeError(f"images must be real numbers, got {batch.dtype}")
-        height, width = batch.shape[2:]
+        height, width = batch.shape[-2:]
         coords = pixel_coords(height, width, batch.device).expand(len(batch), -1, -1)
-        return ElementSet(coords, batch.flatten(2).mT, (height, width))
+        return ElementSet(coords, batch.flatten(1, -3).flatten(2).mT, (height, width))
 
     def batch(self, elements: ElementSet, like: Tensor) -> Tensor:
         """See `Domain.batch`."""
         images = elements.values.mT.unflatten(2, elements.grid or ())
+        if like.dim() == 5:
+            return images.unflatten(1, (-1, like.shape[2])).contiguous()
         channels_last = like.is_contiguous(memory_format=torch.channels_last) and not like.is_contiguous()
         return images.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 

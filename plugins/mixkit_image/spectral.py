@@ -20,14 +20,14 @@ def spectral_residual(images: Tensor) -> Tensor:
     side at 64, as in the paper.
 
     Args:
-        images: (B, C, H, W) floating point, any value range; channels are averaged.
+        images: (B, C, H, W), or videos (B, T, C, H, W), any value range; channels and frames are averaged.
 
     Returns:
         (B, H * W) float32, >= 0, scaled so that each map sums to 1.
     """
-    height, width = images.shape[2:]
+    height, width = images.shape[-2:]
     with torch.autocast(images.device.type, enabled=False):
-        grey = images.detach().float().mean(1, keepdim=True)
+        grey = images.detach().float().flatten(1, -3).mean(1, keepdim=True)
         shrink = max(min(height, width) / _SIDE, 1)
         size = (max(round(height / shrink), 1), max(round(width / shrink), 1))
         if shrink > 1:

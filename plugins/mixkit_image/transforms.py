@@ -6,53 +6,69 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.data import default_collate
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from mixkit import PerElement, Schedule, create_mixer
+from mixkit import MixPlan, PerElement, Schedule, create_mixer
 from mixkit.methods import Method
 from mixkit.mixer import Saliency
 from mixkit.saliency import cross_entropy
+from mixkit_image.boxes import is_detection, mix_boxes
+from mixkit_image.samples import check_images, checked_labels, default_labels, describe, kinds_of, stacked
 
-LabelsGetter = Callable[[Any], Tensor | None]
+LabelsGetter = Callable[[Any], Any]
 
 
 class MixTransform(v2.Transform):
     """Any mixing method as a torchvision v2 transform of batched images and their labels.
 
-    Called like `torchvision.transforms.v2.MixUp`: ``transform(images, labels)`` or ``transform(sample)`` with a tuple
-    or dict of batched tensors. The images (B, C, H, W) and the labels are replaced by the mixed ones, the rest passes
-    through. A `tv_tensors.Mask` of integers, (B, H, W) or (B, 1, H, W), becomes class shares (B, mask_classes, H, W),
-    mixed by the same plan; one of floats, such as depth or soft planes (B, mask_classes, H, W), is mixed as it is.
+    Called like `torchvision.transforms.v2.MixUp`: ``transform(images, labels)`` or ``transform(sample)``, a sample of
+    any structure of batched tensors. Images and labels are replaced by the mixed ones, the rest passes through. Every
+    `tv_tensors.Image` (B, C, H, W) and `Video` (B, T, C, H, W) is mixed by the same plan, all frames alike, for which
+    the first one's saliency counts; where there is neither, the first plain tensor (B, C, H, W) is the image.
+
+    An integer `tv_tensors.Mask` (B, H, W) or (B, 1, H, W) becomes class shares (B, mask_classes, H, W), a
+    floating-point one (B, H, W) or (B, C, H, W) is mixed like the image. Detection targets, a list of B dicts with
+    "boxes" and "labels", become those of all samples that an image shows, clipped, with "scores"
+    (`mixkit_image.mix_boxes`); images may be a list (C, H, W) of one size then.
+
     ``collate_fn=transform.collate`` mixes in the loader, whose workers draw from torch's seeded global generator. In
-    ``eval()`` mode the images pass unmixed, and the labels become soft.
+    ``eval()`` mode, and where p leaves a batch unmixed, the images come back as they are, not as copies, and the labels
+    become soft. docs/torchvision.md has the conventions, and where they differ from v2's.
 
     Args:
         method: a name of ``mixkit.list_methods("image")``, or a method.
-        num_classes: number of classes; needed for integer labels.
+        num_classes: number of classes; needed for integer labels (B,).
         model: the model whose gradient is the saliency; then mix after the loader, not in it.
         saliency: a saliency without a model, by name or as a function of the images. Default "spectral_residual" where
             no model is given.
         loss: of the model's saliency, ``loss(output, labels)``, given the masks where there are no labels.
             Default: cross entropy.
         p: probability that a batch is mixed. Default: the method's.
-        labels_getter: "default" takes the second item of a tuple, or a dict's "labels" or "label"; or a function of the
-            sample that returns its labels, or None where its mask is all the labels there are.
-        mask_classes: number of classes of a mask; needed for masks of integers.
-        ignore_index: the label that does not count (`mixkit.Mixer`): the mask's with ``mask_classes``, else the
-            labels'; or a dict with "labels" and "mask". Default None.
+        labels_getter: "default", which searches as v2 does (`mixkit_image.samples.default_labels`); a function of the
+            sample that returns its labels; or None where masks are all the labels there are.
+        mask_classes: number of classes of an integer mask; needed for such masks.
+        ignore_index: the label that does not count (`mixkit.Mixer`): the mask's with ``mask_classes``, else that of
+            the labels; or a dict with "labels" and "mask". Default None.
+        min_score: boxes of a smaller score are dropped. Default 0.
         schedule: a name of ``mixkit.list_schedules()`` or a `mixkit.Schedule`, which counts the batches that this
             transform is given. Default None.
         total_steps: batches in the whole run, of a schedule given by name.
         options: the method's own.
 
     Raises:
-        ValueError: no labels, or not exactly one batch of images; a mask without mask_classes; bounding boxes, which no
-            mixing of pixels keeps true.
+        ValueError: no labels or no images, or of other shapes or batch sizes; two integer masks, or one without
+            mask_classes.
+        TypeError: integer images, and a method that interpolates.
+
+    Example:
+        >>> transform = MixTransform("cutmix", num_classes=3, p=1.0)
+        >>> images, targets = transform(torch.rand(3, 3, 8, 8), torch.arange(3))
+        >>> images.shape, targets.shape
+        (torch.Size([3, 3, 8, 8]), torch.Size([3, 3]))
     """
 
     def __init__(
@@ -64,18 +80,27 @@ class MixTransform(v2.Transform):
         saliency: str | Saliency | None = None,
         loss: Callable[[Any, Any], Tensor] = cross_entropy,
         p: float | None = None,
-        labels_getter: LabelsGetter | str = "default",
+        labels_getter: LabelsGetter | str | None = "default",
         mask_classes: int | None = None,
         ignore_index: int | Mapping[str, int | None] | None = None,
+        min_score: float = 0.0,
         schedule: str | Schedule | None = None,
         total_steps: int | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
-        if labels_getter != "default" and not callable(labels_getter):
-            raise ValueError(f"labels_getter must be 'default' or a function of the sample, got {labels_getter!r}")
-        self.labels_getter: LabelsGetter = labels_getter if callable(labels_getter) else _default_labels
+        if labels_getter is not None and labels_getter != "default" and not callable(labels_getter):
+            raise ValueError(
+                f"labels_getter must be 'default', a function of the sample, or None, got {labels_getter!r}"
+            )
+        if not 0 <= min_score <= 1:
+            raise ValueError(f"min_score must lie in [0, 1], got {min_score}")
+        if ignore_index is not None and not isinstance(ignore_index, Mapping):
+            ignore_index = {"labels" if mask_classes is None else "mask": ignore_index}
+        self.labels_getter = labels_getter
+        self.num_classes = num_classes
         self.mask_classes = mask_classes
+        self.min_score = min_score
         self.mixer = create_mixer(
             method,
             "image",
@@ -84,62 +109,102 @@ class MixTransform(v2.Transform):
             saliency="spectral_residual" if saliency is None and model is None else saliency,
             loss=functools.partial(_loss_of_labels, loss),
             p=p,
-            ignore_index=(
-                ignore_index
-                if ignore_index is None or isinstance(ignore_index, Mapping)
-                else {"labels" if mask_classes is None else "mask": ignore_index}
-            ),
+            ignore_index=ignore_index,
             schedule=schedule,
             total_steps=total_steps,
+            frames=True,
             **options,
         )
 
     def forward(self, *inputs: Any) -> Any:
-        """Mix the images of a sample, its labels and its mask; the sample's structure stays."""
+        """Mix the images of a sample, its labels and its masks; the sample's structure stays."""
         sample = inputs if len(inputs) > 1 else inputs[0]
-        labels = self.labels_getter(sample)
-        leaves, structure = tree_flatten(sample)
-        places: dict[str, list[int]] = {"images": [], "labels": [], "mask": []}
-        for i, leaf in enumerate(leaves):
-            if isinstance(leaf, tv_tensors.BoundingBoxes):
-                raise ValueError(f"{type(self).__name__} mixes images, labels and masks; it cannot mix bounding boxes")
-            if leaf is labels and isinstance(leaf, Tensor):
-                places["labels"].append(i)
-            elif isinstance(leaf, tv_tensors.Mask):
-                places["mask"].append(i)
-            elif isinstance(leaf, tv_tensors.Image) or (isinstance(leaf, Tensor) and leaf.dim() >= 4):
-                places["images"].append(i)
-        if not places["labels"] and not places["mask"]:
+        labels = self._find_labels(sample)
+        if is_detection(labels) and isinstance(sample, (tuple, list)) and isinstance(sample[0], (tuple, list)):
+            images, *rest = self.forward(stacked(sample[0]), *sample[1:])
+            pairs = zip(images.unbind(), sample[0], strict=True)
+            apart = [tv_tensors.wrap(m, like=x) if isinstance(x, tv_tensors.TVTensor) else m for m, x in pairs]
+            return type(sample)([apart, *rest])
+        leaves, structure = tree_flatten(sample, is_leaf=lambda part: part is labels)
+        kinds = kinds_of(leaves, labels, type(self).__name__)
+        images = [leaf for leaf, kind in zip(leaves, kinds, strict=True) if kind == "image"]
+        masks = [leaf for leaf, kind in zip(leaves, kinds, strict=True) if kind == "mask"]
+        if not images:
             raise ValueError(
-                "found no labels: wanted (images, labels), or a dict with 'labels' or 'label', or a mask; "
-                f"got {_describe(sample)}; or set labels_getter"
+                "found no labels beside images: labels should be index based (B,), soft (B, num_classes), or a mask, "
+                f"and images one batch (B, C, H, W); got {describe(sample)}"
             )
-        if len(places["images"]) != 1 or len(places["mask"]) > 1:
+        if labels is None and not masks:
+            raise ValueError(f"found no labels and no mask in {describe(sample)}; labels_getter says where they are")
+        check_images(images, len(images[0]) if labels is None else len(labels))
+        params = self.make_params([*images, *masks], labels)
+        mixed = [self.transform(leaf, params) if kind else leaf for leaf, kind in zip(leaves, kinds, strict=True)]
+        return tree_unflatten(mixed, structure)
+
+    def make_params(self, flat_inputs: list[Any], labels: Any = None) -> dict[str, Any]:
+        """Draw the plan: what `transform` needs.
+
+        Args:
+            flat_inputs: images, the first of which gives the size and the saliency, and masks.
+            labels: those of the images; a model's saliency asks for them. Default None.
+
+        Returns:
+            "plan", a `mixkit.MixPlan`, "labels", how these and a mask are "read", "batch_size" and the "grid" (H, W).
+        """
+        masks = [leaf for leaf in flat_inputs if isinstance(leaf, tv_tensors.Mask) and not leaf.is_floating_point()]
+        images = [leaf for leaf in flat_inputs if isinstance(leaf, Tensor) and not isinstance(leaf, tv_tensors.Mask)]
+        if not images or len(masks) > 1:
             raise ValueError(
-                f"wanted one batch of images (B, C, H, W), its labels and at most one mask, got {_describe(sample)}"
+                f"wanted one batch of images (B, C, H, W), its labels and at most one mask, got {describe(flat_inputs)}"
             )
-        classes = [leaves[place] for place in places["mask"] if not _is_numbers(leaves[place])]
-        if classes and self.mask_classes is None:
-            raise ValueError("a mask of classes needs mask_classes: give mask_classes=K")
-        found = {kind: leaves[where[0]] for kind, where in places.items() if where}
-        images = found.pop("images")
-        mixed, targets = self.mixer(
-            images.as_subclass(Tensor), {kind: _plain(leaf, self.mask_classes) for kind, leaf in found.items()}
-        )
-        leaves[places["images"][0]] = (
-            tv_tensors.wrap(mixed, like=images) if isinstance(images, tv_tensors.Image) else mixed
-        )
-        for kind, target in targets.items():
-            leaves[places[kind][0]] = target
-        return tree_unflatten(leaves, structure)
+        if masks and self.mask_classes is None:
+            raise ValueError("a mask needs mask_classes: give mask_classes=K")
+        first = images[0].as_subclass(Tensor)
+        given: dict[str, Any] = {"mask": _plain(masks[0])} if masks else {}
+        if isinstance(labels, Tensor):
+            given["labels"] = checked_labels(labels, self.num_classes, first)
+        plan = self.mixer.plan(first, given) if self.training else MixPlan.identity(len(first), first.device)
+        _, read = self.mixer.read(first, given)
+        grid = tuple(first.shape[-2:])
+        return {"plan": plan, "labels": labels, "read": read, "batch_size": len(first), "grid": grid}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Apply a plan to the labels, an image, a video or a mask; anything else comes back as it is."""
+        plan: MixPlan = params["plan"]
+        if inpt is params["labels"] and inpt is not None:
+            if is_detection(inpt):
+                return mix_boxes(plan, inpt, params["grid"], self.min_score)
+            return self.mixer.targets(plan, params["read"]["labels"])
+        if not isinstance(inpt, Tensor):
+            return inpt
+        if isinstance(inpt, tv_tensors.Mask) and not inpt.is_floating_point():
+            return self.mixer.targets(plan, params["read"]["mask"])
+        if plan.num_terms == 1 and plan.keeps_own:
+            return inpt
+        plain = inpt.as_subclass(Tensor)
+        batch = plain[:, None] if isinstance(inpt, tv_tensors.Mask) and plain.dim() == 3 else plain
+        if plan.num_elements is not None and tuple(batch.shape[-2:]) != params["grid"]:
+            raise ValueError(
+                f"images and masks that one plan mixes must be of one size, got {tuple(batch.shape[-2:])} "
+                f"beside {params['grid']}"
+            )
+        domain = self.mixer.domain
+        mixed = domain.mix(plan, domain.elements(batch), batch).reshape(len(batch), *plain.shape[1:])
+        return tv_tensors.wrap(mixed, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else mixed
 
     def collate(self, samples: list[Any]) -> Any:
         """For ``DataLoader(..., collate_fn=transform.collate)``: torch's default collation, then the transform.
+
+        Samples (image, target) with a detection target, a dict with "boxes", become images and a list of targets.
 
         Raises:
             ValueError: the saliency needs a model, or a worker meets a schedule; mix after the loader then.
         """
         self.mixer.refuse_in_loader()
+        if all(isinstance(sample, (tuple, list)) and len(sample) == 2 for sample in samples):
+            images, targets = zip(*samples, strict=True)
+            if is_detection(targets):
+                return self(stacked(images), list(targets))
         leaves, structure = tree_flatten(default_collate(samples))
         kinds = tree_flatten(samples[0])[0]
         if len(kinds) == len(leaves):  # the collation forgets what is a mask
@@ -153,105 +218,34 @@ class MixTransform(v2.Transform):
         """What ``print(transform)`` says."""
         return self.mixer.extra_repr()
 
-
-class SageMix(MixTransform):
-    """SageMix for images (`mixkit.methods.SageMix`), by spectral-residual saliency unless a model is given.
-
-    Args:
-        num_classes, model, saliency, p, labels_getter, schedule, total_steps: see `MixTransform`.
-        theta: the prior is Beta(theta, theta). Default 0.3, the paper's for CIFAR.
-        sigma: bandwidth in pixels. Default None: a quarter of the shorter side.
-        query: "sequential" (the method), "saliency", "max" or "uniform".
-    """
-
-    def __init__(
-        self,
-        *,
-        num_classes: int | None = None,
-        model: nn.Module | None = None,
-        saliency: str | Saliency | None = None,
-        p: float | None = None,
-        labels_getter: LabelsGetter | str = "default",
-        theta: float = 0.3,
-        sigma: float | None = None,
-        query: str = "sequential",
-        schedule: str | Schedule | None = None,
-        total_steps: int | None = None,
-    ) -> None:
-        super().__init__(
-            "sagemix",
-            num_classes=num_classes,
-            model=model,
-            saliency=saliency,
-            p=p,
-            labels_getter=labels_getter,
-            theta=theta,
-            sigma=sigma,
-            query=query,
-            schedule=schedule,
-            total_steps=total_steps,
-        )
-
-
-class Mixup(MixTransform):
-    """Mixup for images (`mixkit.methods.Mixup`).
-
-    Args:
-        num_classes, p, labels_getter, schedule, total_steps: see `MixTransform`.
-        alpha: the ratio is Beta(alpha, alpha). Default 1.
-        per_sample: one ratio per sample instead of one per batch. Default False.
-    """
-
-    def __init__(
-        self,
-        *,
-        num_classes: int | None = None,
-        p: float | None = None,
-        labels_getter: LabelsGetter | str = "default",
-        alpha: float = 1.0,
-        per_sample: bool = False,
-        schedule: str | Schedule | None = None,
-        total_steps: int | None = None,
-    ) -> None:
-        super().__init__(
-            "mixup",
-            num_classes=num_classes,
-            p=p,
-            labels_getter=labels_getter,
-            alpha=alpha,
-            per_sample=per_sample,
-            schedule=schedule,
-            total_steps=total_steps,
-        )
-
-
-def _default_labels(sample: Any) -> Tensor | None:
-    if isinstance(sample, (tuple, list)) and len(sample) >= 2:
-        return sample[1]
-    if isinstance(sample, Mapping):
-        return sample.get("labels", sample.get("label"))
-    return None
+    def _find_labels(self, sample: Any) -> Any:
+        """A tensor, detection targets, or None where masks are the labels."""
+        if self.labels_getter is None:
+            return None
+        if callable(self.labels_getter):
+            labels = self.labels_getter(sample)
+        else:
+            try:
+                labels = default_labels(sample)
+            except ValueError:
+                if any(isinstance(leaf, tv_tensors.Mask) for leaf in tree_flatten(sample)[0]):
+                    return None
+                raise
+        if labels is not None and not is_detection(labels) and not isinstance(labels, Tensor):
+            raise ValueError(
+                f"The labels must be a tensor, or a list of detection targets, but got {type(labels)} instead; "
+                "torch.as_tensor makes one of numbers"
+            )
+        return labels
 
 
 def _loss_of_labels(loss: Callable[[Any, Any], Tensor], output: Any, labels: Mapping[str, Tensor]) -> Tensor:
+    if not labels:
+        raise ValueError("a model's saliency needs labels: give them, or a saliency without a model")
     return loss(output, labels["labels"] if "labels" in labels else labels["mask"])
 
 
-def _plain(labels: Tensor, mask_classes: int | None) -> Any:
-    """A mask as labels of the pixels, integers (B, 1, H, W) as classes (B, H, W); other labels as they are."""
-    if not isinstance(labels, tv_tensors.Mask):
-        return labels
-    mask = labels.as_subclass(Tensor)
-    if mask.is_floating_point() or (_is_numbers(mask) and mask_classes is None):
-        return PerElement(mask)
+def _plain(mask: Tensor) -> PerElement:
+    """A mask (B, 1, H, W) as (B, H, W) class numbers."""
+    mask = mask.as_subclass(Tensor)
     return PerElement((mask[:, 0] if mask.dim() == 4 and mask.shape[1] == 1 else mask).long())
-
-
-def _is_numbers(mask: Tensor) -> bool:
-    return mask.is_floating_point() or mask.dtype == torch.bool
-
-
-def _describe(sample: Any) -> str:
-    leaves = tree_flatten(sample)[0]
-    shapes = [str(tuple(leaf.shape)) if isinstance(leaf, Tensor) else type(leaf).__name__ for leaf in leaves]
-    return f"a {type(sample).__name__} of {', '.join(shapes)}"

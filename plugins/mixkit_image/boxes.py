@@ -1,0 +1,174 @@
+"""Bounding boxes through a plan: those of every sample that an image shows, clipped to where it shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as F
+
+from mixkit import MixPlan
+
+#: Entries of a target that belong to the image, however many boxes it has.
+_OF_THE_IMAGE = ("image_id", "orig_size", "size")
+
+
+def is_detection(targets: Any) -> bool:
+    """Whether these are detection targets: a list of dicts with boxes, one for each image."""
+    return (
+        isinstance(targets, (list, tuple))
+        and bool(targets)
+        and all(isinstance(target, Mapping) and "boxes" in target for target in targets)
+    )
+
+
+def mix_boxes(
+    plan: MixPlan, targets: Sequence[Mapping[str, Any]], grid: tuple[int, int], min_score: float = 0.0
+) -> list[dict[str, Any]]:
+    """Detection targets, as torchvision's detectors take them, of images mixed by a plan.
+
+    An output has the boxes of all samples that it is made of. A box is clipped to the pixels at which its sample has a
+    weight: after a cut, to the part that is left. Its score is the mean weight of its sample over the box's area, which
+    after a cut is the share of the area that is shown; a score that came is multiplied by it.
+
+    Args:
+        plan: a plan of B images that leaves pixels in their places.
+        targets: for each image a dict of "boxes" (n, 4), a `tv_tensors.BoundingBoxes` of any format or (x1, y1, x2, y2)
+            in pixels, and what belongs to them: "labels" (n,), "scores" (n,), "masks" (n, H, W), which are cut like
+            their boxes, "area" (n,), and any other entry of length n. An entry of another length, such as "image_id",
+            is kept from the sample itself.
+        grid: (H, W) of the images.
+        min_score: boxes of a smaller score are dropped, as are those that nothing is left of. Default 0.
+
+    Returns:
+        A list of M dicts with the entries of ``targets`` and "scores".
+
+    Raises:
+        ValueError: another number of targets than images, a plan that moves pixels, boxes of another shape than (n, 4),
+            rotated boxes, or samples with different entries.
+    """
+    if len(targets) != plan.num_samples:
+        raise ValueError(f"targets must be {plan.num_samples} dicts, one for each image, got {len(targets)}")
+    boxes = [_corners(target["boxes"]) for target in targets]
+    if plan.num_terms == 1 and plan.keeps_own:
+        return [
+            {**target, "scores": _scores_before(target, len(own))} for target, own in zip(targets, boxes, strict=True)
+        ]
+    if plan.index is not None:
+        raise ValueError(
+            "this plan moves pixels to other places, where no box follows them: Puzzle Mix's transport=False"
+        )
+    plan = plan.to("cpu")
+    weight = plan.weight.expand(-1, -1, grid[0] * grid[1]).double()
+    mixed = []
+    for m, source in enumerate(plan.source):
+        samples = sorted(source.unique().tolist(), key=lambda sample: sample != m)  # the sample's own come first
+        parts = []
+        for sample in samples:
+            shown = (weight[m] * (source == sample)).sum(0).reshape(grid)
+            parts.append(_seen(targets[sample], boxes[sample], shown, min_score))
+        mixed.append(_joined(parts, targets[m] if m < len(targets) else {}))
+    return mixed
+
+
+def _corners(boxes: Any) -> Tensor:
+    """(n, 4) float64 on the CPU: x1, y1, x2, y2."""
+    if not isinstance(boxes, Tensor):
+        raise ValueError(f"boxes must be a tensor (n, 4), got {type(boxes).__name__}")
+    plain = boxes.as_subclass(Tensor)
+    if not plain.numel():
+        return plain.new_zeros(0, 4, dtype=torch.float64, device="cpu")
+    if plain.dim() != 2 or plain.shape[1] != 4:
+        raise ValueError(f"boxes must be (n, 4), got {tuple(plain.shape)}")
+    plain = plain.detach().cpu().double()
+    if isinstance(boxes, tv_tensors.BoundingBoxes):
+        return F.convert_bounding_box_format(plain, boxes.format, tv_tensors.BoundingBoxFormat.XYXY)
+    return plain
+
+
+def _seen(target: Mapping[str, Any], boxes: Tensor, shown: Tensor, min_score: float) -> dict[str, Any]:
+    """The entries of one sample's boxes that an output shows, given the sample's weight (H, W) at each pixel."""
+    over_rows = _overlap(boxes[:, 1], boxes[:, 3], shown.shape[0])
+    over_columns = _overlap(boxes[:, 0], boxes[:, 2], shown.shape[1])
+    area = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).clamp_min(torch.finfo(torch.float64).tiny)
+    share = torch.einsum("nh,hw,nw->n", over_rows, shown, over_columns) / area
+    visible = (shown > 0).double()
+    low_y, high_y = _extent((over_rows > 0) & (over_columns @ visible.T > 0))
+    low_x, high_x = _extent((over_columns > 0) & (over_rows @ visible > 0))
+    low, high = torch.stack([low_x, low_y], 1), torch.stack([high_x, high_y], 1)
+    clipped = torch.cat([boxes[:, :2].maximum(low), boxes[:, 2:].minimum(high)], 1)
+    scores = _scores_before(target, len(boxes))
+    scores = scores * share.to(scores)
+    kept = ((share.cpu() > 0) & (scores.cpu() >= min_score)).nonzero()[:, 0]
+    seen: dict[str, Any] = {}
+    for name, value in {**target, "scores": scores}.items():
+        if name == "boxes":
+            seen[name] = _like(clipped[kept], value)
+        elif not _per_box(name, value, len(boxes)):
+            continue
+        elif isinstance(value, Tensor):
+            rows = value.as_subclass(Tensor)[kept.to(value.device)]
+            if name == "masks":
+                rows = rows * (shown > 0).to(rows)
+            elif name == "area":
+                rows = (rows * share[kept].to(rows.device)).to(rows.dtype)
+            seen[name] = tv_tensors.wrap(rows, like=value) if isinstance(value, tv_tensors.TVTensor) else rows
+        else:
+            seen[name] = [value[i] for i in kept.tolist()]
+    return seen
+
+
+def _joined(parts: list[dict[str, Any]], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The boxes of several samples in one target, with what else the sample itself carries."""
+    if any(part.keys() != parts[0].keys() for part in parts):
+        there = " and ".join(str(sorted(part)) for part in parts)
+        raise ValueError(f"the targets of all images must have the same entries for their boxes, got {there}")
+    target = dict(own)
+    for name, first in parts[0].items():
+        values = [part[name] for part in parts]
+        if isinstance(first, tv_tensors.TVTensor):
+            joined = torch.cat([value.as_subclass(Tensor).to(first.device) for value in values])
+            target[name] = tv_tensors.wrap(joined, like=first)
+        elif isinstance(first, Tensor):
+            target[name] = torch.cat([value.to(first.device) for value in values])
+        else:
+            target[name] = [item for value in values for item in value]
+    return target
+
+
+def _overlap(low: Tensor, high: Tensor, size: int) -> Tensor:
+    """(n, size) how much of each unit of an axis lies between two bounds."""
+    edge = torch.arange(size + 1, dtype=low.dtype)
+    return (high[:, None].minimum(edge[1:]) - low[:, None].maximum(edge[:-1])).clamp_min(0)
+
+
+def _extent(visible: Tensor) -> tuple[Tensor, Tensor]:
+    """(n,) the edges before the first and behind the last unit that is visible, of (n, size)."""
+    place = torch.arange(visible.shape[1])
+    first = torch.where(visible, place, visible.shape[1]).amin(1)
+    last = torch.where(visible, place, -1).amax(1)
+    return first.double(), last.double() + 1
+
+
+def _like(corners: Tensor, boxes: Tensor) -> Tensor:
+    """Boxes (x1, y1, x2, y2) in the type, format, dtype and device of those that came."""
+    if not isinstance(boxes, tv_tensors.BoundingBoxes):
+        return corners.to(boxes)
+    given = F.convert_bounding_box_format(corners, tv_tensors.BoundingBoxFormat.XYXY, boxes.format)
+    return tv_tensors.wrap(given.to(boxes.as_subclass(Tensor)), like=boxes)
+
+
+def _scores_before(target: Mapping[str, Any], number: int) -> Tensor:
+    boxes = target["boxes"].as_subclass(Tensor)
+    return target["scores"] if "scores" in target else torch.ones(number, device=boxes.device)
+
+
+def _per_box(name: str, value: Any, number: int) -> bool:
+    if name in _OF_THE_IMAGE:
+        return False
+    if isinstance(value, Tensor):
+        return value.dim() > 0 and len(value) == number
+    return isinstance(value, (list, tuple)) and len(value) == number
