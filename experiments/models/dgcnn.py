@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from experiments.models.edges import EdgeNorm, add_edges
+from experiments.models import fast
+from experiments.models.fast.edges import add_edges, edge_norm
+from experiments.models.layers import EdgeNorm, PoolNorm, RowNorm, gather
 from experiments.models.neighbours import nearest
-from experiments.models.pool_norm import PoolNorm
-from experiments.models.row_norm import RowNorm
 
 SLOPE = 0.2  # of every leaky ReLU
 
@@ -19,8 +19,7 @@ SLOPE = 0.2  # of every leaky ReLU
 class EdgeConv(nn.Module):
     """Linear layers on [x_j - x_i, x_i] for the k neighbours j of each point, each with BatchNorm, then the maximum.
 
-    (B, in_channels, N) to (B, channels, N). The first layer runs on the points (see `edges`); with one layer nothing of
-    the size of the edges is held.
+    (B, in_channels, N) to (B, channels, N).
 
     Args:
         in_channels: of the points.
@@ -44,12 +43,20 @@ class EdgeConv(nn.Module):
         """The shape says channels first; in memory a point's channels lie together."""
         rows = features.mT
         index = nearest(rows[:, :, : self.num_coords], self.k)
+        if fast.is_on():
+            return self._forward_split(rows, index).mT
+        own = rows[:, :, None].expand(-1, -1, index.shape[2], -1)
+        edges = self.first(torch.cat([gather(rows, index) - own, own], 3))
+        return self.norm(self.further(edges.flatten(0, 2)).unflatten(0, index.shape)).mT
+
+    def _forward_split(self, rows: Tensor, index: Tensor) -> Tensor:
+        """The first layer runs on the points (see `fast.edges`); if it is the only one, no edge is held."""
         near, own = self.first.weight.chunk(2, dim=1)
         values, centres = F.linear(rows, near), F.linear(rows, own - near)
         if not self.further:
-            return self.norm(values, centres, index).mT
+            return edge_norm(self.norm, SLOPE, values, centres, index)
         edges = add_edges(values, centres, index)
-        return self.norm(self.further(edges.flatten(0, 2)).unflatten(0, index.shape)).mT
+        return self.norm(self.further(edges.flatten(0, 2)).unflatten(0, index.shape))
 
 
 class Pointwise(nn.Sequential):

@@ -1,8 +1,8 @@
 """Who is near whom: k nearest neighbours, balls, farthest point sampling, interpolation. What is done with the
-neighbours' features is in `edges`.
+neighbours' features is in `layers`.
 
-Compiled loops on the CPU, plain torch elsewhere; both are deterministic. Nothing here is differentiated but the values
-that `interpolate` takes, and distances are float32 or more, under autocast too.
+Plain torch, or compiled loops on the CPU where `fast` is on; both are deterministic. Nothing here is differentiated but
+the values that `interpolate` takes, and distances are float32 or more, under autocast too.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from experiments.models import kernels
-from experiments.models.edges import gather
-from mixkit.threads import in_threads
+from experiments.models import fast
+from experiments.models.fast import neighbours as compiled
+from experiments.models.layers import gather
 
-CHUNK = 2**24  # scores held at once on the GPU: 64 MiB of float32
+CHUNK = 2**24  # scores held at once: 64 MiB of float32
 
 
 @torch.no_grad()
@@ -35,15 +35,16 @@ def nearest(points: Tensor, k: int, queries: Tensor | None = None) -> Tensor:
     index = torch.empty(batch, rows, min(k, columns), dtype=torch.long, device=device)
     # Among the neighbours of one query, |q - p|^2 orders as |p|^2 / 2 - q p does: one matrix product.
     half = points.square().sum(2).mul(-0.5)[:, None]
-    step = torch.get_num_threads() if device.type == "cpu" else max(1, CHUNK // (rows * columns))
+    quick = _compiled(points)
+    step = torch.get_num_threads() if quick else max(1, CHUNK // (rows * columns))
     for start in range(0, batch, step):
         some = slice(start, start + step)
         with torch.autocast(device.type, enabled=False):
             scores = torch.baddbmm(half[some], queries[some], points[some].mT)
         if own:
             scores.diagonal(dim1=1, dim2=2).fill_(torch.inf)
-        if device.type == "cpu":
-            _select(scores, index[some])
+        if quick:
+            compiled.largest(scores, index[some])
         else:
             index[some] = scores.topk(index.shape[2], dim=2).indices
     return index
@@ -64,10 +65,8 @@ def farthest_points(coords: Tensor, count: int, start: Tensor | None = None) -> 
     coords = _full(coords)
     index = torch.zeros(len(coords), count, dtype=torch.long, device=coords.device)
     first = index[:, 0] if start is None else start.to(coords.device)
-    if coords.device.type == "cpu":
-        axes, begins, out = coords.mT.contiguous().numpy(), first.tolist(), index.numpy()
-        in_threads(lambda sample: kernels.farthest(axes[sample], begins[sample], out[sample]), len(coords))
-        return index
+    if _compiled(coords):
+        return compiled.farthest_points(coords, first, index)
     distance = torch.full(coords.shape[:2], torch.inf, device=coords.device, dtype=coords.dtype)
     current = first[:, None]
     for place in range(count):
@@ -94,11 +93,8 @@ def ball_query(coords: Tensor, centres: Tensor, radius: float, count: int) -> Te
         Indices (B, S, count) long.
     """
     coords, centres = _full(coords), _full(centres)
-    if coords.device.type == "cpu":
-        index = torch.empty(*centres.shape[:2], count, dtype=torch.long)
-        points, middles, out = coords.numpy(), centres.numpy(), index.numpy()
-        in_threads(lambda sample: kernels.within(points[sample], middles[sample], radius, out[sample]), len(coords))
-        return index
+    if _compiled(coords):
+        return compiled.ball_query(coords, centres, radius, count)
     size = coords.shape[1]
     gaps = sum((centres[:, :, None, axis] - coords[:, None, :, axis]).square() for axis in range(3))
     places = torch.where(torch.as_tensor(gaps) < radius * radius, torch.arange(size, device=coords.device), size)
@@ -131,10 +127,8 @@ def interpolate(coords: Tensor, sources: Tensor, values: Tensor, k: int = 3) -> 
     return (gather(values, index) * weight[..., None]).sum(2)
 
 
-def _select(scores: Tensor, index: Tensor) -> None:
-    """The columns of the largest scores (B, S, N) to index (B, S, k)."""
-    table, out = scores.numpy(), index.numpy()
-    in_threads(lambda sample: kernels.largest(table[sample], out[sample]), len(out))
+def _compiled(tensor: Tensor) -> bool:
+    return fast.is_on() and tensor.device.type == "cpu"
 
 
 def _full(tensor: Tensor) -> Tensor:

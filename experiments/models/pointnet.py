@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from experiments.models.edges import EdgeNorm
-from experiments.models.row_norm import RowNorm
+from experiments.models.layers import EdgeNorm, RowNorm
 
 
 class SharedLayer(nn.Module):
@@ -43,7 +42,7 @@ class PointNet(nn.Module):
         self.layer3 = SharedLayer(width, width)
         self.layer4 = SharedLayer(width, 2 * width)
         self.widest = nn.Linear(2 * width, 16 * width, bias=False)
-        self.pool = EdgeNorm(16 * width)  # BatchNorm, ReLU and the maximum, without holding all of it
+        self.pool = EdgeNorm(16 * width)  # BatchNorm, ReLU and the maximum over the points
         self.head = nn.Sequential(
             nn.Linear(16 * width, 8 * width, bias=False),
             nn.BatchNorm1d(8 * width),

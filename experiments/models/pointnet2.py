@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from experiments.models.edges import EdgeNorm, add_edges
+from experiments.models import fast
+from experiments.models.fast.edges import add_edges, edge_norm
+from experiments.models.layers import EdgeNorm, RowNorm, gather
 from experiments.models.neighbours import ball_query, farthest_points
-from experiments.models.row_norm import RowNorm
 
 
 class Scale(NamedTuple):
@@ -40,11 +41,18 @@ class LocalPointNet(nn.Module):
     def forward(self, coords: Tensor, features: Tensor | None, centres: Tensor) -> Tensor:
         """Coordinates (B, N, 3), features (B, N, in_channels) and centres (B, S, 3) to (B, S, widths[-1])."""
         index = ball_query(coords, centres, self.radius, self.size)
-        # The first layer is linear: it runs on the points, and what it makes of the centre is taken off (see `edges`).
         rows = coords if features is None else torch.cat([coords, features.to(coords.dtype)], 2)
+        if fast.is_on():
+            return self._forward_split(rows, centres, index)
+        near = gather(rows, index)
+        edges = self.first(torch.cat([near[..., :3] - centres[:, :, None], near[..., 3:]], 3))
+        return self.norm(self.further(edges.flatten(0, 2)).unflatten(0, index.shape))
+
+    def _forward_split(self, rows: Tensor, centres: Tensor, index: Tensor) -> Tensor:
+        """The first layer runs on the points, and what it makes of the centre is taken off (see `fast.edges`)."""
         values, shift = self.first(rows), -F.linear(centres, self.first.weight[:, :3])
         if not self.further:
-            return self.norm(values, shift, index)
+            return edge_norm(self.norm, 0.0, values, shift, index)
         edges = add_edges(values, shift, index)
         return self.norm(self.further(edges.flatten(0, 2)).unflatten(0, index.shape))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from experiments.models.layers import RowNorm
 from experiments.models.neighbours import interpolate
 from experiments.models.pointnet2 import GlobalAbstraction, PointNet2SSG, SetAbstraction, scaled
-from experiments.models.row_norm import RowNorm
 
 
 class Propagation(nn.Module):

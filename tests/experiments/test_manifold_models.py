@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from experiments.models import create_model
 from experiments.models.dgcnn import EdgeConv
-from experiments.models.edges import EdgeNorm
+from experiments.models.layers import EdgeNorm
 from experiments.models.pointnet2 import LocalPointNet, Scale
 from mixkit import GradientSaliency, ManifoldMixer
 from mixkit.registry import get_domain

@@ -1,8 +1,9 @@
-"""Neighbours, balls, sampling, interpolation and what is computed on edges, each beside a loop in plain Python."""
+"""Neighbours, balls, sampling, interpolation and layers, plain and fast, each beside a loop in plain Python."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -10,9 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from experiments.models import edges, kernels, neighbours, pool_norm, row_norm
+from experiments.models import fast, layers, neighbours
+from experiments.models.fast import edges, kernels, row_norm
 
 Point = list[float]
+
+
+@pytest.fixture(params=["plain", "fast"], autouse=True, scope="module")
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every test here runs in plain torch, and by the fast ways."""
+    with fast.use(request.param == "fast"):
+        yield request.param
 
 
 def whole(shape: tuple[int, ...], seed: int, high: int = 4) -> Tensor:
@@ -186,7 +195,7 @@ def test_reduce_edges_and_its_gradient() -> None:
     assert torch.autograd.gradcheck(lambda v, c: edges.reduce_edges(v, c, _distinct(index)), (values, centres))
     assert torch.autograd.gradcheck(lambda v, c: edges.add_edges(v, c, index), (values, centres))
     torch.testing.assert_close(edges.add_edges(values, centres, index), plain_edges(values, centres, index))
-    torch.testing.assert_close(edges.gather(values, index), plain_edges(values, torch.zeros_like(centres), index))
+    torch.testing.assert_close(layers.gather(values, index), plain_edges(values, torch.zeros_like(centres), index))
 
 
 def _distinct(index: Tensor) -> Tensor:
@@ -215,24 +224,24 @@ def test_edge_norm_is_batch_norm_then_the_maximum(training: bool, slope: float, 
     weights = torch.randn(3, 7, 6, dtype=torch.float64)
     inputs = torch.randn(3, 16, 6, dtype=torch.float64)
 
-    def run(norm: nn.BatchNorm1d, way: str) -> list[Tensor]:
+    def run(norm: nn.BatchNorm1d, form: str) -> list[Tensor]:
         norm.load_state_dict(first.state_dict())
         norm.double().train(training)
         leaf = inputs.clone().requires_grad_()
         values, centres = leaf.split([9, 7], 1)
-        if way == "plain":
+        if form == "plain":
             every = norm(plain_edges(values, centres, index).flatten(0, 2)).unflatten(0, index.shape)
             out = nn.functional.leaky_relu(every, slope).amax(2)
-        elif way == "dense":
+        elif form == "dense":
             out = norm(plain_edges(values, centres, index))
         else:
-            out = norm(values, centres, index)
+            out = edges.edge_norm(norm, slope, values, centres, index)
         (out * weights).sum().backward()
         return [out, leaf.grad, norm.weight.grad, norm.bias.grad, *norm.buffers()]
 
     wanted = run(nn.BatchNorm1d(6), "plain")
-    for way in ("split", "dense"):
-        for mine, other in zip(run(edges.EdgeNorm(6, slope), way), wanted, strict=True):
+    for form in ("split", "dense"):
+        for mine, other in zip(run(layers.EdgeNorm(6, slope), form), wanted, strict=True):
             torch.testing.assert_close(mine, other)
 
 
@@ -243,7 +252,7 @@ def test_row_norm_is_batch_norm_and_a_leaky_relu(
     training: bool, slope: float, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(row_norm, "PIECE", 500)  # several pieces, the last one smaller
-    direct, mine = nn.BatchNorm1d(6).double().train(training), row_norm.RowNorm(6, slope).double().train(training)
+    direct, mine = nn.BatchNorm1d(6).double().train(training), layers.RowNorm(6, slope).double().train(training)
     with torch.no_grad():
         for tensor in (direct.weight, direct.bias, direct.running_mean):
             tensor.normal_()
@@ -260,7 +269,7 @@ def test_row_norm_is_batch_norm_and_a_leaky_relu(
 
 
 def test_row_norm_gradient() -> None:
-    norm = row_norm.RowNorm(3, 0.2).double()
+    norm = layers.RowNorm(3, 0.2).double()
     rows = torch.randn(7, 3, dtype=torch.float64, requires_grad=True)
     for training in (True, False):
         norm.train(training)
@@ -270,7 +279,7 @@ def test_row_norm_gradient() -> None:
 
 
 def test_row_norm_in_half_precision_is_torch_s() -> None:
-    norm, rows = row_norm.RowNorm(6), torch.randn(50, 6)
+    norm, rows = layers.RowNorm(6), torch.randn(50, 6)
     out = norm(rows.bfloat16())
     assert out.dtype == torch.bfloat16
     torch.testing.assert_close(out.float(), norm(rows), rtol=0.05, atol=0.05)
@@ -278,7 +287,7 @@ def test_row_norm_in_half_precision_is_torch_s() -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_pool_norm_is_batch_norm_a_leaky_relu_and_both_pools(training: bool) -> None:
-    direct, mine = nn.BatchNorm1d(6).double().train(training), pool_norm.PoolNorm(6, 0.2).double().train(training)
+    direct, mine = nn.BatchNorm1d(6).double().train(training), layers.PoolNorm(6, 0.2).double().train(training)
     with torch.no_grad():
         for tensor in (direct.bias, direct.running_mean):
             tensor.normal_()

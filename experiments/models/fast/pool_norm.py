@@ -9,35 +9,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from experiments.models import kernels
-from experiments.models.row_norm import back_through_norm, track
+from experiments.models.fast import kernels
+from experiments.models.fast.row_norm import back_through_norm, track
 from mixkit.threads import in_threads
 
 
-class PoolNorm(nn.BatchNorm1d):
-    """BatchNorm over all points of a batch, a leaky ReLU, then the maximum beside the mean over each cloud's points.
+def pool_norm(norm: nn.BatchNorm1d, slope: float, features: Tensor) -> Tensor:
+    """BatchNorm over all points, a leaky ReLU, then the maximum beside the mean: (B, N, C) to (B, 2 C).
 
-    Args:
-        channels: C.
-        slope: of the leaky ReLU for negative numbers.
+    In compiled loops on the CPU, where the result is float32 or more.
     """
-
-    def __init__(self, channels: int, slope: float) -> None:
-        super().__init__(channels)
-        self.slope = slope
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Features (B, N, C) to (B, 2 C), the maximum first; float32 or more on the CPU."""
-        if features.device.type != "cpu":
-            rows = F.leaky_relu(super().forward(features.flatten(0, 1)), self.slope, inplace=True)
-            active = rows.unflatten(0, features.shape[:2])
-            return torch.cat([active.max(1).values, active.mean(1)], 1)
-        features = features.to(torch.promote_types(features.dtype, torch.float32)).contiguous()
-        given = None if self.training else (self.running_mean, self.running_var)
-        pooled, mean, variance = _PoolNorm.apply(features, self.weight, self.bias, given, self.eps, self.slope)
-        if self.training:
-            track(self, mean, variance, features.shape[0] * features.shape[1])
-        return pooled
+    if features.device.type != "cpu":
+        rows = F.leaky_relu(nn.BatchNorm1d.forward(norm, features.flatten(0, 1)), slope, inplace=True)
+        active = rows.unflatten(0, features.shape[:2])
+        return torch.cat([active.max(1).values, active.mean(1)], 1)
+    features = features.to(torch.promote_types(features.dtype, torch.float32)).contiguous()
+    given = None if norm.training else (norm.running_mean, norm.running_var)
+    pooled, mean, variance = _PoolNorm.apply(features, norm.weight, norm.bias, given, norm.eps, slope)
+    if norm.training:
+        track(norm, mean, variance, features.shape[0] * features.shape[1])
+    return pooled
 
 
 class _PoolNorm(torch.autograd.Function):

@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from experiments.models import kernels
-from experiments.models.row_norm import track
+from experiments.models.fast import kernels
+from experiments.models.fast.row_norm import track
 from mixkit.threads import in_threads
 
 
 def gather(values: Tensor, index: Tensor) -> Tensor:
-    """Rows of values (B, M, C) at index (B, S, K): (B, S, K, C)."""
+    """See `experiments.models.layers.gather`; float32 or more on the CPU."""
     return add_edges(values, values.new_zeros(1, 1, 1).expand(*index.shape[:2], values.shape[2]), index)
 
 
@@ -48,38 +48,36 @@ def reduce_edges(values: Tensor, centres: Tensor, index: Tensor) -> tuple[Tensor
     return edges.max(2).values, mean, variance
 
 
-class EdgeNorm(nn.BatchNorm1d):
-    """BatchNorm over all edges, a leaky ReLU, and the maximum over the edges of each point; parameters as BatchNorm's.
+def edge_norm(norm: nn.BatchNorm1d, slope: float, values: Tensor, centres: Tensor, index: Tensor) -> Tensor:
+    """BatchNorm over all edges, a leaky ReLU, and the maximum over the edges of each point, (B, S, C).
 
     Args:
-        channels: C.
-        slope: of the leaky ReLU for negative numbers. Default 0, a ReLU.
+        norm: its parameters and running statistics, which training updates.
+        slope: of the leaky ReLU for negative numbers.
+        values: see `reduce_edges`.
+        centres: see `reduce_edges`.
+        index: see `reduce_edges`.
     """
+    # Where the scale is negative, the maximum after it is the minimum before it: channels are turned round.
+    sign = torch.where(norm.weight.detach() < 0, -1.0, 1.0)
+    turned = values.device.type != "cpu" or bool((sign < 0).any())
+    if turned:
+        values, centres = values * sign, centres * sign
+    top, mean, variance = reduce_edges(values, centres, index)
+    if turned:
+        top, mean = top * sign, mean * sign
+    if norm.training:
+        track(norm, mean, variance, index.numel())
+    else:
+        mean, variance = norm.running_mean, norm.running_var  # type: ignore[assignment]
+    return F.leaky_relu((top - mean) * (norm.weight * torch.rsqrt(variance + norm.eps)) + norm.bias, slope)
 
-    def __init__(self, channels: int, slope: float = 0.0) -> None:
-        super().__init__(channels)
-        self.slope = slope
 
-    def forward(self, values: Tensor, centres: Tensor | None = None, index: Tensor | None = None) -> Tensor:
-        """Edges as in `reduce_edges`, or given as such, (B, S, K, C), to (B, S, C)."""
-        if centres is None or index is None:
-            batch, size, count, channels = values.shape
-            index = torch.arange(size * count, device=values.device).view(size, count).expand(batch, -1, -1)
-            centres = values.new_zeros(1, 1, 1).expand(batch, size, channels)
-            values = values.flatten(1, 2)
-        # Where the scale is negative, the maximum after it is the minimum before it: channels are turned round.
-        sign = torch.where(self.weight.detach() < 0, -1.0, 1.0)
-        turned = values.device.type != "cpu" or bool((sign < 0).any())
-        if turned:
-            values, centres = values * sign, centres * sign
-        top, mean, variance = reduce_edges(values, centres, index)
-        if turned:
-            top, mean = top * sign, mean * sign
-        if self.training:
-            track(self, mean, variance, index.numel())
-        else:
-            mean, variance = self.running_mean, self.running_var  # type: ignore[assignment]
-        return F.leaky_relu((top - mean) * (self.weight * torch.rsqrt(variance + self.eps)) + self.bias, self.slope)
+def as_sum(edges: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Edges (B, S, K, C) that are there already as values, centres and index of `reduce_edges`."""
+    batch, size, count, channels = edges.shape
+    index = torch.arange(size * count, device=edges.device).view(size, count).expand(batch, -1, -1)
+    return edges.flatten(1, 2), edges.new_zeros(1, 1, 1).expand(batch, size, channels), index
 
 
 class _AddEdges(torch.autograd.Function):

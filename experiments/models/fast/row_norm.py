@@ -9,36 +9,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from experiments.models import kernels
+from experiments.models.fast import kernels
 from mixkit.threads import in_threads
 
 PIECE = 2**18  # numbers that one thread takes at a time
 
 
-class RowNorm(nn.BatchNorm1d):
-    """BatchNorm1d, then a leaky ReLU; parameters and running statistics are BatchNorm's.
+def row_norm(norm: nn.BatchNorm1d, slope: float, rows: Tensor) -> Tensor:
+    """BatchNorm and a leaky ReLU of rows (R, C), in compiled loops on the CPU in float32 and float64.
 
-    Compiled loops on the CPU in float32 and float64; elsewhere, and in half precision, torch's own functions.
-
-    Args:
-        channels: C.
-        slope: of the leaky ReLU for negative numbers. Default 0, a ReLU.
+    Elsewhere, and in half precision, by torch's own functions.
     """
-
-    def __init__(self, channels: int, slope: float = 0.0) -> None:
-        super().__init__(channels)
-        self.slope = slope
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Rows (R, C) to (R, C)."""
-        if rows.device.type != "cpu" or rows.dtype not in (torch.float32, torch.float64) or not rows.numel():
-            return F.leaky_relu(super().forward(rows), self.slope, inplace=True)
-        mean, variance = self.running_mean, self.running_var
-        given = None if self.training else (mean, variance)
-        out, mean, variance = _RowNorm.apply(rows.contiguous(), self.weight, self.bias, given, self.eps, self.slope)
-        if self.training:
-            track(self, mean, variance, len(rows))
-        return out
+    if rows.device.type != "cpu" or rows.dtype not in (torch.float32, torch.float64) or not rows.numel():
+        return F.leaky_relu(nn.BatchNorm1d.forward(norm, rows), slope, inplace=True)
+    mean, variance = norm.running_mean, norm.running_var
+    given = None if norm.training else (mean, variance)
+    out, mean, variance = _RowNorm.apply(rows.contiguous(), norm.weight, norm.bias, given, norm.eps, slope)
+    if norm.training:
+        track(norm, mean, variance, len(rows))
+    return out
 
 
 @torch.no_grad()
