@@ -54,10 +54,10 @@ class Domain(ABC):
 
     def mix(self, plan: MixPlan, elements: ElementSet, like: Tensor) -> Tensor:
         """The mixed batch, in the layout, dtype and memory format of ``like``."""
-        values = plan.apply(elements.values)
+        values = plan.apply(elements.values, finite=True)
         # the places of a grid stay where they are
         coords = (
-            plan.apply_coords(elements.coords)
+            plan.apply_coords(elements.coords, finite=True)
             if elements.grid is None
             else elements.coords
             if len(values) == elements.num_samples

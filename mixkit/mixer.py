@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mixkit import draws
 from mixkit.arrays import check_dense
 from mixkit.bank import SaliencyBank
+from mixkit.checks import check_coords
 from mixkit.collate import collate_pairs
 from mixkit.confidence import label_confidence
 from mixkit.domain import Domain
@@ -248,6 +249,8 @@ class Mixer(nn.Module):
         if saliency is not None and saliency.shape != elements.coords.shape[:2]:
             wanted = tuple(elements.coords.shape[:2])
             raise ValueError(f"saliency must be {wanted}, one number per element, got {tuple(saliency.shape)}")
+        if elements.grid is None:  # where coordinates are data
+            check_coords(elements.coords)
         assign = self.domain.assign if "assign" in self.method.needs else None
         scale = self.domain.length_scale(elements) if length_scale is None else length_scale
         elements = ElementSet(elements.coords, elements.values, elements.grid, scale)

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mixkit.checks import readable
+from mixkit.combine import all_finite, combine, refuse_not_finite
 from mixkit.label_tree import check_num_classes
 from mixkit.labels import PerSample, Size, read_element_label, read_label
 from mixkit.moving import move
@@ -160,17 +162,20 @@ class MixPlan:
 
     # ---- using it
 
-    def apply(self, values: Tensor) -> Tensor:
-        """Mix whatever is aligned with the elements.
+    def apply(self, values: Tensor, *, finite: bool = False) -> Tensor:
+        """Mix whatever is aligned with the elements. What has weight 0 is absent, be it NaN or infinite.
 
         Args:
             values: (B, N, ...) floating point; or integers, where all weights are 0 or 1.
+            finite: on the CPU, refuse what is NaN or infinite at a weight above 0; elsewhere, where looking would wait
+                for the device, it comes out as arithmetic has it. Default False: so it does on the CPU.
 
         Returns:
             (M, N, ...) in the dtype, and for (B, N, C) in the memory layout, of ``values``.
 
         Raises:
-            TypeError: integer values, and weights between 0 and 1. ValueError: another B or N than the plan's.
+            TypeError: integer values, and weights between 0 and 1. ValueError: another B or N than the plan's, or values
+                that ``finite`` refuses.
         """
         if not values.is_floating_point():
             return move(self, values)
@@ -178,14 +183,18 @@ class MixPlan:
         terms = [self.gather(values, k) for k in range(self.num_terms)]
         if len(terms) == 1:
             return terms[0]
-        weight = self._weight_like(values)
-        if len(terms) == 2:  # into what was gathered, which is ours: one batch less to write
-            return terms[1].lerp_(terms[0], weight[:, 0])
-        return torch.stack([term * weight[:, k] for k, term in enumerate(terms)]).sum(0)
+        if len(terms) == 2 and readable(values):  # into what was gathered, which is ours: one batch less to write
+            mixed = terms[1].lerp_(terms[0], self._weight_like(values)[:, 0])
+            if all_finite(mixed):
+                return mixed
+            terms = [self.gather(values, k) for k in range(2)]
+        if finite:
+            refuse_not_finite(terms, self.weight, self.source)
+        return combine(terms, self.weight)
 
-    def apply_coords(self, coords: Tensor) -> Tensor:
+    def apply_coords(self, coords: Tensor, *, finite: bool = False) -> Tensor:
         """Mix coordinates (B, N, D): as `apply`, with each term moved by its ``shift`` first. Returns (M, N, D)."""
-        mixed = self.apply(coords)
+        mixed = self.apply(coords, finite=finite)
         if self.shift is None:
             return mixed
         return mixed + (self._weight_like(coords) * self.shift.to(coords.dtype)[:, :, None]).sum(1)

@@ -82,7 +82,7 @@ def test_cutmix_of_clouds_replaces_what_lies_in_the_box() -> None:
             inside = all(centre[b, d] - half[b, d] <= place[d] < centre[b, d] + half[b, d] for d in range(3))
             assert replaced(plan)[b, i] == inside
     torch.testing.assert_close(plan.sample_weights.sum(1), torch.ones(6))
-    with pytest.raises(ValueError, match=r"\(B, 3\).*got \(6, 2\)"):
+    with pytest.raises(ValueError, match=r"centre must be \(6, 3\) or \(1, 3\), got \(6, 2\)"):
         functional.cutmix(elements.coords, partner, None, centre[:, :2], half[:, :2])
 
 
@@ -177,13 +177,9 @@ def loop_rsmix(coords: Tensor, b: int, draws: dict[str, Tensor], knn: bool) -> t
     def ball(cloud: Tensor, centre: int) -> list[int]:
         distance = [math.dist(p, cloud[centre].tolist()) for p in cloud.tolist()]
         near = sorted(range(size), key=lambda i: distance[i])[:cap]
-        return [i for i in near if distance[i] <= radius]
+        return near[: max(math.ceil(radius * cap), 1)] if knn else [i for i in near if distance[i] <= radius]
 
     erased = sorted(ball(coords[b], int(draws["centre"][b])))
-    if knn:
-        centre = coords[b, draws["centre"][b]].tolist()
-        near = sorted(range(size), key=lambda i: math.dist(coords[b, i].tolist(), centre))
-        erased = sorted(near[: max(math.ceil(radius * cap), 1)])
     added = sorted(ball(coords[other], int(draws["partner_centre"][b])), key=lambda i: draws["keys"][b, i].item())
     return erased, [added[k % len(added)] for k in range(len(erased))]
 
@@ -204,6 +200,7 @@ def test_rsmix_equals_the_loop(knn: bool, radius: float) -> None:
     for b in range(6):
         erased, added = loop_rsmix(coords, b, draws, knn)
         assert cut[b].nonzero().flatten().tolist() == erased
+        assert not knn or len(set(added)) == len(erased), "as many different points as the label says"
         other = draws["partner"][b]
         expected = coords[b].clone()
         move = coords[b, draws["centre"][b]] - coords[other, draws["partner_centre"][b]]
@@ -221,6 +218,30 @@ def test_rsmix_moves_points_but_not_their_other_channels() -> None:
     torch.testing.assert_close(mixed[..., 3:], plan.apply(points[..., 3:]))
     torch.testing.assert_close(mixed[..., :3], plan.apply_coords(points[..., :3]))
     assert 0 < replaced(plan).sum(1).max() <= 20  # the cap, half of the points
+
+
+@pytest.mark.parametrize("unit", [0.02, 50.0])
+@pytest.mark.parametrize("knn", [False, True])
+def test_rsmix_is_the_same_in_any_unit(unit: float, knn: bool) -> None:
+    points = torch.randn(6, 200, 3) * 0.4
+    counts = []
+    for scale, options in ((1.0, {}), (unit, {"radius": unit})):
+        mixer = mixkit.create_mixer("rsmix", "points", num_classes=6, p=1.0, knn=knn, **options)
+        plan = mixer.plan(points * scale, torch.arange(6), generator=torch.Generator().manual_seed(3))
+        mixed, _ = mixer.apply(plan, points * scale, torch.arange(6))
+        counts.append((replaced(plan), mixed / scale))
+    assert torch.equal(counts[0][0], counts[1][0])
+    torch.testing.assert_close(counts[0][1], counts[1][1], atol=1e-5, rtol=1e-5)
+    assert counts[0][0].sum() > 6 * 10, "more than the centres"
+
+
+def test_rsmix_by_neighbours_repeats_no_point() -> None:
+    points = torch.rand(4, 300, 3) * 1000  # nothing within a radius of 1
+    mixer = mixkit.create_mixer("rsmix", "points", num_classes=4, p=1.0, knn=True)
+    for seed in range(5):
+        mixed, targets = mixer(points, torch.arange(4), generator=torch.Generator().manual_seed(seed))
+        assert [len(cloud.unique(dim=0)) for cloud in mixed] == [300] * 4
+        assert targets.min() == 0
 
 
 def test_rsmix_is_for_points() -> None:

@@ -7,6 +7,7 @@ import functools
 import torch
 from torch import Tensor
 
+from mixkit.checks import check_assignment, check_coords, check_numbers, check_partner
 from mixkit.plan import MixPlan
 
 
@@ -26,11 +27,15 @@ def cutmix(coords: Tensor, partner: Tensor, assignment: Tensor | None, centre: T
         A plan with K = 2, term 0 the sample itself, weights 0 and 1.
 
     Raises:
-        ValueError: boxes of another dimension than the coordinates.
+        TypeError, ValueError: draws of another type or shape, or out of range; coordinates that are not finite (all
+            read on the CPU only).
     """
-    if any(side.dim() != 2 or side.shape[1] != coords.shape[2] for side in (centre, half)):
-        got = f"{tuple(centre.shape)} and {tuple(half.shape)}"
-        raise ValueError(f"centre and half must be (B, {coords.shape[2]}) or (1, {coords.shape[2]}), got {got}")
+    check_coords(coords)
+    size, num_elements, dim = coords.shape
+    check_partner(partner, size)
+    check_assignment(assignment, size, num_elements)
+    check_numbers("centre", centre, ((size, dim), (1, dim)))
+    check_numbers("half", half, ((size, dim), (1, dim)), 0)
     if coords.stride(0) == 0:  # the same places in every sample: as many weights as there are boxes
         coords = coords[:1]
     centre, half, places = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from mixkit.checks import check_assignment, check_numbers, check_partner
 from mixkit.plan import MixPlan
 
 
@@ -19,7 +20,13 @@ def mixup(partner: Tensor, ratio: Tensor, assignment: Tensor | None = None) -> M
 
     Returns:
         A plan with K = 2, term 0 the sample itself.
+
+    Raises:
+        TypeError, ValueError: draws of another type or shape, or out of range (read on the CPU only).
     """
+    size = check_partner(partner)
+    check_numbers("ratio", ratio, ((size,), (1,)), 0, 1)
+    check_assignment(assignment, size, None)
     return MixPlan.pair(partner, ratio.float()[:, None], assignment)
 
 

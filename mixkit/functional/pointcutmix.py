@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mixkit.checks import check_assignment, check_coords, check_index, check_numbers, check_partner
 from mixkit.elements import take_elements
 from mixkit.plan import MixPlan
 
@@ -16,11 +17,19 @@ def pointcutmix_r(partner: Tensor, assignment: Tensor | None, keys: Tensor, coun
         partner: (B,) long, the partner of each sample.
         assignment: (B, N) long, the partner's element that each element is paired with; None: the same.
         keys: (B, N), the order in which elements are replaced; of equal keys the first element comes first.
-        count: (B,) or (1,) long, how many.
+        count: (B,) or (1,) long, how many, 0 to N.
 
     Returns:
         A plan with K = 2, term 0 the sample itself, weights 0 and 1.
+
+    Raises:
+        TypeError, ValueError: draws of another type or shape, or out of range (read on the CPU only).
     """
+    size = check_partner(partner)
+    num_elements = keys.shape[-1] if isinstance(keys, Tensor) and keys.dim() == 2 else 0
+    check_numbers("keys", keys, ((size, num_elements or -1),))
+    check_assignment(assignment, size, num_elements)
+    check_numbers("count", count, ((size,), (1,)), 0, num_elements, integer=True)
     rank = keys.argsort(dim=1, stable=True).argsort(1)
     return MixPlan.pair(partner, (rank >= count[:, None]).to(torch.float32), assignment)
 
@@ -33,11 +42,17 @@ def pointcutmix_k(coords: Tensor, partner: Tensor, assignment: Tensor | None, ce
         partner: (B,) long, the partner of each sample.
         assignment: (B, N) long, the partner's element that each element is paired with; None: the same.
         centre: (B,) long, the element at the centre.
-        count: (B,) or (1,) long, how many.
+        count: (B,) or (1,) long, how many, 0 to N.
 
     Returns:
         A plan with K = 2, term 0 the sample itself, weights 0 and 1.
+
+    Raises:
+        TypeError, ValueError: as `pointcutmix_r`, or coordinates that are not finite.
     """
+    check_coords(coords)
+    check_partner(partner, len(coords))
+    check_index("centre", centre, coords.shape[:1], coords.shape[1])
     coords = coords.to(torch.promote_types(coords.dtype, torch.float32))
     distance = (coords - take_elements(coords, centre)[:, None]).square().sum(2)
     return pointcutmix_r(partner, assignment, distance, count)

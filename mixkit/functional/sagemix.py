@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+from mixkit.checks import (
+    check_assignment,
+    check_coords,
+    check_index,
+    check_numbers,
+    check_partner,
+    check_positive,
+)
 from mixkit.elements import take_elements, take_samples
 from mixkit.plan import MixPlan
 
@@ -40,7 +50,8 @@ def sagemix(
         A plan with K = 2, term 0 the sample itself, a weight per element.
 
     Raises:
-        ValueError: sigma <= 0, or shapes that do not fit together.
+        TypeError, ValueError: sigma <= 0, draws of another type or shape, or out of range; coordinates that are not
+            finite (all read on the CPU only).
 
     Example:
         >>> line = torch.tensor([[[0.0], [1.0], [2.0]]]).expand(2, -1, -1)
@@ -49,7 +60,14 @@ def sagemix(
         >>> plan.weight[0, 0]  # near a's query at 0 it is a, near b's at 2 it is b
         tensor([0.8808, 0.5000, 0.1192])
     """
-    _check(coords, partner, assignment, query, partner_query, prior, sigma, log_ratio)
+    check_positive("sigma", sigma)
+    check_coords(coords)
+    size, num_elements, _ = coords.shape
+    check_partner(partner, size)
+    check_assignment(assignment, size, num_elements)
+    check_index("query", query, (size,), num_elements)
+    check_index("partner_query", partner_query, (size,), num_elements)
+    check_numbers("prior", prior, ((size,),), *((-math.inf, math.inf) if log_ratio else (0, 1)))
     if not log_ratio:  # in the prior's own precision: 1 - 1e-12 is a float64
         prior = torch.log(prior) - torch.log1p(-prior)
     coords = coords.to(torch.promote_types(coords.dtype, torch.float32))
@@ -76,28 +94,3 @@ def _distance_difference(
     from_a = (coords - query_a[:, None]).square().sum(2)
     from_b = (take_samples(coords, partner) - query_b[:, None]).square().sum(2)
     return (from_b if assignment is None else from_b.gather(1, assignment)) - from_a
-
-
-def _check(
-    coords: Tensor,
-    partner: Tensor,
-    assignment: Tensor | None,
-    query: Tensor,
-    partner_query: Tensor,
-    prior: Tensor,
-    sigma: float,
-    log_ratio: bool,
-) -> None:
-    if not sigma > 0:
-        raise ValueError(f"sigma must be > 0, got {sigma}")
-    if coords.dim() != 3 or not coords.is_floating_point():
-        raise ValueError(f"coords must be floating point (B, N, D), got {tuple(coords.shape)} {coords.dtype}")
-    for name, draw in (("partner", partner), ("query", query), ("partner_query", partner_query), ("prior", prior)):
-        if draw.shape != coords.shape[:1]:
-            raise ValueError(
-                f"{name} must be ({coords.shape[0]},) as coords {tuple(coords.shape)}, got {tuple(draw.shape)}"
-            )
-    if not log_ratio and prior.device.type == "cpu" and not ((prior >= 0) & (prior <= 1)).all():
-        raise ValueError(f"prior must lie in [0, 1], got {prior.tolist()}")
-    if assignment is not None and assignment.shape != coords.shape[:2]:
-        raise ValueError(f"assignment must be {tuple(coords.shape[:2])} as coords, got {tuple(assignment.shape)}")

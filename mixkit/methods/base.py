@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from numbers import Real
 from typing import ClassVar
 
 import torch
@@ -55,17 +53,3 @@ class Method(ABC):
 def assigned(elements: ElementSet, partner: Tensor, assign: Assign | None) -> Tensor | None:
     """(B, N) the assignment of each sample's elements to its partner's, or None for the same positions."""
     return None if assign is None else assign(elements.coords, take_samples(elements.coords, partner))
-
-
-def check_positive(name: str, value: float, limit: float = math.inf) -> float:
-    """Return ``value`` as a float; TypeError if it is no number, ValueError if not above 0 or not below a ``limit``."""
-    if not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not value > 0 or (value >= limit and limit < math.inf):
-        raise ValueError(f"{name} must be > 0{f' and below {limit:g}' if limit < math.inf else ''}, got {value}")
-    return float(value)
-
-
-def check_concentration(name: str, value: float) -> float:
-    """Return the parameter of a Beta as a float, or raise ValueError: it must be positive and finite."""
-    return check_positive(name, value, limit=1e30)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from mixkit import draws, functional
+from mixkit.checks import check_concentration, check_flag
 from mixkit.elements import ElementSet, take_elements, take_samples
-from mixkit.methods.base import Assign, Method, assigned, check_concentration
+from mixkit.methods.base import Assign, Method, assigned
 from mixkit.plan import MixPlan
 from mixkit.query import maximum
 from mixkit.registry import register_method
@@ -36,7 +37,7 @@ class CutMix(Method):
 
     def __init__(self, alpha: float = 1.0, per_sample: bool = False) -> None:
         self.alpha = check_concentration("alpha", alpha)
-        self.per_sample = per_sample
+        self.per_sample = check_flag("per_sample", per_sample)
 
     def plan(
         self,

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from mixkit import draws, functional
+from mixkit.checks import check_concentration, check_flag
 from mixkit.elements import ElementSet
-from mixkit.methods.base import Assign, Method, assigned, check_concentration
+from mixkit.methods.base import Assign, Method, assigned
 from mixkit.plan import MixPlan
 from mixkit.registry import register_method
 
@@ -26,8 +27,8 @@ class Mixup(Method):
 
     def __init__(self, alpha: float = 1.0, per_sample: bool = False, fold: bool = False) -> None:
         self.alpha = check_concentration("alpha", alpha)
-        self.per_sample = per_sample
-        self.fold = fold
+        self.per_sample = check_flag("per_sample", per_sample)
+        self.fold = check_flag("fold", fold)
 
     def plan(
         self,

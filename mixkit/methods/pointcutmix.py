@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from mixkit import draws, functional
+from mixkit.checks import check_concentration
 from mixkit.elements import ElementSet
-from mixkit.methods.base import Assign, Method, assigned, check_concentration
+from mixkit.methods.base import Assign, Method, assigned
 from mixkit.plan import MixPlan
 from mixkit.query import uniform as uniform_query
 from mixkit.registry import register_method

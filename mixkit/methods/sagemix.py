@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from mixkit import draws, functional
+from mixkit.checks import check_concentration, check_positive
 from mixkit.elements import ElementSet
-from mixkit.methods.base import Assign, Method, assigned, check_concentration, check_positive
+from mixkit.methods.base import Assign, Method, assigned
 from mixkit.plan import MixPlan
 from mixkit.query import SAMPLERS, sharpen
 from mixkit.registry import register_method
@@ -31,7 +32,7 @@ class SageMix(Method):
     ) -> None:
         self.theta = check_concentration("theta", theta)
         self.sigma = None if sigma is None else check_positive("sigma", sigma)
-        if query not in SAMPLERS:
+        if not isinstance(query, str) or query not in SAMPLERS:
             raise ValueError(f"query must be one of {', '.join(SAMPLERS)}, got {query!r}")
         self.query = query
         self.sharpness = check_positive("sharpness", sharpness)

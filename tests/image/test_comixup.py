@@ -213,7 +213,7 @@ def test_errors() -> None:
         with pytest.raises(ValueError, match=next(iter(option))):
             CoMixup(**option)
     saliency, prior = torch.rand(2, 64), torch.zeros(2)
-    with pytest.raises(ValueError, match=r"initial \(2, 16\)"):
+    with pytest.raises(ValueError, match=r"initial must be \(2, 16\)"):
         comixup(saliency, (8, 8), prior, torch.zeros(2, 4, dtype=torch.long))
     with pytest.raises(ValueError, match="saliency"):
         comixup(saliency, (8, 9), prior, torch.zeros(2, 16, dtype=torch.long))

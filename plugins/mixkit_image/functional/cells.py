@@ -3,10 +3,31 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from mixkit.checks import check_count
+
+
+def check_grid(grid: tuple[int, int]) -> None:
+    """Raise for what is no (H, W), two whole numbers of at least 1."""
+    if not isinstance(grid, Sequence) or len(grid) != 2:
+        raise TypeError(f"grid must be (H, W), got {grid!r}")
+    for side in grid:
+        check_count("a side of the grid", side)
+
+
+def check_saliency(saliency: Tensor, grid: tuple[int, int]) -> int:
+    """Raise for what is no floating-point (B, N) with B >= 1 and the grid's N; returns B. Any numbers will do."""
+    if not isinstance(saliency, Tensor) or not saliency.is_floating_point():
+        got = saliency.dtype if isinstance(saliency, Tensor) else type(saliency).__name__
+        raise TypeError(f"saliency must be a floating-point tensor, got {got}")
+    if saliency.dim() != 2 or saliency.shape[1] != grid[0] * grid[1] or not len(saliency):
+        raise ValueError(f"saliency must be (B, N) with N = H * W of grid {grid}, got {tuple(saliency.shape)}")
+    return len(saliency)
 
 
 def cell_means(maps: Tensor, rows: int, columns: int) -> Tensor:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from mixkit import MixPlan
-from mixkit_image.functional.cells import cell_of_pixel, cell_saliency, usable_saliency
+from mixkit.checks import check_count, check_index, check_not_negative, check_number, check_numbers
+from mixkit_image.functional.cells import cell_of_pixel, cell_saliency, check_grid, check_saliency, usable_saliency
 from mixkit_image.solvers.groups import MAX_COLUMNS, solve_groups
 
 
@@ -49,17 +50,23 @@ def comixup(
         A plan with K = 2 and a source per element: the input twice at weights 1 and 0, or two inputs at 1/2 each.
 
     Raises:
-        ValueError: shapes that do not fit together, or ``cells`` out of range.
+        TypeError, ValueError: draws of another type or shape, or out of range (read on the CPU only); options too.
     """
+    check_grid(grid)
     rows, columns = cell_shape(grid, cells)
-    size, number = len(saliency), rows * columns
-    if saliency.shape[1:] != (grid[0] * grid[1],):
-        raise ValueError(f"saliency must be (B, N) with N = H * W of grid {grid}, got {tuple(saliency.shape)}")
-    if log_prior.shape != (size,) or initial.shape != (size, number):
-        raise ValueError(
-            f"log_prior must be ({size},) and initial ({size}, {number}), "
-            f"got {tuple(log_prior.shape)} and {tuple(initial.shape)}"
-        )
+    size, number = check_saliency(saliency, grid), rows * columns
+    check_count("group", group)
+    check_count("sweeps", sweeps, 0)
+    check_number("tau", tau)
+    for name, option in {"beta": beta, "gamma": gamma, "eta": eta}.items():
+        check_not_negative(name, option)
+    if not 0 <= check_number("omega", omega) <= 1:
+        raise ValueError(f"omega must lie in [0, 1], got {omega}")
+    check_numbers("log_prior", log_prior, ((size,),), -1e6, 1e6)
+    members = min(group, size)
+    check_index("initial", initial, (size, number), members)
+    if size % members:  # the last group is smaller
+        check_index("initial", initial[size // members * members :], (size % members, number), size % members)
     unary = -cell_saliency(saliency, grid, rows, columns).flatten(1) - (eta / number) * log_prior.float()[:, None]
     place = salient_places(saliency, grid)
     weights = (beta / number, gamma / number, tau * number)
@@ -80,8 +87,7 @@ def comixup(
 
 def cell_shape(grid: tuple[int, int], cells: int) -> tuple[int, int]:
     """Rows and columns of cells on an image; ValueError for cells out of 1 to 8."""
-    if not 1 <= cells <= MAX_COLUMNS:
-        raise ValueError(f"cells must lie in 1 .. {MAX_COLUMNS}, got {cells}")
+    check_count("cells", cells, 1, MAX_COLUMNS)
     return min(cells, grid[0]), min(cells, grid[1])
 
 

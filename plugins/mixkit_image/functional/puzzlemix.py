@@ -10,11 +10,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mixkit import MixPlan
+from mixkit.checks import (
+    check_count,
+    check_flag,
+    check_not_negative,
+    check_numbers,
+    check_partner,
+    check_positive,
+)
 from mixkit_image.functional.cells import (
     cell_corners,
     cell_means,
     cell_of_pixel,
     cell_saliency,
+    check_grid,
+    check_saliency,
 )
 from mixkit_image.solvers.mask import solve_mask
 from mixkit_image.solvers.transport import transport as solve_transport
@@ -66,9 +76,18 @@ def puzzlemix(
         re-indexed, unless ``transport`` is off.
 
     Raises:
-        ValueError: shapes that do not fit together, or ``cells`` out of range.
+        TypeError, ValueError: draws of another type or shape, or out of range (read on the CPU only); options too.
     """
     _check(values, grid, saliency, partner, ratio, cells)
+    for name, option in {"beta": beta, "gamma": gamma, "eta": eta, "t_eps": t_eps}.items():
+        check_not_negative(name, option)
+    check_flag("transport", transport)
+    if block is not None:
+        check_count("block", block)
+    if std is not None:
+        std = tuple(check_positive("std", float(s)) for s in std)
+        if len(std) not in (1, values.shape[2]):
+            raise ValueError(f"std must have one number for each of {values.shape[2]} channels, got {len(std)}")
     images = values.detach().mT.unflatten(2, grid)
     unary, down, right = mask_problem(images, saliency, partner, ratio, cells, beta=beta, gamma=gamma, eta=eta, std=std)
     label = solve_mask(unary, down, right).flatten(1)  # (B, n * n)
@@ -182,15 +201,13 @@ def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
 
 
 def _check(values: Tensor, grid: tuple[int, int], saliency: Tensor, partner: Tensor, ratio: Tensor, cells: int) -> None:
-    size = values.shape[:2]
-    if values.dim() != 3 or size[1] != grid[0] * grid[1]:
-        raise ValueError(f"values must be (B, N, C) with N = H * W of grid {grid}, got {tuple(values.shape)}")
-    if saliency.shape != size:
-        raise ValueError(f"saliency must be {tuple(size)} as values, got {tuple(saliency.shape)}")
-    if partner.shape != size[:1] or ratio.shape not in (size[:1], (1,)):
-        raise ValueError(
-            f"partner must be ({size[0]},) and ratio ({size[0]},) or (1,), "
-            f"got {tuple(partner.shape)} and {tuple(ratio.shape)}"
-        )
-    if not 1 <= cells <= min(grid):
-        raise ValueError(f"cells must lie in 1 .. {min(grid)}, the image's shorter side, got {cells}")
+    check_grid(grid)
+    size = check_saliency(saliency, grid)
+    if not isinstance(values, Tensor) or values.is_complex():
+        got = values.dtype if isinstance(values, Tensor) else type(values).__name__
+        raise TypeError(f"values must be a tensor of real numbers, got {got}")
+    if values.dim() != 3 or values.shape[:2] != saliency.shape or not values.shape[2]:
+        raise ValueError(f"values must be (B, N, C) for saliency {tuple(saliency.shape)}, got {tuple(values.shape)}")
+    check_partner(partner, size)
+    check_numbers("ratio", ratio, ((size,), (1,)), 0, 1)
+    check_count("cells", cells, 1, min(grid))

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from mixkit import ElementSet, MixPlan, register_method
-from mixkit.methods.base import Assign, Method, check_positive
+from mixkit.checks import check_concentration, check_count, check_not_negative, check_number
+from mixkit.methods.base import Assign, Method
 from mixkit_image import functional
 from mixkit_image.functional.comixup import cell_shape
-from mixkit_image.methods.grid import check_not_negative, image_grid
+from mixkit_image.methods.grid import image_grid
+from mixkit_image.solvers.groups import MAX_COLUMNS
 
 
 @register_method("comixup", domains=("image",))
@@ -48,21 +50,17 @@ class CoMixup(Method):
         omega: float = 0.001,
         sweeps: int = 4,
     ) -> None:
-        cell_shape((cells, cells), cells)  # complains about cells
-        for name, count in (("group", group), ("sweeps", sweeps)):
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
-        if not 0 <= omega <= 1:
+        if not 0 <= check_number("omega", omega) <= 1:
             raise ValueError(f"omega must lie in [0, 1], got {omega}")
-        self.cells = cells
-        self.group = group
+        self.cells = check_count("cells", cells, 1, MAX_COLUMNS)
+        self.group = check_count("group", group)
         self.beta = check_not_negative("beta", beta)
         self.gamma = check_not_negative("gamma", gamma)
         self.eta = check_not_negative("eta", eta)
         self.tau = check_not_negative("tau", tau)
-        self.alpha = check_positive("alpha", alpha)
+        self.alpha = check_concentration("alpha", alpha)
         self.omega = float(omega)
-        self.sweeps = sweeps
+        self.sweeps = check_count("sweeps", sweeps)
 
     def plan(
         self,

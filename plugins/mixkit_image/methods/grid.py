@@ -1,4 +1,4 @@
-"""What both grid methods check of their arguments."""
+"""What both grid methods ask of their elements."""
 
 from __future__ import annotations
 
@@ -13,10 +13,3 @@ def image_grid(elements: ElementSet, method: Method) -> tuple[int, int]:
             f"{type(method).__name__} needs elements on a grid (H, W), got elements with grid {elements.grid}"
         )
     return elements.grid[0], elements.grid[1]
-
-
-def check_not_negative(name: str, value: float) -> float:
-    """Return ``value`` as a float, or raise ValueError if it is below 0."""
-    if not value >= 0:
-        raise ValueError(f"{name} must be >= 0, got {value}")
-    return float(value)

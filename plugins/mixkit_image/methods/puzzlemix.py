@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mixkit import ElementSet, MixPlan, draws, register_method
-from mixkit.methods.base import Assign, Method, check_positive
+from mixkit.checks import check_concentration, check_count, check_flag, check_not_negative, check_number, check_positive
+from mixkit.methods.base import Assign, Method
 from mixkit_image import functional
-from mixkit_image.methods.grid import check_not_negative, image_grid
+from mixkit_image.methods.grid import image_grid
 
 _SIDES = (2, 4, 8, 16)
 
@@ -54,17 +56,15 @@ class PuzzleMix(Method):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
-        self.alpha = check_positive("alpha", alpha)
+        self.alpha = check_concentration("alpha", alpha)
         self.beta = check_not_negative("beta", beta)
         self.gamma = check_not_negative("gamma", gamma)
         self.eta = check_not_negative("eta", eta)
-        self.transport = transport
+        self.transport = check_flag("transport", transport)
         self.t_eps = check_not_negative("t_eps", t_eps)
-        if block is not None and block < 1:
-            raise ValueError(f"block must be at least one pixel, got {block}")
-        self.block = block
-        self.mean = None if mean is None else tuple(float(m) for m in mean)
-        self.std = None if std is None else tuple(check_positive("std", s) for s in std)
+        self.block = None if block is None else check_count("block", block)
+        self.mean = _per_channel("mean", mean, check_number)
+        self.std = _per_channel("std", std, check_positive)
 
     def plan(
         self,
@@ -99,6 +99,18 @@ class PuzzleMix(Method):
             block=self.block,
             std=self.std,
         )
+
+
+def _per_channel(
+    name: str, numbers: Sequence[float] | None, check: Callable[[str, float], float]
+) -> tuple[float, ...] | None:
+    """Numbers as a tuple of floats, each checked; None stays None."""
+    if numbers is None:
+        return None
+    if not isinstance(numbers, (Sequence, np.ndarray, Tensor)) or isinstance(numbers, str):
+        raise TypeError(f"{name} must be one number for each channel, got {numbers!r}")
+    found = numbers.tolist() if isinstance(numbers, (np.ndarray, Tensor)) else numbers
+    return tuple(check(name, number) for number in (found if isinstance(found, Sequence) else [found]))
 
 
 def cells_per_side(grid: tuple[int, int]) -> list[int]:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mixkit.checks import LARGEST_OPTION, check_count, check_index, check_number, check_numbers
 from mixkit_image.solvers.threads import in_chunks
 
 MAX_COLUMNS = 8  # cells per row that the dynamic programmes can hold
@@ -36,7 +37,12 @@ def solve_groups(
 
     Returns:
         (G, m, T, 2) long: the two inputs whose halves make up each cell, the same one twice for a whole.
+
+    Raises:
+        TypeError, ValueError: shapes that do not fit together, labels out of range, numbers that are not finite (read
+            on the CPU only).
     """
+    _check(unary, compatibility, shape, weights, label)
     pairs = torch.stack([label, label], 3)
     if unary.device.type != "cpu":
         return sweep_batched(unary, compatibility, shape, weights, pairs, sweeps)
@@ -218,3 +224,18 @@ def _part_twins(counts: Tensor) -> Tensor:
     order = used.cumsum(2)
     first, second = ((used & (order == k)).to(counts.dtype) for k in (1, 2))
     return later[:, :, None] * first + earlier[:, :, None] * second
+
+
+def _check(unary: Tensor, compatibility: Tensor, shape: tuple[int, int], weights: Weights, label: Tensor) -> None:
+    """Compiled code checks nothing: what is out of range would be read out of bounds there."""
+    rows, columns = shape
+    check_count("rows", rows)
+    check_count("columns", columns, 1, MAX_COLUMNS)
+    if unary.dim() != 3 or unary.shape[2] != rows * columns or not unary.shape[1]:
+        raise ValueError(f"unary must be (G, m, T) with T = {rows} * {columns} cells, got {tuple(unary.shape)}")
+    groups, size, cells = unary.shape
+    check_numbers("unary", unary, ((groups, size, cells),), -2 * LARGEST_OPTION, 2 * LARGEST_OPTION)
+    check_numbers("compatibility", compatibility, ((groups, size, size),), -LARGEST_OPTION, LARGEST_OPTION)
+    check_index("label", label, (groups, size, cells), size)
+    for name, weight in zip(("beta", "gamma", "tau"), weights, strict=True):
+        check_number(name, weight)
