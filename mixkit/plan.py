@@ -174,8 +174,8 @@ class MixPlan:
             (M, N, ...) in the dtype, and for (B, N, C) in the memory layout, of ``values``.
 
         Raises:
-            TypeError: integer values, and weights between 0 and 1. ValueError: another B or N than the plan's, or values
-                that ``finite`` refuses.
+            TypeError: integer values, and weights between 0 and 1.
+            ValueError: another B or N than the plan's, or values that ``finite`` refuses.
         """
         if not values.is_floating_point():
             return move(self, values)
