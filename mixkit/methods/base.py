@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
@@ -48,6 +49,12 @@ class Method(ABC):
             assign: the domain's assignment; None pairs the same positions.
             generator: CPU generator of all draws. Default: torch's global one.
         """
+
+    def __repr__(self) -> str:
+        options = (
+            f"{name}={vars(self)[name]!r}" for name in inspect.signature(type(self)).parameters if name in vars(self)
+        )
+        return f"{type(self).__name__}({', '.join(options)})"
 
 
 def assigned(elements: ElementSet, partner: Tensor, assign: Assign | None) -> Tensor | None:

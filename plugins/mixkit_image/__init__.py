@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mixkit_image.boxes import mix_boxes
     from mixkit_image.named_transforms import Mixup, SageMix
     from mixkit_image.timm import TimmMixup
+    from mixkit_image.timm_collate import TimmFastCollate as TimmFastCollate
     from mixkit_image.transforms import MixTransform
 
 __all__ = [
@@ -30,10 +31,12 @@ __all__ = [
     "spectral_residual",
 ]
 
+# TimmFastCollate needs timm, so that it is not among what `import *` brings
 _LATER = {
     "MixTransform": "transforms",
     "Mixup": "named_transforms",
     "SageMix": "named_transforms",
+    "TimmFastCollate": "timm_collate",
     "TimmMixup": "timm",
     "mix_boxes": "boxes",
 }
@@ -48,4 +51,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_LATER})
