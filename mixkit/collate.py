@@ -87,7 +87,8 @@ class Collate:
 
     def __repr__(self) -> str:
         inputs = self.inputs if len(self.inputs) > 1 else self.inputs[0]
-        return f"Collate({self.mixer!r}, inputs={inputs!r}, labels={self.labels if self.several else self.labels[0]!r})"
+        labels = self.labels if self.several else self.labels[0]
+        return f"Collate({self.mixer!r},\n  inputs={inputs!r}, labels={labels!r})"
 
     def _with_tensors(self, sample: Any) -> Any:
         """The sample, its labels that are lists of numbers as tensors: collation would take each number apart."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mixkit.elements import ElementSet
 from mixkit.plan import MixPlan
+from mixkit.show import options_of
 
 
 class Domain(ABC):
@@ -27,6 +28,9 @@ class Domain(ABC):
 
     #: How integers become floating-point numbers, as an error that meets integers says it.
     conversion: ClassVar[str] = "convert them first"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({options_of(self)})"
 
     @abstractmethod
     def elements(self, batch: Tensor) -> ElementSet:

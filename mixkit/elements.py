@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from mixkit.show import show_elements
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class ElementSet:
     """A batch of B samples, each a set of N elements with D coordinates and C further values.
 
@@ -44,6 +46,9 @@ class ElementSet:
             )
         if self.grid is not None and math.prod(self.grid) != self.coords.shape[1]:
             raise ValueError(f"a grid of {self.grid} has {math.prod(self.grid)} elements, got {self.coords.shape[1]}")
+
+    def __repr__(self) -> str:
+        return show_elements(self)
 
     @property
     def num_samples(self) -> int:

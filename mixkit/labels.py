@@ -32,6 +32,7 @@ from torch import Tensor
 from mixkit.arrays import as_tensor
 from mixkit.elements import ElementSet
 from mixkit.label_errors import channels_last, in_doubt, no_reading
+from mixkit.show import short
 
 
 class PerSample(NamedTuple):
@@ -49,6 +50,9 @@ class PerSample(NamedTuple):
 
     labels: Any
 
+    def __repr__(self) -> str:
+        return f"PerSample({short(self.labels)})"
+
 
 class PerElement(NamedTuple):
     """Labels of which each element has one: ``mixer(batch, PerElement(labels))``. See `PerSample`.
@@ -63,6 +67,9 @@ class PerElement(NamedTuple):
     """
 
     labels: Any
+
+    def __repr__(self) -> str:
+        return f"PerElement({short(self.labels)})"
 
 
 WRAPPERS = (PerSample, PerElement)

@@ -146,7 +146,11 @@ class ManifoldMixer(nn.Module):
 
     def extra_repr(self) -> str:
         """What ``print(manifold)`` says."""
-        return f"layers={self.layers}, saliency_at={self.saliency_at!r}"
+        model = type(unwrap(self.model)).__name__
+        return f"{model}, layers={self.layers}, saliency_at={self.saliency_at!r},\n  {self.mixer.extra_repr()}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
 
     def _saliency(self, batch: Tensor, labels: Any, layer: nn.Module, elements: ElementSet) -> Tensor | None:
         """(B, n) saliency of the input's elements, or of the layer's."""

@@ -22,6 +22,7 @@ from mixkit.methods.base import Method
 from mixkit.plan import MixPlan
 from mixkit.saliency import GradientSaliency, Observer
 from mixkit.schedule import Schedule, check_settings, with_options
+from mixkit.show import short
 from mixkit.targets import mix_label
 
 #: Saliency that needs no model: ``function(batch) -> (B, N)``; or a `GradientSaliency`, or a `SaliencyBank`.
@@ -291,12 +292,20 @@ class Mixer(nn.Module):
 
     def extra_repr(self) -> str:
         """What ``print(mixer)`` says."""
-        options = ", ".join(f"{k}={v!r}" for k, v in vars(self.method).items() if k != "needs")
-        saliency = getattr(self.saliency, "__name__", type(self.saliency).__name__) if self.saliency else None
-        return (
-            f"{type(self.method).__name__}({options}), domain={type(self.domain).__name__}, "
-            f"num_classes={self.num_classes}, saliency={saliency}, p={self.p}"
-        )
+        shown: dict[str, Any] = {"num_classes": self.num_classes}
+        if "saliency" in self.method.needs:
+            shown["saliency"] = self.saliency
+        shown["p"] = self.p
+        if self.ignore_index is not None:
+            shown["ignore_index"] = self.ignore_index
+        if self.clean_weight:
+            shown["clean_weight"] = self.clean_weight
+        if self.schedule is not None:
+            shown["schedule"] = self.schedule
+        return f"{self.method!r}, {self.domain!r},\n  " + ", ".join(f"{n}={short(v)}" for n, v in shown.items())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
 
     def _draw_for(
         self,

@@ -16,6 +16,7 @@ from mixkit.combine import all_finite, combine, refuse_not_finite
 from mixkit.label_tree import check_num_classes
 from mixkit.labels import PerSample, Size, read_element_label, read_label
 from mixkit.moving import move
+from mixkit.show import show_plan
 from mixkit.targets import mix_label
 
 
@@ -304,18 +305,7 @@ class MixPlan:
         return self
 
     def __repr__(self) -> str:
-        weights = self.sample_weights.detach().cpu()
-        weight = "one weight per sample" if self.weight.shape[2] == 1 else "a weight per element"
-        index = "same positions" if self.index is None else "elements re-indexed"
-        moved = "" if self.shift is None else ", coordinates shifted"
-        lines = [
-            f"MixPlan: {self.num_outputs} outputs of {self.num_samples} samples, "
-            f"{self.num_elements or 'any number of'} elements, {weight}, {index}{moved}, on {self.source.device}"
-        ]
-        for m, row in enumerate(weights[:4]):
-            largest = [k for k in row.argsort(descending=True).tolist() if row[k] > 0][:4]
-            lines.append(f"  {m}: " + " + ".join(f"{row[k]:.3f} of sample {k}" for k in largest))
-        return "\n".join([*lines, f"  ... {len(weights) - 4} more"] if len(weights) > 4 else lines)
+        return show_plan(self)
 
     # ---- helpers
 

@@ -16,6 +16,7 @@ from mixkit.confidence import label_confidence
 from mixkit.domain import Domain
 from mixkit.handover import hand_over
 from mixkit.label_tree import plain
+from mixkit.show import options_of
 from mixkit.shrink import shrink
 
 #: Is shown a model's output and the labels that belong to it.
@@ -105,6 +106,9 @@ class GradientSaliency:
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles compile anew."""
         return {**self.__dict__, "_compiled": None}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({options_of(self)})"
 
     def __call__(self, batch: Tensor, labels: Any, domain: Domain, observe: Observer | None = None) -> Tensor:
         """Saliency (B, N), detached, float32 or more, of the elements of a batch.

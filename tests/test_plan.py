@@ -205,7 +205,7 @@ def test_repr_is_for_people() -> None:
     plan = MixPlan.pair(torch.tensor([1, 0]), torch.tensor([[0.25], [1.0]]))
     assert "0: 0.750 of sample 1 + 0.250 of sample 0" in repr(plan)
     assert "2 outputs of 2 samples" in repr(plan)
-    assert "... 6 more" in repr(MixPlan.identity(10))
+    assert repr(MixPlan.identity(10)).endswith("1: 1.000 of sample 1; ... 8 more")
 
 
 def test_to_moves_every_tensor() -> None:

@@ -24,7 +24,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 FLOAT32_TOLERANCE = 1e-4  # below it accelerators, which work in float32, leave the pair to the CPU
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Assignment:
     """A one-to-one assignment of the elements of a to those of b, per pair of the batch, with its certificate."""
 
@@ -35,6 +35,10 @@ class Assignment:
     the coordinates that require a gradient, at the fixed matching; `index` and `gap` are not."""
     gap: Tensor
     """(B,) float64: optimum <= cost <= (1 + gap) * optimum. Infinite where nothing is certified."""
+
+    def __repr__(self) -> str:
+        sizes = f"index {tuple(self.index.shape)}, cost and gap {tuple(self.gap.shape)}, on {self.index.device}"
+        return f"Assignment({sizes}" + (f", gap at most {float(self.gap.max()):.3g})" if self.gap.numel() else ")")
 
 
 def assign(

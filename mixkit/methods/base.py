@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from mixkit.elements import ElementSet, take_samples
 from mixkit.plan import MixPlan
+from mixkit.show import options_of
 
 #: ``assign(coords_a, coords_b) -> (B, N) long``, or None for the same positions.
 Assign = Callable[[Tensor, Tensor], Tensor | None]
@@ -51,10 +51,7 @@ class Method(ABC):
         """
 
     def __repr__(self) -> str:
-        options = (
-            f"{name}={vars(self)[name]!r}" for name in inspect.signature(type(self)).parameters if name in vars(self)
-        )
-        return f"{type(self).__name__}({', '.join(options)})"
+        return f"{type(self).__name__}({options_of(self)})"
 
 
 def assigned(elements: ElementSet, partner: Tensor, assign: Assign | None) -> Tensor | None:

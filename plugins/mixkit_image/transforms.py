@@ -218,6 +218,9 @@ class MixTransform(v2.Transform):
         """What ``print(transform)`` says."""
         return self.mixer.extra_repr()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
+
     def _find_labels(self, sample: Any) -> Any:
         """A tensor, detection targets, or None where masks are the labels."""
         if self.labels_getter is None:
