@@ -71,21 +71,26 @@ class Domain(ABC):
 
     # ---- inside a model, for `ManifoldMixer`
 
-    def feature_elements(self, activation: Any, elements: ElementSet) -> ElementSet | None:
+    def feature_elements(
+        self, activation: Any, elements: ElementSet, channels_last: bool | None = None
+    ) -> ElementSet | None:
         """A layer's output as a set of elements, in the input's coordinates; None for a vector (B, C), which has none.
 
         Args:
             activation: what a layer returns, a tensor or a tuple.
             elements: the input's.
+            channels_last: whether the channels come last, where the shape leaves that open. Default None: not known.
 
         Raises:
-            ValueError: an activation that this domain cannot read; the default knows vectors only.
+            ValueError: an activation that this domain cannot read, or can in two ways; the default knows vectors only.
         """
         if isinstance(activation, Tensor) and activation.dim() == 2:
             return None
         raise ValueError(f"{type(self).__name__} cannot read {describe(activation)} as elements or a vector (B, C)")
 
-    def mix_feature(self, plan: MixPlan, activation: Any, features: ElementSet | None) -> Any:
+    def mix_feature(
+        self, plan: MixPlan, activation: Any, features: ElementSet | None, channels_last: bool | None = None
+    ) -> Any:
         """The mixed activation, given the plan and what `feature_elements` said; the default mixes vectors only."""
         return plan.pooled().apply(activation)
 

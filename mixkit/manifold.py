@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from mixkit import draws
 from mixkit.bank import SaliencyBank
+from mixkit.channels import word_for
+from mixkit.domain import Domain
 from mixkit.elements import ElementSet
 from mixkit.factory import create_mixer
 from mixkit.label_tree import map_labels
@@ -38,6 +40,9 @@ class ManifoldMixer(nn.Module):
         domain: a name of `list_domains`, or a domain. Default "image".
         saliency_at: "input", the saliency of the input, pooled to the layer's elements; or "layer", the gradient at the
             layer itself. Default "input".
+        channels_last: whether the channels of an activation come last, for all layers or as a dict for some by name. It
+            is asked where the sides leave that open, as in (B, 96, 96, 96). Default None: the layer's module says, by
+            what its norms and convolutions take (`mixkit.channels.channels_last`); where it does not, that is an error.
         options: as for `create_mixer`: num_classes, saliency, loss, p, ignore_index, schedule, total_steps, the
             method's and the domain's.
 
@@ -60,6 +65,7 @@ class ManifoldMixer(nn.Module):
         domain: Any = "image",
         *,
         saliency_at: str = "input",
+        channels_last: bool | Mapping[str, bool] | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -75,6 +81,9 @@ class ManifoldMixer(nn.Module):
         self._model = (model,)  # in a tuple, so that nn.Module does not register it
         self.layers = list(layers)
         self.saliency_at = saliency_at
+        self.channels_last = channels_last
+        if isinstance(channels_last, Mapping) and (unused := [name for name in channels_last if name not in layers]):
+            raise ValueError(f"channels_last names {unused[0]!r}, which is none of the layers: {', '.join(layers)}")
         self.mixer = create_mixer(method, domain, model=model, **options)
         if isinstance(self.mixer.saliency, SaliencyBank):
             raise ValueError("a SaliencyBank learns from the mixed input, so it serves a Mixer, not a ManifoldMixer")
@@ -96,7 +105,8 @@ class ManifoldMixer(nn.Module):
             The model's output, and the targets.
 
         Raises:
-            ValueError: labels per element, and a layer whose elements are other than the input's.
+            ValueError: labels per element, and a layer whose elements are other than the input's; or an activation that
+                the domain cannot read, or can with its channels first or last.
             RuntimeError: the layer did not run, so that nothing was mixed, or it runs inside a checkpointed region.
         """
         draws.check_generator(generator)
@@ -112,7 +122,8 @@ class ManifoldMixer(nn.Module):
             plan = plan.keep(spared)
             return self.model(mixer.domain.mix(plan, elements, batch)), mixer.targets(plan, read)
         layer = unwrap(self.model).get_submodule(name)
-        saliency = self._saliency(batch, read, layer, elements)
+        last = word_for(self.channels_last, name, layer)
+        saliency = self._saliency(batch, read, layer, elements, last)
         spared = mixer.spared(batch, read, generator)
         plans: list[MixPlan] = []
         per_element = _has_element_labels(read)
@@ -122,7 +133,7 @@ class ManifoldMixer(nn.Module):
                 return output
             _refuse_checkpoint(name)
             with torch.no_grad():
-                features = mixer.domain.feature_elements(output, elements)
+                features = _read(name, mixer.domain, output, elements, last)
                 there = elements if features is None else features
                 known = saliency
                 if known is not None and self.saliency_at == "input" and features is not None:
@@ -131,7 +142,7 @@ class ManifoldMixer(nn.Module):
                 if per_element and plan.num_elements is not None:  # else one weight a sample, the same for every label
                     _refuse_other_elements(name, features, elements)
                 plans.append(plan.keep(spared))
-            return mixer.domain.mix_feature(plans[0], output, features)
+            return mixer.domain.mix_feature(plans[0], output, features, last)
 
         handle = layer.register_forward_hook(mix)
         try:
@@ -152,7 +163,9 @@ class ManifoldMixer(nn.Module):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
 
-    def _saliency(self, batch: Tensor, labels: Any, layer: nn.Module, elements: ElementSet) -> Tensor | None:
+    def _saliency(
+        self, batch: Tensor, labels: Any, layer: nn.Module, elements: ElementSet, last: bool | None
+    ) -> Tensor | None:
         """(B, n) saliency of the input's elements, or of the layer's."""
         source, domain = self.mixer.saliency, self.mixer.domain
         if self.saliency_at == "input" or not isinstance(source, GradientSaliency):
@@ -160,7 +173,7 @@ class ManifoldMixer(nn.Module):
         if "saliency" not in self.mixer.method.needs:
             return None
         gradient = source.gradient(batch, labels, layer, self.mixer.observer)
-        features = domain.feature_elements(gradient, elements)
+        features = domain.feature_elements(gradient, elements, last)
         if features is None:  # a vector has no places of its own
             return self.mixer.find_saliency(batch, labels)
         return torch.linalg.vector_norm(features.values.float(), dim=2)
@@ -168,6 +181,14 @@ class ManifoldMixer(nn.Module):
 
 def _children(model: nn.Module) -> list[str]:
     return [name for name, _ in unwrap(model).named_children()]
+
+
+def _read(name: str, domain: Domain, output: Any, elements: ElementSet, last: bool | None) -> ElementSet | None:
+    """A layer's output as elements; the error for what the domain cannot read names the layer."""
+    try:
+        return domain.feature_elements(output, elements, last)
+    except ValueError as error:
+        raise ValueError(f"layer {name!r}: {error}") from error
 
 
 def _has_element_labels(labels: Any) -> bool:

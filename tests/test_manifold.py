@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 import mixkit
 from mixkit import ManifoldMixer, MixPlan
+from mixkit.channels import channels_last
 from tests.conftest import ImageModel, PointModel
 
 
@@ -382,3 +383,140 @@ def test_distributed_data_parallel_is_seen_through(tmp_path: Any) -> None:
         assert hooks(model) == 0
     finally:
         torch.distributed.destroy_process_group()
+
+
+class Turned(nn.Module):
+    """A block with a forward of its own, whose channels come last if it says ``last``."""
+
+    def __init__(self, *parts: nn.Module, last: bool = False) -> None:
+        super().__init__()
+        self.parts, self.last = nn.ModuleList(parts), last
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1) if self.last else x
+
+
+class Sees(nn.Module):
+    """Keeps what it is given: (B, 8, 8, 8), a map of 8 channels at 8 x 8 cells, in either layout."""
+
+    def __init__(self, layer: nn.Module, before: nn.Module | None = None) -> None:
+        super().__init__()
+        self.before, self.layer, self.head = before or nn.Identity(), layer, nn.LazyLinear(5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen = self.layer(self.before(images))
+        return self.head(self.seen.flatten(1))
+
+
+class Permute(nn.Module):
+    def __init__(self, dims: list[int]) -> None:
+        super().__init__()
+        self.dims = dims
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(self.dims)
+
+
+LAST, FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
+CUBES: dict[str, tuple[Any, bool]] = {
+    "convolution": (lambda: nn.Conv2d(3, 8, 1), False),
+    "batch norm": (lambda: nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.GELU(), nn.Dropout(0.0)), False),
+    "linear": (lambda: nn.Sequential(Permute(LAST), nn.Linear(3, 8), nn.GELU()), True),
+    "norm": (lambda: nn.Sequential(nn.Conv2d(3, 8, 1), Permute(LAST), nn.LayerNorm(8)), True),
+    "permute": (lambda: nn.Sequential(nn.Conv2d(3, 8, 1), Permute(LAST)), True),
+    "back": (lambda: nn.Sequential(Permute(LAST), nn.Linear(3, 8), Permute(FIRST), nn.Identity()), False),
+    "norm of maps": (lambda: nn.Sequential(nn.Conv2d(3, 8, 1), timm.layers.LayerNorm2d(8)), False),
+    "own forward": (lambda: Turned(nn.LayerNorm(8), nn.Linear(8, 8), last=True), True),
+}
+
+
+def show_cells(manifold: ManifoldMixer, images: Tensor) -> tuple[Tensor, Tensor]:
+    """What a layer gave unmixed and mixed, (B, 8, 8, 8), with the same weights."""
+    model = manifold.model
+    model(images)
+    clean = model.seen.detach()
+    manifold(images, torch.arange(len(images)), generator=torch.Generator().manual_seed(1))
+    return clean, model.seen.detach()
+
+
+@pytest.mark.parametrize("name", CUBES)
+def test_the_module_says_where_the_channels_of_a_cube_are(name: str) -> None:
+    make, last = CUBES[name]
+    before = nn.Conv2d(3, 8, 1) if name == "own forward" else None
+    model = Sees(make(), before)
+    assert channels_last(model.layer) is last
+    images = torch.randn(4, 3, 8, 8)
+    model(images)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    manifold = ManifoldMixer(model, ["layer"], "cutmix", "image", num_classes=5, p=1.0)
+    clean, mixed = show_cells(manifold, images)
+    if not last:
+        clean, mixed = (x.permute(0, 2, 3, 1) for x in (clean, mixed))
+    changed = clean != mixed  # (B, h, w, C): a cell is its own in all of its channels, or the partner's in all
+    assert torch.equal(changed.any(3), changed.all(3))
+    assert 0 < changed.all(3).float().mean() < 1
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_module_that_does_not_say_is_an_error_until_the_caller_does(last: bool) -> None:
+    images = torch.randn(4, 3, 8, 8)
+    parts = [[nn.Linear(8, 8)], [nn.Conv2d(8, 8, 1), nn.LayerNorm(8)]]  # a gate's layers; a ConvNeXt block's
+    message = r"layer 'layer': .*\(4, 8, 8, 8\) may be \(B, C, h, w\) or .*channels_last="
+    for part in parts:
+        model = Sees(Turned(*part, last=last), nn.Conv2d(3, 8, 1))
+        model(images)
+        with pytest.raises(ValueError, match=message):
+            ManifoldMixer(model, ["layer"], "cutmix", "image", num_classes=5, p=1.0)(images, torch.arange(4))
+        for word in (last, {"layer": last}):
+            manifold = ManifoldMixer(model, ["layer"], "cutmix", num_classes=5, p=1.0, channels_last=word)
+            clean, mixed = show_cells(manifold, images)
+            if not last:
+                clean, mixed = (x.permute(0, 2, 3, 1) for x in (clean, mixed))
+            changed = clean != mixed
+            assert torch.equal(changed.any(3), changed.all(3))
+            assert changed.any()
+    with pytest.raises(ValueError, match="names 'lay', which is none of the layers: layer"):
+        ManifoldMixer(model, ["layer"], "cutmix", num_classes=5, channels_last={"lay": True})
+
+
+def test_swin_transformers_have_their_channels_last() -> None:
+    options = {"embed_dim": 8, "num_heads": [1, 1], "num_classes": 5}
+    theirs = torchvision.models.SwinTransformer([4, 4], depths=[1, 1], window_size=[2, 2], **options)
+    timms = timm.create_model("swin_tiny_patch4_window7_224", img_size=32, depths=[1, 1], window_size=2, **options)
+    images = torch.randn(4, 3, 32, 32)
+    for model, layers in ((theirs, ["features.0", "features.1"]), (timms, ["patch_embed", "layers.0"])):
+        for name in layers:
+            layer, shapes = model.get_submodule(name), []
+            layer.register_forward_hook(lambda module, args, output, shapes=shapes: shapes.append(output.shape))
+            manifold = ManifoldMixer(model, [name], "cutmix", num_classes=5, p=1.0)
+            assert manifold(images, torch.arange(4))[0].shape == (4, 5)
+            assert shapes == [(4, 8, 8, 8)]
+            assert channels_last(layer) is True
+
+
+@pytest.mark.parametrize(("layer", "last"), [(nn.Linear(3, 6), True), (nn.Conv1d(3, 6, 1), False)])
+def test_points_as_many_as_channels_are_read_by_the_module(layer: nn.Module, last: bool) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.head = layer, nn.Linear(6, 5)
+
+        def forward(self, points: Tensor) -> Tensor:
+            self.seen = self.layer(points if last else points.mT)
+            return self.head((self.seen if last else self.seen.mT).amax(1))
+
+    model, points = Net(), torch.randn(2, 6, 3)
+    manifold = ManifoldMixer(model, ["layer"], "pointcutmix_r", "points", num_classes=5, p=1.0, solver="identity")
+    clean, mixed = show_cells(manifold, points)
+    if not last:
+        clean, mixed = clean.mT, mixed.mT
+    changed = clean != mixed
+    assert torch.equal(changed.any(2), changed.all(2))
+    assert 0 < changed.float().mean() < 1
+    model.layer = nn.ModuleDict({"inside": layer})
+    model.layer.forward = layer.forward  # type: ignore[method-assign]
+    if last:
+        with pytest.raises(ValueError, match=r"may be \(B, C, n\) or \(B, n, C\)"):
+            manifold(points, torch.arange(2))

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mixkit import Domain, ElementSet, MixPlan, register_domain
+from mixkit.channels import ambiguous
 from mixkit.domain import describe
 from mixkit_image.spectral import spectral_residual
 
@@ -61,7 +62,9 @@ class PixelGrid(Domain):
         """A quarter of the shorter side, in pixels."""
         return min(elements.grid or ()) / 4
 
-    def feature_elements(self, activation: Any, elements: ElementSet) -> ElementSet | None:
+    def feature_elements(
+        self, activation: Any, elements: ElementSet, channels_last: bool | None = None
+    ) -> ElementSet | None:
         """A feature map (B, C, h, w) or (B, h, w, C), or tokens (B, T, C) of a patch grid, as cells.
 
         Each cell lies at its centre in input pixels. Tokens before the patches (class, distillation, registers) belong
@@ -70,7 +73,7 @@ class PixelGrid(Domain):
         if not isinstance(activation, Tensor) or not elements.grid or activation.dim() not in (3, 4):
             return super().feature_elements(activation, elements)
         height, width = elements.grid
-        layout = _layout(activation, height, width)
+        layout = _layout(activation, height, width, channels_last)
         if layout is None:
             raise ValueError(
                 f"{describe(activation)} is neither a feature map nor patch tokens of {height} x {width} images"
@@ -80,7 +83,9 @@ class PixelGrid(Domain):
         coords = (pixel_coords(rows, columns, activation.device) + 0.5) * step - 0.5
         return ElementSet(coords.expand(len(activation), -1, -1), layout.values, layout.grid)
 
-    def mix_feature(self, plan: MixPlan, activation: Any, features: ElementSet | None) -> Any:
+    def mix_feature(
+        self, plan: MixPlan, activation: Any, features: ElementSet | None, channels_last: bool | None = None
+    ) -> Any:
         """See `Domain.mix_feature`."""
         if features is None:
             return super().mix_feature(plan, activation, features)
@@ -88,7 +93,8 @@ class PixelGrid(Domain):
             extra = activation.shape[1] - features.num_elements
             patches = plan.apply(activation[:, extra:])
             return torch.cat([plan.pooled().apply(activation[:, :extra]), patches], 1) if extra else patches
-        if activation.shape[2:] == features.grid:
+        fits_last = activation.shape[1:3] == features.grid
+        if activation.shape[2:] == features.grid and not (fits_last and channels_last):
             mixed = plan.apply(activation.flatten(2).mT)
             return self.batch(ElementSet(features.coords, mixed, features.grid), like=activation)
         return plan.apply(activation.flatten(1, 2)).unflatten(1, activation.shape[1:3])
@@ -105,17 +111,26 @@ class _Layout(NamedTuple):
     values: Tensor  # (B, h * w, C)
 
 
-def _layout(activation: Tensor, height: int, width: int) -> _Layout | None:
-    """How an activation of height x width images is laid out, judged by the grid that it makes."""
+def _layout(activation: Tensor, height: int, width: int, channels_last: bool | None) -> _Layout | None:
+    """How an activation of height x width images is laid out, judged by the grid that it makes.
 
-    def shrunk(rows: int, columns: int) -> bool:
-        return 1 <= rows <= height and columns <= width and abs(rows * width / height - columns) <= 1
+    Raises:
+        ValueError: a feature map whose channels may come first or last, and nobody has said which.
+    """
+
+    def shrunk(rows: int, columns: int, slack: int) -> bool:
+        return 1 <= rows <= height and columns <= width and abs(rows * width / height - columns) <= slack
 
     if activation.dim() == 4:
         first, second, last = activation.shape[1:]
-        if shrunk(second, last):
-            return _Layout((second, last), activation.flatten(2).mT)
-        return _Layout((first, second), activation.flatten(1, 2)) if shrunk(first, second) else None
+        # the sides of a square are mostly rounded alike
+        slack = int(height != width or not (second == last or first == second))
+        fits_first, fits_last = shrunk(second, last, slack), shrunk(first, second, slack)
+        if fits_first and fits_last and channels_last is None:
+            raise ambiguous(activation, "(B, C, h, w)", "(B, h, w, C)")
+        if fits_last and (channels_last or not fits_first):
+            return _Layout((first, second), activation.flatten(1, 2))
+        return _Layout((second, last), activation.flatten(2).mT) if fits_first else None
     for extra in range(min(activation.shape[1], 9)):  # class, distillation and register tokens come first
         patches = activation.shape[1] - extra
         rows = max(round(math.sqrt(patches * height / width)), 1)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mixkit import Domain, ElementSet, MixPlan, assign, register_domain
+from mixkit.channels import ambiguous
 from mixkit.domain import describe
 
 
@@ -87,7 +88,9 @@ class PointSet(Domain):
             return None
         return assign(coords_a, coords_b, tolerance=self.tolerance, solver=self.solver, **self.assign_options).index
 
-    def feature_elements(self, activation: Any, elements: ElementSet) -> ElementSet | None:
+    def feature_elements(
+        self, activation: Any, elements: ElementSet, channels_last: bool | None = None
+    ) -> ElementSet | None:
         """Per-point features (B, C, N) or (B, N, C), or a set abstraction's (coordinates, features), as points.
 
         Features alone belong to the input's points. A tuple of coordinates (B, S, 3) or (B, 3, S) and features
@@ -100,38 +103,48 @@ class PointSet(Domain):
                 return super().feature_elements(activation, elements)
             if coords is None or 1 in values.shape[1:]:
                 return None
-            points = self._by_point(coords, self.num_coords, last=True)
-            return ElementSet(points, self._by_point(values, points.shape[1], last=False))
+            points = self._coords_of(coords)
+            return ElementSet(points, self._by_point(values, points.shape[1], channels_last))
         if not isinstance(activation, Tensor) or activation.dim() != 3:
             return super().feature_elements(activation, elements)
-        if 1 in activation.shape[1:] and elements.num_elements > 1:
-            return None
-        return ElementSet(elements.coords, self._by_point(activation, elements.num_elements, last=False))
+        size = elements.num_elements
+        if 1 in activation.shape[1:] and size > 1:  # one point with C channels, or one channel
+            if size not in activation.shape[1:]:
+                return None
+            if channels_last is None:
+                raise ambiguous(activation, "(B, C, n)", "(B, n, C)")
+            if channels_last != (activation.shape[2] == 1):
+                return None
+        return ElementSet(elements.coords, self._by_point(activation, size, channels_last))
 
-    def mix_feature(self, plan: MixPlan, activation: Any, features: ElementSet | None) -> Any:
+    def mix_feature(
+        self, plan: MixPlan, activation: Any, features: ElementSet | None, channels_last: bool | None = None
+    ) -> Any:
         """See `Domain.mix_feature`: coordinates, where a layer returns them, are mixed with the features."""
         if isinstance(activation, (tuple, list)):
             coords, values = activation
-            mixed = self.mix_feature(plan, values, features)
+            mixed = self.mix_feature(plan, values, features, channels_last)
             if coords is not None:
-                points = self._by_point(coords, self.num_coords, last=True)
+                points = self._coords_of(coords)
                 moved = plan.pooled().apply(points) if features is None else plan.apply_coords(points)
                 coords = moved if points is coords else moved.mT.contiguous()
             return type(activation)([coords, mixed])
         if features is None:
             return super().mix_feature(plan, activation, features)
-        values = self._by_point(activation, features.num_elements, last=False)
+        values = self._by_point(activation, features.num_elements, channels_last)
         mixed = plan.apply(values)
         return mixed if values is activation else mixed.mT.contiguous()
 
-    def _by_point(self, tensor: Tensor, size: int, *, last: bool) -> Tensor:
-        """(B, points, channels): the view in which ``size`` counts the channels (``last``) or else the points.
+    def _coords_of(self, tensor: Tensor) -> Tensor:
+        """(B, points, D) the view of a layer's coordinates; where both sides fit, their channels come last."""
+        if not isinstance(tensor, Tensor) or tensor.dim() != 3 or self.num_coords not in tensor.shape[1:]:
+            raise ValueError(f"{describe(tensor)} does not have {self.num_coords} coordinates on one of its sides")
+        return tensor if tensor.shape[2] == self.num_coords else tensor.mT
 
-        Where both sides fit, coordinates have their channels last, and features, as in convolutions, their points.
-        """
-        if not isinstance(tensor, Tensor) or tensor.dim() != 3 or size not in tensor.shape[1:]:
-            what = "coordinates" if last else "points"
-            raise ValueError(f"{describe(tensor)} does not have {size} {what} on one of its sides")
-        if last:
-            return tensor if tensor.shape[2] == size else tensor.mT
-        return tensor.mT if tensor.shape[2] == size else tensor
+    def _by_point(self, tensor: Tensor, size: int, channels_last: bool | None) -> Tensor:
+        """(B, points, channels): the view in which ``size`` counts the points."""
+        if tensor.dim() != 3 or size not in tensor.shape[1:]:
+            raise ValueError(f"{describe(tensor)} does not have {size} points on one of its sides")
+        if tensor.shape[1] == tensor.shape[2] and channels_last is None:
+            raise ambiguous(tensor, "(B, C, n)", "(B, n, C)")
+        return tensor if tensor.shape[1] == size and (tensor.shape[2] != size or channels_last) else tensor.mT
