@@ -58,13 +58,9 @@ def kinds_of(leaves: list[Any], labels: Any, name: str) -> list[str | None]:
     Raises:
         ValueError: a PIL image, boxes or key points outside detection targets, or labels that are not in the sample.
     """
+    refuse_others(leaves, name)
     kinds: list[str | None] = []
     for leaf in leaves:
-        if type(leaf).__module__.startswith("PIL.") or isinstance(leaf, _REFUSED):
-            raise ValueError(
-                f"{name} does not support PIL images, bounding boxes and key points by themselves, got "
-                f"{type(leaf).__name__}: images come as a batch (B, C, H, W), boxes as a list of B dicts"
-            )
         if leaf is labels:
             kinds.append("labels")
         elif isinstance(leaf, tv_tensors.Mask):
@@ -79,6 +75,16 @@ def kinds_of(leaves: list[Any], labels: Any, name: str) -> list[str | None]:
         if plain:
             kinds[(batches or plain)[0]] = "image"
     return kinds
+
+
+def refuse_others(leaves: list[Any], name: str) -> None:
+    """Raise ValueError for a PIL image, and for boxes or key points that are not in detection targets."""
+    for leaf in leaves:
+        if type(leaf).__module__.startswith("PIL.") or isinstance(leaf, _REFUSED):
+            raise ValueError(
+                f"{name} does not support PIL images, bounding boxes and key points by themselves, got "
+                f"{type(leaf).__name__}: images come as a batch (B, C, H, W), boxes as a list of B dicts"
+            )
 
 
 def check_images(images: list[Tensor], size: int | None) -> None:

@@ -17,7 +17,15 @@ from mixkit.methods import Method
 from mixkit.mixer import Saliency
 from mixkit.saliency import cross_entropy
 from mixkit_image.boxes import is_detection, mix_boxes
-from mixkit_image.samples import check_images, checked_labels, default_labels, describe, kinds_of, stacked
+from mixkit_image.samples import (
+    check_images,
+    checked_labels,
+    default_labels,
+    describe,
+    kinds_of,
+    refuse_others,
+    stacked,
+)
 
 LabelsGetter = Callable[[Any], Any]
 
@@ -119,7 +127,11 @@ class MixTransform(v2.Transform):
     def forward(self, *inputs: Any) -> Any:
         """Mix the images of a sample, its labels and its masks; the sample's structure stays."""
         sample = inputs if len(inputs) > 1 else inputs[0]
-        labels = self._find_labels(sample)
+        try:
+            labels = self._find_labels(sample)
+        except ValueError:  # the plainer reason first
+            refuse_others(tree_flatten(sample, is_leaf=is_detection)[0], type(self).__name__)
+            raise
         if is_detection(labels) and isinstance(sample, (tuple, list)) and isinstance(sample[0], (tuple, list)):
             images, *rest = self.forward(stacked(sample[0]), *sample[1:])
             pairs = zip(images.unbind(), sample[0], strict=True)
@@ -136,6 +148,8 @@ class MixTransform(v2.Transform):
             )
         if labels is None and not masks:
             raise ValueError(f"found no labels and no mask in {describe(sample)}; labels_getter says where they are")
+        if isinstance(labels, Tensor):
+            checked_labels(labels, self.num_classes, images[0])
         check_images(images, len(images[0]) if labels is None else len(labels))
         params = self.make_params([*images, *masks], labels)
         mixed = [self.transform(leaf, params) if kind else leaf for leaf, kind in zip(leaves, kinds, strict=True)]

@@ -246,6 +246,12 @@ x = torch.rand(B, 3, 8, 10)
         if hasattr(tv_tensors, "KeyPoints")
         else ((x[0], labels), "batched"),
         ((PIL.new("RGB", (8, 8)), labels), "does not support PIL images.*got Image"),
+        ((PIL.new("RGB", (8, 8)),), "does not support PIL images.*got Image"),
+        (
+            (tv_tensors.BoundingBoxes(torch.zeros(2, 4), format="XYXY", canvas_size=(8, 8)),),
+            "does not support .*bounding boxes.* by themselves, got BoundingBoxes",
+        ),
+        ((x, torch.zeros(2, 3, 4, dtype=torch.long)), r"index based.*got a tensor of shape \(2, 3, 4\)"),
         ((labels + 0, labels), r"4 dims, .*got \(6,\)"),
     ],
 )
