@@ -15,7 +15,6 @@ from experiments import grammar
 from experiments.clock import now
 from experiments.errors import ExperimentError
 from mixkit.registry import accepted, get_domain, get_method, unknown
-from mixkit.saliency import cross_entropy
 
 VANILLA = "vanilla"
 SPACES = ("input", "feature")
@@ -162,7 +161,7 @@ class Mixing:
         if spec.steady:
             options["schedule"] = mixkit.steady(epochs)
         if spec.resolution != 1:
-            loss = options.get("loss", cross_entropy)
+            loss = options.get("loss")
             options["saliency"] = mixkit.GradientSaliency(model, loss, resolution=spec.resolution)
         if self.inside:
             layers = getattr(model, "mixing_layers", ("input",))

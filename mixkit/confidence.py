@@ -7,44 +7,77 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mixkit.default_loss import as_label, by_class, class_dim, one_logit, sums_to_one
+from mixkit.label_tree import map_leaves
+from mixkit.labels import Label
+from mixkit.outputs import find_logits
+
+_WANTED = "a confidence needs logits (B, K, ...) and class labels for them"
+
 
 def label_confidence(output: Any, labels: Any) -> Tensor:
-    """The probability, by softmax, that a classifier gives to the label of each sample.
+    """The probability that a classifier gives to the label of each sample.
+
+    It is the softmax's at a class, or summed over soft labels; the sigmoid's where there is one logit for two classes;
+    and the mean of the sigmoids' at the labels that a multi-hot row has.
 
     Args:
-        output: logits (B, K, ...).
-        labels: integer classes (B, ...), of which one out of range does not count; or soft labels shaped like the
-            logits; or a tuple or dict of labels, of which the first that fits the logits is taken.
+        output: logits (B, K, ...), or what `mixkit.outputs.find_logits` finds them in.
+        labels: as `mixkit.default_loss.default_loss` takes them; of a tuple or dict the first that suits the logits.
 
     Returns:
-        (B,) float32, detached; the mean over what a sample has several labels of, such as its points or pixels.
+        (B,) float32, detached; the mean over what a sample has several labels of, such as its points or pixels. A class
+        out of range does not count, and a sample without any label has 0.
 
     Raises:
-        TypeError: an output that is no tensor of logits, or labels that are no classes for it.
+        TypeError: an output without logits, or labels that are no classes for it, such as regression targets.
     """
-    candidates = [*labels.values()] if isinstance(labels, dict) else labels
-    candidates = [*candidates] if isinstance(candidates, (tuple, list)) else [candidates]
-    if isinstance(output, Tensor) and output.is_floating_point() and output.dim() > 1:
-        probability = output.detach().float().softmax(1)
-        for candidate in candidates:
-            if (own := _of_own_labels(probability, candidate)) is not None:
-                probabilities, counts = (part.reshape(len(output), -1) for part in own)
-                return (probabilities * counts).sum(1) / counts.sum(1).clamp_min(1)
-    shapes = [tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__ for each in candidates]
-    got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-    raise TypeError(f"a confidence needs logits (B, K, ...) and class labels for them, got {got} and {shapes}")
+    found: list[Label] = []
+    map_leaves(lambda leaf: found.append(as_label(leaf)) if isinstance(leaf, (Label, Tensor)) else None, labels)
+    try:
+        logits = find_logits(output).detach().float()
+    except TypeError as error:
+        raise TypeError(f"{_WANTED}, got {type(output).__name__}: {error}") from None
+    for label in found:
+        if (own := _of_own_labels(logits, label)) is not None:
+            probabilities, counts = (part.reshape(len(logits), -1) for part in own)
+            return (probabilities * counts).sum(1) / counts.sum(1).clamp_min(1)
+    shapes = [f"{each.kind} {tuple(each.tensor.shape)}" for each in found] or [type(labels).__name__]
+    raise TypeError(
+        f"{_WANTED}, got {tuple(logits.shape)} and {', '.join(shapes)}: "
+        "a schedule that measures it does not suit such labels"
+    )
 
 
-def _of_own_labels(probability: Tensor, labels: Any) -> tuple[Tensor, Tensor] | None:
-    """The probability (B, ...) of each label and whether it counts, where the labels fit the classes (B, K, ...)."""
-    if not isinstance(labels, Tensor):
-        return None
-    if labels.is_floating_point() and labels.shape == probability.shape:
-        own = (probability * labels.to(probability)).sum(1)
-        return own, torch.ones_like(own)
-    if not labels.is_floating_point() and labels.shape == probability[:, 0].shape:
-        classes = labels.to(probability.device).long()
-        counts = (classes >= 0) & (classes < probability.shape[1])
-        own = probability.gather(1, torch.where(counts, classes, 0)[:, None])[:, 0]
+def _of_own_labels(logits: Tensor, label: Label) -> tuple[Tensor, Tensor] | None:
+    """The probability (B, ...) of each label and whether it counts, where the labels suit the logits."""
+    if label.kind == "classes":
+        classes = label.classes.to(logits.device)
+        if (first := by_class(logits, label)) is not None:
+            counts = (classes >= 0) & (classes < first.shape[1])
+            own = first.softmax(1).gather(1, torch.where(counts, classes, 0)[:, None])[:, 0]
+        elif (one := one_logit(logits, label)) is not None:
+            counts = (classes == 0) | (classes == 1)
+            own = torch.where(classes == 1, one, -one).sigmoid()
+        else:
+            return None
+        if label.ignore_index is not None:
+            counts = counts & (classes != label.ignore_index)
         return own, counts.float()
-    return None
+    if label.kind == "values" or label.tensor.dim() < 2:
+        return None
+    shares, dim = label.numbers.to(logits), class_dim(label)
+    if logits.shape != shares.shape:
+        shares, dim = shares.movedim(dim, 1), 1
+        if logits.shape != shares.shape:
+            return None
+    shares = shares.clamp_min(0)  # what is not known is marked below 0
+    soft = (logits.softmax(dim) * shares).sum(dim)
+    if label.kind == "unknown":
+        return soft, torch.ones_like(soft)
+    total = shares.sum(dim)
+    several = (logits.sigmoid() * shares).sum(dim) / total.clamp_min(1e-6)
+    softmax = (
+        sums_to_one(shares, dim) if shares.shape[dim] > 1 else torch.zeros((), dtype=torch.bool, device=total.device)
+    )
+    return torch.where(softmax, soft, several), torch.where(softmax, torch.ones_like(total), (total > 0).to(total))

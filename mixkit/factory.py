@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from mixkit.bank import SaliencyBank
 from mixkit.domain import Domain
 from mixkit.methods.base import Method
 from mixkit.mixer import Mixer, Saliency
 from mixkit.registry import accepted, get_domain, get_method, name_of
-from mixkit.saliency import GradientSaliency, cross_entropy
+from mixkit.saliency import GradientSaliency, Loss
 from mixkit.schedule import Schedule, make_schedule
 
 
@@ -24,7 +23,8 @@ def create_mixer(
     num_classes: Any = None,
     model: nn.Module | None = None,
     saliency: str | Saliency | None = None,
-    loss: Callable[[Any, Any], Tensor] = cross_entropy,
+    loss: Loss | None = None,
+    forward: Callable[..., Any] | None = None,
     p: float | None = None,
     ignore_index: Any = None,
     clean_weight: float | None = None,
@@ -42,7 +42,9 @@ def create_mixer(
             that a comparison changes one word.
         saliency: instead of a model: a name of the domain's ``saliencies``, a function of the batch -> (B, N), a
             `GradientSaliency` with options, or a `SaliencyBank`, which may want a model as well.
-        loss: the loss of the model's saliency, ``loss(output, labels)``. Default: cross entropy without smoothing.
+        loss: the loss of the model's saliency, ``loss(output, labels)``. Default None: chosen by the labels and the
+            output, without smoothing (`GradientSaliency`).
+        forward: how the model is run for it, ``forward(model, batch)`` (`GradientSaliency`). Default None.
         p: probability that a batch is mixed. Default: the method's.
         ignore_index: see `Mixer`.
         clean_weight: see `Mixer`.
@@ -64,8 +66,6 @@ def create_mixer(
     for name, given, cls in (("method", method, Method), ("domain", domain, Domain)):
         if not isinstance(given, (str, cls)):
             raise TypeError(f"{name} must be a name or a {cls.__name__}, got {given!r}")
-    if loss is cross_entropy and isinstance(ignore_index, int):
-        loss = functools.partial(cross_entropy, ignore_index=ignore_index)
     domain_class = get_domain(domain) if isinstance(domain, str) else type(domain)
     method_class = get_method(method, name_of(domain_class)) if isinstance(method, str) else type(method)
     ours = accepted(domain_class) if isinstance(domain, str) else {}
@@ -89,9 +89,9 @@ def create_mixer(
     exact = None
     if model is not None:
         if saliency is None and "saliency" in method.needs:
-            saliency = GradientSaliency(model, loss)
+            saliency = GradientSaliency(model, loss, forward=forward)
         elif isinstance(saliency, SaliencyBank) or (schedule is not None and schedule.measures):
-            exact = GradientSaliency(model, loss)
+            exact = GradientSaliency(model, loss, forward=forward)
     return Mixer(
         method,
         domain,

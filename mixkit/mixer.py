@@ -24,6 +24,7 @@ from mixkit.saliency import GradientSaliency, Observer
 from mixkit.schedule import Schedule, check_settings, with_options
 from mixkit.show import short
 from mixkit.targets import mix_label
+from mixkit.watch import EmptyRows, checked_saliency
 
 #: Saliency that needs no model: ``function(batch) -> (B, N)``; or a `GradientSaliency`, or a `SaliencyBank`.
 Saliency = Callable[[Tensor], Tensor] | GradientSaliency | SaliencyBank
@@ -89,6 +90,7 @@ class Mixer(nn.Module):
         has_model = isinstance(saliency, GradientSaliency)
         self.clean_weight = (method.clean_weight if has_model else 0.0) if clean_weight is None else clean_weight
         self._clean_loss: Tensor | None = None
+        self._empty_rows = EmptyRows()
         self._saliency = (saliency,)  # in a tuple, so that nn.Module does not register a saliency that is a module
         self.exact = exact
         if not 0 <= self.p <= 1:
@@ -118,7 +120,7 @@ class Mixer(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles leave the last batch behind."""
-        return {**self.__dict__, "_clean_loss": None, "_confidence": None}
+        return {**self.__dict__, "_clean_loss": None, "_confidence": None, "_empty_rows": EmptyRows()}
 
     @property
     def saliency(self) -> Saliency | None:
@@ -236,7 +238,7 @@ class Mixer(nn.Module):
         if saliency is None:
             raise ValueError(f"{type(self.method).__name__} needs saliency: make the mixer with model= or saliency=")
         with torch.no_grad():
-            return saliency(batch).flatten(1)
+            return checked_saliency(saliency(batch), self.domain.elements(batch))
 
     @torch.no_grad()
     def draw(
@@ -247,9 +249,9 @@ class Mixer(nn.Module):
         length_scale: float | None = None,
     ) -> MixPlan:
         """Let the method draw a plan for a set of elements; ``length_scale`` is the domain's unless given."""
-        if saliency is not None and saliency.shape != elements.coords.shape[:2]:
-            wanted = tuple(elements.coords.shape[:2])
-            raise ValueError(f"saliency must be {wanted}, one number per element, got {tuple(saliency.shape)}")
+        if saliency is not None:
+            saliency = checked_saliency(saliency, elements)
+            self._empty_rows.look(saliency)
         if elements.grid is None:  # where coordinates are data
             check_coords(elements.coords)
         assign = self.domain.assign if "assign" in self.method.needs else None
@@ -320,7 +322,7 @@ class Mixer(nn.Module):
         draws.check_generator(generator)
         if self.skips(generator):
             return MixPlan.identity(elements.num_samples, batch.device)
-        saliency = self.find_saliency(batch, labels, keys, index) if saliency is None else saliency.detach().flatten(1)
+        saliency = self.find_saliency(batch, labels, keys, index) if saliency is None else saliency
         plan = self.draw(elements, saliency, generator)
         return plan.keep(self.spared(batch, labels, generator))
 

@@ -2,60 +2,34 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mixkit.backward import NO_GRADIENT, differentiate, in_float16
 from mixkit.confidence import label_confidence
+from mixkit.default_loss import default_loss
 from mixkit.domain import Domain
 from mixkit.handover import hand_over
-from mixkit.label_tree import plain
+from mixkit.label_tree import map_leaves, plain
+from mixkit.labels import Label
 from mixkit.show import options_of
 from mixkit.shrink import shrink
 
 #: Is shown a model's output and the labels that belong to it.
 Observer = Callable[[Any, Any], None]
 
+#: ``loss(output, labels)``: a scalar or one number per sample.
+Loss = Callable[[Any, Any], Tensor]
+
 _LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()  # of the models whose saliency was asked for
-
-NO_GRADIENT = "the loss does not depend on the batch or the layer, so it has no gradient: is it detached?"
-
-
-def cross_entropy(logits: Any, labels: Any, ignore_index: int | None = None) -> Tensor:
-    """Cross entropy summed over the batch, without label smoothing: the saliency loss of SageMix and Puzzle Mix.
-
-    Args:
-        logits: (B, K, ...) floating point.
-        labels: integer classes (B, ...), or soft labels shaped like the logits.
-        ignore_index: class that does not count. Default None.
-
-    Raises:
-        TypeError: the model's output is no tensor of logits, or the labels are none that cross entropy takes.
-    """
-    if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.dim() < 2:
-        got = f"{tuple(logits.shape)} {logits.dtype}" if isinstance(logits, Tensor) else type(logits).__name__
-        raise TypeError(
-            f"the model must return logits (B, num_classes), got {got}; "
-            "for other outputs give GradientSaliency(model, loss=function of output and labels)"
-        )
-    if not isinstance(labels, Tensor):
-        raise TypeError(f"cross entropy takes one label tensor, got {type(labels).__name__}; give loss=")
-    if labels.is_floating_point():
-        if labels.shape != logits.shape:
-            got = f"{tuple(labels.shape)} for logits {tuple(logits.shape)}"
-            raise TypeError(
-                f"cross entropy takes classes, or soft labels shaped like the logits, got {got}; give loss="
-            )
-        return F.cross_entropy(logits, labels, reduction="sum")
-    return F.cross_entropy(
-        logits, labels.long(), reduction="sum", ignore_index=-100 if ignore_index is None else ignore_index
-    )
 
 
 class GradientSaliency:
@@ -67,8 +41,13 @@ class GradientSaliency:
     The model is held unregistered: a mixer that uses it has no parameters and does not change its mode.
 
     Args:
-        model: ``model(batch)`` gives what ``loss`` takes.
-        loss: ``loss(output, labels)``, a scalar or one number per sample, summed here. Default: `cross_entropy`.
+        model: ``model(batch)`` gives what ``loss`` takes; by default logits, or what holds them
+            (`mixkit.outputs.find_logits`).
+        loss: ``loss(output, labels)``, a scalar or one number per sample, summed here; it is given the model's output
+            and the labels as tensors. Default None: chosen by both, cross entropy, BCE with logits or the squared error
+            (`mixkit.default_loss.default_loss`).
+        forward: how the model is run, where it takes more than the batch or not as it is: ``forward(model, batch)`` or
+            ``forward(model, batch, labels)`` gives the output. Default None: ``model(batch)``.
         resolution: above 0, at most 1: the sides of an image, or the number of points, that the pass sees. At 1/2 it
             costs a quarter on images, and half on points (`mixkit.shrink.shrink`). The model must take such a size.
             Default 1.
@@ -78,14 +57,15 @@ class GradientSaliency:
             gradients. Default False.
 
     Raises:
-        TypeError: model is no module. ValueError: a resolution out of range.
+        TypeError: model is no module, or forward no function of two or three. ValueError: a resolution out of range.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        loss: Callable[[Any, Any], Tensor] = cross_entropy,
+        loss: Loss | None = None,
         *,
+        forward: Callable[..., Any] | None = None,
         resolution: float = 1.0,
         autocast: torch.dtype | None = None,
         channels_last: bool = False,
@@ -96,7 +76,9 @@ class GradientSaliency:
         if not 0 < resolution <= 1:
             raise ValueError(f"resolution must be above 0 and at most 1, got {resolution}")
         self.model = model
-        self.loss = loss
+        self.loss = default_loss if loss is None else loss
+        self.forward = forward
+        self._forward_takes_labels = forward is not None and takes_labels(forward)
         self.resolution = resolution
         self.autocast = autocast
         self.channels_last = channels_last
@@ -135,7 +117,7 @@ class GradientSaliency:
             TypeError: an output that is no tensor of logits, or labels that are no classes for it.
         """
         with frozen(unwrap(self.model)), self._precision(batch):
-            return label_confidence(self._callable(unwrap(self.model))(batch), plain(labels))
+            return label_confidence(self.run(self._callable(unwrap(self.model)), batch, labels), labels)
 
     def with_loss(
         self, batch: Tensor, labels: Any, domain: Domain, observe: Observer | None = None
@@ -156,17 +138,17 @@ class GradientSaliency:
             ValueError: the loss does not depend on the batch. TypeError: the model returns no logits.
         """
         grad: Tensor | None
-        labels = plain(labels)
-        with torch.enable_grad():
-            inputs = batch.detach().requires_grad_()
-            output = unwrap(self.model)(inputs.clone())
+        with torch.inference_mode(False), torch.enable_grad():
+            inputs = _ordinary(batch).detach().requires_grad_()
+            labels = map_leaves(_ordinary, labels)
+            output = self.run(unwrap(self.model), inputs.clone(), labels)
             if observe is not None:
                 observe(output, labels)
-            if _in_float16(output, batch.device):
-                (grad,) = self._differentiate(output, labels, [inputs], retain_graph=True)
-                loss = self.loss(output, labels).sum() / len(batch)
+            if in_float16([output, batch], batch.device):
+                (grad,) = differentiate(output, lambda end: self.loss_of(end, labels), [inputs], retain_graph=True)
+                loss = self.loss_of(output, labels) / len(batch)
             else:
-                grad, loss = hand_over(self.loss(output, labels).sum(), inputs, len(batch))
+                grad, loss = hand_over(self.loss_of(output, labels), inputs, len(batch))
         if grad is None:
             raise ValueError(NO_GRADIENT)
         return domain.saliency(grad), loss
@@ -185,7 +167,7 @@ class GradientSaliency:
         Returns:
             What the batch or the layer's output is, a tensor or a tuple of them, detached.
         """
-        model, labels = unwrap(self.model), plain(labels)
+        model = unwrap(self.model)
         if layer is None and self.channels_last and batch.dim() == 4:
             batch = batch.contiguous(memory_format=torch.channels_last)
         leaves: list[Tensor] = []
@@ -204,16 +186,30 @@ class GradientSaliency:
             return output if leaves else cut(output)  # of a layer that runs twice, the first time counts
 
         with torch.inference_mode(False), torch.enable_grad(), frozen(model), self._precision(batch):
+            labels = map_leaves(_ordinary, labels)
             handle = None if layer is None else layer.register_forward_hook(cut_once)
             try:
-                output = self._callable(model)(cut(batch)) if layer is None else model(batch)
+                if layer is None:
+                    output = self.run(self._callable(model), cut(batch), labels)
+                else:
+                    output = self.run(model, batch, labels)
             finally:
                 if handle is not None:
                     handle.remove()
             if observe is not None:
                 observe(output, labels)
-            found = self._differentiate(output, labels, leaves)
+            found = differentiate(output, lambda end: self.loss_of(end, labels), leaves)
         return found[0] if len(found) == 1 else tuple(found)
+
+    def run(self, model: Callable[[Any], Any], batch: Any, labels: Any) -> Any:
+        """The output of a model for a batch, by ``forward`` where it is given."""
+        if self.forward is None:
+            return model(batch)
+        return self.forward(model, batch, plain(labels)) if self._forward_takes_labels else self.forward(model, batch)
+
+    def loss_of(self, output: Any, labels: Any) -> Tensor:
+        """The loss summed over the batch."""
+        return self.loss(output, labels if self.loss is default_loss else plain(labels)).sum()
 
     def _precision(self, batch: Tensor) -> AbstractContextManager[object]:
         return nullcontext() if self.autocast is None else torch.autocast(batch.device.type, self.autocast)
@@ -225,39 +221,27 @@ class GradientSaliency:
             self._compiled = torch.compile(model)
         return self._compiled
 
-    def _differentiate(
-        self, output: Any, labels: Any, leaves: list[Tensor], *, retain_graph: bool = False
-    ) -> list[Tensor]:
-        """The gradient of the summed loss with respect to each leaf."""
-        half = isinstance(output, Tensor) and output.dtype == torch.float16 and output.dim() > 1
-        if half:
-            # a well fitted sample's gradient underflows in float16 on its way down: send each down at norm 1 instead
-            end = output.detach().float().requires_grad_()
-            (start,) = torch.autograd.grad(self.loss(end, labels).sum(), end)
-            size = torch.linalg.vector_norm(start.flatten(1), dim=1).clamp_min(torch.finfo(torch.float32).tiny)
-            start, target = (start / _per_sample(size, start)).to(output.dtype), output
-        else:
-            start, target = None, self.loss(output, labels).sum()
-        grads: tuple[Tensor | None, ...] = ()
-        if target.requires_grad and leaves:
-            grads = torch.autograd.grad(target, leaves, start, allow_unused=True, retain_graph=retain_graph)
-        if all(grad is None for grad in grads):
-            raise ValueError(NO_GRADIENT)
-        found = [torch.zeros_like(leaf) if g is None else g.detach() for leaf, g in zip(leaves, grads, strict=True)]
-        if half:
-            found = [grad.float() * _per_sample(size, grad) if len(grad) == len(size) else grad for grad in found]
-        return found
+
+def takes_labels(forward: Callable[..., Any]) -> bool:
+    """Whether a ``forward`` is a function of the model, the batch and the labels, or of the first two."""
+    if not callable(forward):
+        raise TypeError(f"forward must be a function of model and batch, got {type(forward).__name__}")
+    for count in (2, 3):
+        try:
+            inspect.signature(forward).bind(*range(count))
+        except TypeError:
+            continue
+        except ValueError:  # a builtin, which has no signature
+            return False
+        return count == 3
+    raise TypeError(f"forward must be forward(model, batch) or forward(model, batch, labels), got {forward!r}")
 
 
-def _in_float16(output: Any, device: torch.device) -> bool:
-    """Whether a model has run in float16, as far as its output and autocast tell."""
-    if isinstance(output, Tensor) and output.dtype == torch.float16:
-        return True
-    return torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.float16
-
-
-def _per_sample(size: Tensor, like: Tensor) -> Tensor:
-    return size.reshape(-1, *[1] * (like.dim() - 1))
+def _ordinary(leaf: Any) -> Any:
+    """The same values outside inference mode, which a gradient can be taken of."""
+    if isinstance(leaf, Label):
+        return replace(leaf, tensor=_ordinary(leaf.tensor))
+    return leaf.clone() if isinstance(leaf, Tensor) and leaf.is_inference() else leaf
 
 
 def unwrap(model: nn.Module) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -60,7 +61,10 @@ def _mix_numbers(plan: MixPlan, numbers: Tensor, places: tuple[int, int] | None)
         vectors = numbers.flatten(1) if numbers.dim() > 1 else numbers[:, None]
         return plan.pooled().apply(vectors).reshape(-1, *numbers.shape[1:])
     # float64, so that neither autocast nor TF32 touches a label
-    mixed = plan.sample_weights.double() @ numbers.double().flatten(1 if numbers.dim() > 1 else 0)
+    weights, rows = plan.sample_weights.double(), numbers.double().reshape(len(numbers), -1)
+    odd = ~rows.isfinite()  # a label that is NaN reaches what its sample is part of, and no further
+    mixed = weights @ rows.masked_fill(odd, 0)
+    mixed = mixed.masked_fill(weights @ odd.double() > 0, math.nan)
     return mixed.to(numbers.dtype).reshape(-1, *numbers.shape[1:])
 
 

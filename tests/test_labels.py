@@ -160,6 +160,14 @@ def test_values_of_samples() -> None:
         assert mixer(batch, numbers.tolist())[1].dtype == torch.float32
 
 
+def test_a_label_that_is_nan_reaches_what_its_sample_is_part_of() -> None:
+    source = torch.tensor([[[0, 0, 1, 1]], [[2, 2, 2, 2]], [[1, 1, 1, 1]]])
+    plan = MixPlan(source, None, torch.ones(3, 1, 4), num_samples=3)
+    found = plan.targets(torch.tensor([2.0, float("nan"), 4.0]))
+    assert found.isnan().tolist() == [True, False, True]
+    assert found[1] == 4
+
+
 # ---- where the shape leaves doubt
 
 

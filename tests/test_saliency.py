@@ -172,7 +172,7 @@ def test_labels_as_the_mixer_takes_them() -> None:
     expected = GradientSaliency(model)(points, labels, POINTS)
     for dtype in (torch.int32, torch.int16, torch.uint8):
         torch.testing.assert_close(GradientSaliency(model)(points, labels.to(dtype), POINTS), expected)
-    with pytest.raises(TypeError, match=r"shaped like the logits.*give loss="):
+    with pytest.raises(TypeError, match=r"no loss suits.*\(4, 5\) with labels \(4,\) torch\.float32.*give loss="):
         GradientSaliency(model)(points, torch.randn(4), POINTS)
 
 
@@ -196,14 +196,15 @@ def test_in_place_operations_and_layers_that_run_twice() -> None:
     assert saliency.gradient(points, labels, model[3]).shape == (4, 11, 6)
 
 
-@pytest.mark.parametrize("output", ["dict", "vector", "integers"])
+@pytest.mark.parametrize("output", ["dict", "scalar", "integers", "empty"])
 def test_a_model_without_logits_is_named(output: str) -> None:
     class Other(nn.Module):
         def forward(self, points: torch.Tensor) -> object:
             logits = points.mean(1)
-            return {"dict": {"logits": logits}, "vector": logits[:, 0], "integers": logits.argmax(1)[:, None]}[output]
+            others = {"dict": {"features": logits}, "scalar": logits.mean(), "empty": ()}
+            return {**others, "integers": logits.argmax(1)[:, None]}[output]
 
-    with pytest.raises(TypeError, match="must return logits"):
+    with pytest.raises(TypeError, match=r"must return logits.*else give loss=.*or forward="):
         GradientSaliency(Other())(torch.randn(2, 5, 3), torch.tensor([0, 1]), POINTS)
 
 

@@ -71,7 +71,7 @@ def test_everything_prints_itself_in_three_lines_without_addresses() -> None:
 def test_what_is_printed_is_what_was_asked_for() -> None:
     made = objects()
     for name, part in {
-        "saliency": "GradientSaliency(model=ImageModel, loss=cross_entropy, resolution=0.5",
+        "saliency": "GradientSaliency(model=ImageModel, loss=default_loss, forward=None, resolution=0.5",
         "saliency with a partial loss": "loss=mse_loss(reduction='sum')",
         "grid": "PixelGrid(frames=True)",
         "points": "layout='bcn'",

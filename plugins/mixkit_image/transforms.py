@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 from mixkit import MixPlan, PerElement, Schedule, create_mixer
 from mixkit.methods import Method
 from mixkit.mixer import Saliency
-from mixkit.saliency import cross_entropy
+from mixkit.saliency import Loss
 from mixkit_image.boxes import is_detection, mix_boxes
 from mixkit_image.samples import (
     check_images,
@@ -54,7 +54,7 @@ class MixTransform(v2.Transform):
         saliency: a saliency without a model, by name or as a function of the images. Default "spectral_residual" where
             no model is given.
         loss: of the model's saliency, ``loss(output, labels)``, given the masks where there are no labels.
-            Default: cross entropy.
+            Default None: chosen by the labels and the output.
         p: probability that a batch is mixed. Default: the method's.
         labels_getter: "default", which searches as v2 does (`mixkit_image.samples.default_labels`); a function of the
             sample that returns its labels; or None where masks are all the labels there are.
@@ -86,7 +86,7 @@ class MixTransform(v2.Transform):
         num_classes: int | None = None,
         model: nn.Module | None = None,
         saliency: str | Saliency | None = None,
-        loss: Callable[[Any, Any], Tensor] = cross_entropy,
+        loss: Loss | None = None,
         p: float | None = None,
         labels_getter: LabelsGetter | str | None = "default",
         mask_classes: int | None = None,
@@ -115,7 +115,7 @@ class MixTransform(v2.Transform):
             num_classes={"labels": num_classes, "mask": mask_classes},
             model=model,
             saliency="spectral_residual" if saliency is None and model is None else saliency,
-            loss=functools.partial(_loss_of_labels, loss),
+            loss=None if loss is None else functools.partial(_loss_of_labels, loss),
             p=p,
             ignore_index=ignore_index,
             schedule=schedule,
@@ -256,7 +256,7 @@ class MixTransform(v2.Transform):
         return labels
 
 
-def _loss_of_labels(loss: Callable[[Any, Any], Tensor], output: Any, labels: Mapping[str, Tensor]) -> Tensor:
+def _loss_of_labels(loss: Loss, output: Any, labels: Mapping[str, Tensor]) -> Tensor:
     if not labels:
         raise ValueError("a model's saliency needs labels: give them, or a saliency without a model")
     return loss(output, labels["labels"] if "labels" in labels else labels["mask"])

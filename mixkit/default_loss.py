@@ -1,0 +1,181 @@
+"""The loss of a saliency pass where none is given: chosen by the labels and the model's output, where that is plain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mixkit.label_tree import map_leaves
+from mixkit.labels import Label
+from mixkit.outputs import find_logits
+
+_SAY = {"classes": "of classes ", "shares": "of shares of classes ", "values": "of values ", "unknown": ""}
+
+
+def default_loss(output: Any, labels: Any) -> Tensor:
+    """The loss summed over the batch, without label smoothing, that suits a model's output and its labels.
+
+    ========================================  ==========================================  ==========================
+    labels                                    output                                      loss
+    ========================================  ==========================================  ==========================
+    classes (B, ...)                          (B, K, ...), or (B, ..., K)                 cross entropy
+    classes of two                            (B, ...) or (B, 1, ...), one logit each     BCE with logits
+    soft labels, whose rows all sum to 1      shaped like them                            cross entropy
+    multi-hot labels, all others with K       shaped like them                            BCE with logits
+    regression targets: floats without K      shaped like them                            squared error
+    ========================================  ==========================================  ==========================
+
+    What a mixer reads of labels (`mixkit.labels`) says whether they are classes, shares of them, or values; a mixer is
+    told so by ``num_classes``. Tensors that come without a mixer may be classes, or soft labels whose rows sum to 1.
+    Of several labels the one counts that the output suits. What is ignored or not known counts for nothing.
+
+    Args:
+        output: what `mixkit.outputs.find_logits` finds logits in.
+        labels: a tensor or a `Label`, or a tuple or dict of these.
+
+    Raises:
+        ValueError: an empty dict of labels.
+        TypeError: no logits, no labels, or none or several of these losses suit them; the message names ``loss=``.
+    """
+    logits = find_logits(output)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    found: list[Label] = []
+    map_leaves(lambda leaf: found.append(as_label(leaf)) if isinstance(leaf, (Label, Tensor)) else None, labels)
+    if isinstance(labels, dict) and not labels:
+        raise ValueError("a model's saliency needs labels: give them, or a saliency without a model")
+    if not found:
+        raise TypeError(f"the loss of a saliency takes one label tensor, got {type(labels).__name__}; give loss=")
+    fits = [loss for label in found if (loss := _loss_for(logits, label)) is not None]
+    if len(fits) == 1:
+        return fits[0]()
+    came = " and ".join(f"{_SAY[each.kind]}{tuple(each.tensor.shape)} {each.tensor.dtype}" for each in found)
+    raise TypeError(
+        f"{'no loss suits' if not fits else 'several of the labels suit'} the model's output {tuple(logits.shape)} "
+        f"with labels {came}{_advice(found)}: give loss=function of output and labels"
+    )
+
+
+def one_logit(logits: Tensor, label: Label) -> Tensor | None:
+    """The logits in the shape of classes, where there is one logit for each, of two classes; else None."""
+    classes, ignored = label.classes, -100 if label.ignore_index is None else label.ignore_index
+    if label.num_classes not in (None, 2) or logits.shape[:1] != classes.shape[:1]:
+        return None
+    alike = logits.shape == classes.shape or (
+        logits.dim() == classes.dim() + 1 and 1 in logits.shape[1:] and _without_ones(logits) == _without_ones(classes)
+    )
+    if not alike or (label.num_classes is None and bool(((classes < 0) | (classes > 1)).mul(classes != ignored).any())):
+        return None
+    return logits.reshape(classes.shape)
+
+
+def by_class(logits: Tensor, label: Label) -> Tensor | None:
+    """The logits (B, K, ...) with dimension 1 for the classes, where they suit classes (B, ...); else None."""
+    rows = label.classes.shape
+    if logits.dim() < 2 or logits.dim() != len(rows) + 1:
+        return None
+    for logits_first in (logits, logits.movedim(-1, 1)):
+        size = logits_first.shape[1]
+        enough = size > 1 if label.num_classes is None else size >= max(label.num_classes, 2)
+        known = logits_first is logits or size == label.num_classes
+        if (logits_first.shape[0], *logits_first.shape[2:]) == tuple(rows) and enough and known:
+            return logits_first
+    return None
+
+
+def class_dim(label: Label) -> int:
+    """The dimension of shares that counts the classes."""
+    if label.kind == "unknown":
+        return 1
+    if label.places is None:
+        return label.tensor.dim() - 1
+    return next(k for k in range(1, label.tensor.dim()) if not label.places[0] <= k < label.places[1])
+
+
+def sums_to_one(shares: Tensor, dim: int) -> Tensor:
+    """A bool scalar: each row of shares sums to 1, as soft labels do."""
+    return ((shares.sum(dim) - 1).abs() < 1e-3).all()
+
+
+def as_label(leaf: Label | Tensor) -> Label:
+    """A `Label`; of a tensor of which nothing is known, one whose class (B, 1) is (B,)."""
+    if isinstance(leaf, Label):
+        return leaf
+    if leaf.is_floating_point() or leaf.dtype == torch.bool or (leaf.dim() == 2 and leaf.shape[1] == 1):
+        kind = "unknown" if leaf.is_floating_point() or leaf.dtype == torch.bool else "classes"
+        return Label(leaf, kind)
+    return Label(leaf, "classes", (1, leaf.dim()) if leaf.dim() > 1 else None, None, None)
+
+
+def _loss_for(logits: Tensor, label: Label) -> Callable[[], Tensor] | None:
+    """What computes the summed loss, or None where the output does not suit the labels."""
+    if label.kind == "classes":
+        ignored = -100 if label.ignore_index is None else label.ignore_index
+        classes = label.classes
+        if (first := by_class(logits, label)) is not None:
+            return lambda: F.cross_entropy(first, classes, reduction="sum", ignore_index=ignored)
+        if (one := one_logit(logits, label)) is None:
+            return None
+        counts = classes != ignored
+        return lambda: _summed(_bce, one, classes.to(one.dtype), counts)
+    numbers = label.numbers.to(logits.dtype)
+    known = torch.ones_like(numbers, dtype=torch.bool) if label.unknown is None else numbers != label.unknown
+    if label.kind == "values":
+        if _looks_soft(label) or logits.shape[0] != len(numbers) or _without_ones(logits) != _without_ones(numbers):
+            return None
+        return lambda: _summed(_squares, logits.reshape(numbers.shape), numbers, known)
+    dim = class_dim(label)
+    if label.kind == "unknown" and (numbers.dim() < 2 or numbers.shape[1] < 2 or not bool(sums_to_one(numbers, 1))):
+        return None
+    if logits.shape != numbers.shape:
+        if logits.shape != numbers.movedim(dim, 1).shape:
+            return None
+        numbers, known, dim = numbers.movedim(dim, 1), known.movedim(dim, 1), 1
+    if label.kind == "unknown":
+        return lambda: -(numbers * F.log_softmax(logits, 1)).sum()
+
+    def of_shares() -> Tensor:
+        binary = _summed(_bce, logits, numbers, known)
+        if numbers.shape[dim] == 1:
+            return binary
+        soft = -(numbers * known * F.log_softmax(logits, dim)).sum()
+        return torch.where(sums_to_one(numbers, dim), soft, binary)  # which of them, without a wait for the device
+
+    return of_shares
+
+
+def _bce(logits: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross entropy, whose gradient does not round to 0 where a logit is sure, as torch's does from 17 on."""
+    return targets * F.softplus(-logits) + (1 - targets) * F.softplus(logits)
+
+
+def _squares(output: Tensor, targets: Tensor) -> Tensor:
+    return (output - targets).square()
+
+
+def _summed(loss: Callable[..., Tensor], output: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
+    return (loss(output, torch.where(counts, targets, 0)) * counts).sum()
+
+
+def _without_ones(tensor: Tensor) -> list[int]:
+    """The sides beside the batch that are not 1."""
+    return [side for side in tensor.shape[1:] if side != 1]
+
+
+def _looks_soft(label: Label) -> bool:
+    """Whether values may have been meant as soft labels; read on a CPU only, where it costs no wait."""
+    tensor = label.tensor
+    if tensor.device.type != "cpu" or label.places is not None or tensor.dim() != 2 or tensor.shape[1] < 2:
+        return False
+    return bool((tensor >= 0).all()) and bool(sums_to_one(label.numbers, 1))
+
+
+def _advice(labels: list[Label]) -> str:
+    if any(each.kind == "values" and _looks_soft(each) for each in labels):
+        return ", which look like soft labels (then give num_classes=) or are to be predicted as numbers"
+    if any(each.kind == "unknown" for each in labels):
+        return " (soft labels, multi-hot labels and regression targets are told apart by a mixer with num_classes=)"
+    return ""
