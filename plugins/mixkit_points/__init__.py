@@ -1,5 +1,6 @@
 """Point clouds for mixkit: point sets as a domain, paired by an optimal assignment."""
 
+from mixkit_points.channels import Channels
 from mixkit_points.domain import PointSet
 
-__all__ = ["PointSet"]
+__all__ = ["Channels", "PointSet"]

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from mixkit import Domain, ElementSet, MixPlan, assign, register_domain
 from mixkit.channels import ambiguous
+from mixkit.checks import LARGEST_COORDINATE, check_count, check_not_negative, check_positive
 from mixkit.domain import describe
+from mixkit_points.channels import Channels
 
 
 @register_domain("points")
@@ -19,6 +21,7 @@ class PointSet(Domain):
     """Point clouds, floating point, any N: coordinates first, then further channels such as normals.
 
     Two clouds are paired by the assignment of least total distance, and coordinates are mixed as any other channel.
+    Channels are plain values, such as colours, unless ``channels`` says otherwise.
 
     Args:
         layout: "bnc" for (B, N, C), the default; "bcn" for (B, C, N), as convolutional point networks take it.
@@ -27,9 +30,10 @@ class PointSet(Domain):
         solver: see `mixkit.assign`; "identity" pairs points in their order: the naive variant. Default "auto".
         tolerance: an assignment's cost may exceed the least possible by this, relatively. Default 0.05.
         assign_options: further options of `mixkit.assign`.
+        channels: which channels are copies of coordinates, unit vectors or ids. Default None: none.
 
     Raises:
-        ValueError: an unknown layout, or num_coords or radius <= 0.
+        TypeError, ValueError: an unknown layout, num_coords or radius <= 0, a tolerance below 0.
     """
 
     def __init__(
@@ -40,17 +44,19 @@ class PointSet(Domain):
         solver: str = "auto",
         tolerance: float = 0.05,
         assign_options: Mapping[str, Any] | None = None,
+        channels: Channels | None = None,
     ) -> None:
         if layout not in ("bnc", "bcn"):
             raise ValueError(f"layout must be 'bnc' or 'bcn', got {layout!r}")
-        if num_coords < 1 or not radius > 0:
-            raise ValueError(f"num_coords must be >= 1 and radius > 0, got {num_coords} and {radius}")
+        if channels is not None and not isinstance(channels, Channels):
+            raise TypeError(f"channels must be mixkit_points.Channels, got {channels!r}")
         self.layout = layout
-        self.num_coords = num_coords
-        self.radius = radius
+        self.num_coords = check_count("num_coords", num_coords)
+        self.radius = check_positive("radius", radius, limit=LARGEST_COORDINATE)
         self.solver = solver
-        self.tolerance = tolerance
+        self.tolerance = check_not_negative("tolerance", tolerance)
         self.assign_options = dict(assign_options or {})
+        self.channels = channels
 
     def elements(self, batch: Tensor) -> ElementSet:
         """See `Domain.elements`."""
@@ -77,6 +83,14 @@ class PointSet(Domain):
         """See `Domain.batch`."""
         points = torch.cat([elements.coords, elements.values], 2)
         return points if self.layout == "bnc" else points.mT.contiguous()
+
+    def mix(self, plan: MixPlan, elements: ElementSet, like: Tensor) -> Tensor:
+        """See `Domain.mix`; channels are mixed as their kinds want it."""
+        if self.channels is None:
+            return super().mix(plan, elements, like)
+        self.channels.check(self.num_coords, self.num_coords + elements.values.shape[2])
+        coords = plan.apply_coords(elements.coords, finite=True)
+        return self.batch(ElementSet(coords, self.channels.mix(plan, elements)), like)
 
     def length_scale(self, elements: ElementSet) -> float:
         """0.3 of the radius, in the clouds' units."""

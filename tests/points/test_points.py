@@ -116,5 +116,5 @@ def test_the_other_layout_is_suspected() -> None:
         PointSet().elements(torch.randn(4, 3, 1024))
     with pytest.raises(ValueError, match="layout must be"):
         PointSet(layout="nbc")
-    with pytest.raises(ValueError, match="radius > 0"):
+    with pytest.raises(ValueError, match="radius must be > 0"):
         PointSet(radius=0)
