@@ -112,3 +112,23 @@ def test_a_batch_that_is_not_mixed_is_not_looked_at() -> None:
     mixer: Any = create_mixer("mixup", "image", num_classes=2, p=0.0)
     assert mixer(images, labels)[0] is not None
     assert mixer.eval()(images, labels)[0] is not None
+
+
+@pytest.mark.parametrize("drop_in", ["mixer", "transform", "timm"])
+@pytest.mark.parametrize("evaluating", [False, True])
+def test_every_drop_in_gives_an_unmixed_batch_itself_and_new_targets(drop_in: str, evaluating: bool) -> None:
+    from mixkit_image import MixTransform, TimmMixup
+
+    p, images, labels = float(evaluating), torch.rand(4, 3, 8, 8), torch.arange(4)
+    mix: Any
+    if drop_in == "timm":
+        mix = TimmMixup(["cutmix"], num_classes=4, prob=p, label_smoothing=0)
+        mix.mixup_enabled = not evaluating
+    else:
+        mix = create_mixer("cutmix", "image", num_classes=4, p=p)
+        mix = (mix if drop_in == "mixer" else MixTransform("cutmix", num_classes=4, p=p)).train(not evaluating)
+    for given in (labels, torch.eye(4)) if drop_in != "timm" else (labels,):
+        mixed, targets = mix(images, given)
+        assert mixed.data_ptr() == images.data_ptr()
+        assert targets.data_ptr() != given.data_ptr()
+        assert torch.equal(targets, torch.eye(4))
