@@ -34,8 +34,8 @@ class Mixer(nn.Module):
     """Mixes batches of one domain by one method. `create_mixer` makes one by name.
 
     ``mixed, targets = mixer(batch, labels)``. It has no parameters and changes none of its inputs. In eval mode, and
-    where p leaves a batch unmixed, the batch itself comes back, not a copy (clone it before you edit it in place, or the
-    edit reaches your data), with its labels as soft targets, which are always new.
+    where p leaves a batch unmixed, the batch itself comes back, not a copy (clone it before you edit it in place, or
+    the edit reaches your data), with its labels as soft targets, which are always new.
 
     Labels are classes, soft or multi-hot labels, or regression targets of the samples, which mix by a sample's mean
     weight; or classes, shares of classes, or values of the elements, such as masks or depth, which the plan mixes as it
