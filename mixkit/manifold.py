@@ -19,6 +19,7 @@ from mixkit.factory import create_mixer
 from mixkit.label_tree import map_labels
 from mixkit.plan import MixPlan
 from mixkit.saliency import GradientSaliency, unwrap
+from mixkit.untraced import untraced
 
 
 class ManifoldMixer(nn.Module):
@@ -93,6 +94,7 @@ class ManifoldMixer(nn.Module):
         """The model whose layers are mixed."""
         return self._model[0]
 
+    @untraced
     def forward(self, batch: Tensor, labels: Any, *, generator: torch.Generator | None = None) -> tuple[Any, Any]:
         """Run the model, mixing at one of the layers.
 

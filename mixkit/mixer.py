@@ -24,6 +24,7 @@ from mixkit.saliency import GradientSaliency, Observer
 from mixkit.schedule import Schedule, check_settings, with_options
 from mixkit.show import short
 from mixkit.targets import mix_label
+from mixkit.untraced import untraced
 from mixkit.watch import EmptyRows, checked_saliency
 
 #: Saliency that needs no model: ``function(batch) -> (B, N)``; or a `GradientSaliency`, or a `SaliencyBank`.
@@ -128,6 +129,7 @@ class Mixer(nn.Module):
         """Where the saliency comes from, or None."""
         return self._saliency[0]
 
+    @untraced
     def forward(
         self,
         batch: Tensor,
@@ -168,6 +170,7 @@ class Mixer(nn.Module):
             mixed = bank.watch(mixed, plan, keys, index, self.domain.saliency)
         return mixed, targets
 
+    @untraced
     def plan(
         self,
         batch: Tensor,
