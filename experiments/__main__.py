@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import compare, single, sweep
-from experiments.errors import ExperimentError
+from experiments.errors import ExperimentError, plain
 
 LATER = {
     "evaluate": "robustness, calibration or part scores of a run's checkpoint",
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(args.main(args))
     except ExperimentError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; what was saved is kept", file=sys.stderr)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -19,8 +20,12 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from experiments.config import Config
+from experiments.data import DataSet
+from experiments.data.fingerprint import differs, fingerprint
 from experiments.errors import ExperimentError
 from experiments.files import write_whole
+from experiments.runfiles import differing
 from experiments.train import EpochRecord
 
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -34,6 +39,39 @@ DAMAGE = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Which run a checkpoint is of.
+
+    Attributes:
+        config: `Config.values`.
+        data: `fingerprint` of what it is trained and tested on.
+    """
+
+    config: dict[str, Any]
+    data: dict[str, Any]
+
+    @staticmethod
+    def of(config: Config, data: DataSet) -> Origin:
+        """The origin of a run's checkpoints."""
+        return Origin(config.values(), fingerprint(data))
+
+
+def check_origin(content: Mapping[str, Any], now: Origin, folder: Path) -> None:
+    """ExperimentError where a checkpoint's run had other settings or other data than those that it is to go on with."""
+    before: Origin | None = content["origin"]
+    if before is None:
+        return
+    if difference := differing(before.config, now.config):
+        name, was, wanted = difference
+        raise ExperimentError(
+            f"{folder}: the checkpoint is of a run with {name} = {was}, but its recipe.toml says {wanted}: a run goes "
+            "on as it began."
+        )
+    if what := differs(before.data, now.data):
+        raise ExperimentError(f"{folder}: the run was trained on other data: {what}.")
+
+
 def save_checkpoint(
     path: Path,
     *,
@@ -42,6 +80,7 @@ def save_checkpoint(
     schedule: LRScheduler,
     bank: Any = None,
     records: list[EpochRecord],
+    origin: Origin | None = None,
     devices: int = 1,
 ) -> None:
     """Write a checkpoint after an epoch, atomically.
@@ -58,6 +97,7 @@ def save_checkpoint(
         "schedule": schedule.state_dict(),
         "bank": None if bank is None else bank.state_dict(),
         "records": [asdict(record) for record in records],
+        "origin": None if origin is None else asdict(origin),
         "devices": devices,
     }
     buffer = io.BytesIO()
@@ -96,6 +136,8 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         if content["format"] != FORMAT:
             raise ExperimentError(f"the checkpoint {path} has format {content['format']}, this version reads {FORMAT}.")
         content["records"] = [EpochRecord(**record) for record in content["records"]]
+        origin = content.get("origin")  # older files have none
+        content["origin"] = None if origin is None else Origin(**origin)
     except FileNotFoundError as error:
         raise ExperimentError(f"there is no checkpoint {path}.") from error
     except DAMAGE as error:

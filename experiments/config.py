@@ -13,18 +13,13 @@ from typing import Any
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from experiments import grammar
+from experiments import grammar, limits
 from experiments.errors import ExperimentError
+from experiments.files import read_bounded
 
 RECIPES = Path(__file__).parent / "recipes"
+MOST = 2**20  # bytes of a recipe
 VARIANTS = ("paper", "equal")
-CHOICES = {
-    "optimizer": ("sgd", "adam", "adamw"),
-    "schedule": ("constant", "one-cycle", "cosine", "step"),
-    "loss": ("cross-entropy", "bce"),
-    "precision": ("32", "bf16"),
-}
-NAME = re.compile(r"\w[\w.+:-]*(/\w[\w.+:-]*)*", re.ASCII)
 POINT_MODELS = ("pointnet", "pointnet2_ssg", "pointnet2_msg", "dgcnn", "pointnet2_partseg", "dgcnn_partseg")
 
 
@@ -87,46 +82,7 @@ class Config:
     corrupted: bool = False
 
     def __post_init__(self) -> None:
-        try:
-            for name, hint in HINTS.items():
-                grammar.check(name, getattr(self, name), hint)
-        except ValueError as error:
-            raise ExperimentError(f"{error}.") from error
-        for name in ("dataset", "model"):  # they become names of folders
-            if not NAME.fullmatch(getattr(self, name)):
-                raise ExperimentError(f"{name} is a name of letters, digits and . _ - +, not {getattr(self, name)!r}.")
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ExperimentError(f"{name} is one of {', '.join(choices)}, not {getattr(self, name)!r}.")
-        for name, least in (
-            ("epochs", 1),
-            ("test_every", 1),
-            ("batch_size", 2),
-            ("width", 1),
-            ("seed", 0),
-            ("num_points", 1),
-            ("limit", 1),
-        ):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ExperimentError(f"{name} is a whole number of at least {least}, not {value!r}.")
-        for name, low, high in (
-            ("lr", 0, 1e6),
-            ("min_lr", 0, 1e6),
-            ("label_smoothing", 0, 0.999),
-            ("weight_decay", 0, 1e6),
-            ("momentum", 0, 0.9999),
-            ("gamma", 0, 1e6),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise ExperimentError(f"{name} is a number from {low} to {high:g}, not {getattr(self, name)!r}.")
-        if any(epoch < 1 for epoch in self.milestones):
-            raise ExperimentError(f"milestones are epochs, whole numbers from 1 on, not {list(self.milestones)}.")
-        if self.nesterov and self.optimizer == "sgd" and self.momentum == 0:
-            raise ExperimentError("nesterov wants a momentum above 0, which is 0.")
-        for name, value in (("validation", self.validation), ("calibration", self.calibration)):
-            if value is not None and (value < 0 or (value >= 1 and value != int(value))):
-                raise ExperimentError(f"{name} is a share from 0 to 1 or a number of samples, not {value!r}.")
+        limits.check(self, HINTS)
 
     @property
     def domain(self) -> str:
@@ -160,6 +116,10 @@ class Config:
         """The run in a few words."""
         scored = ", validation" if self.validation else ""
         return f"{self.dataset}, {self.model}, {self.method}, seed {self.seed}{scored}"
+
+    def values(self) -> dict[str, Any]:
+        """Every value by its name, as JSON has them."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
 
     def describe(self) -> str:
         """The recipe in words."""
@@ -281,7 +241,7 @@ def load_recipe(name: str | Path, *, above: tuple[Path, ...] = ()) -> Recipe:
     if (own := path.resolve()) in above:
         raise ExperimentError(f"the recipe {path} is the base of itself.")
     try:
-        content = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
+        content = tomlkit.parse(read_bounded(path, MOST)).unwrap()
     except OSError as error:
         raise ExperimentError(f"the recipe {path} cannot be read: {error.strerror}.") from error
     except (TOMLKitError, ValueError, RecursionError) as error:
@@ -325,5 +285,4 @@ def recipe_names() -> list[str]:
 
 def to_toml(config: Config) -> str:
     """A configuration as a TOML file; what is None is left out."""
-    values = {key: value for key, value in dataclasses.asdict(config).items() if value is not None}
-    return tomlkit.dumps({key: list(value) if isinstance(value, tuple) else value for key, value in values.items()})
+    return tomlkit.dumps({key: value for key, value in config.values().items() if value is not None})

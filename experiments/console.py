@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from experiments.report.conclusion import conclusions
 from experiments.report.tables import PARTS_NOTE, cells, columns_note, headings, paired_note
@@ -24,8 +25,12 @@ FILE_WIDTH = 120  # characters
 
 
 def make_console(*, quiet: bool = False) -> Console:
-    """Where commands print; what is piped into a file is wide enough for every table."""
-    return Console(quiet=quiet, width=None if sys.stdout.isatty() else FILE_WIDTH)
+    """Where commands print; what is piped into a file is wide enough for every table.
+
+    Texts are shown as they are: brackets and colons in names are no mark-up.
+    """
+    width = None if sys.stdout.isatty() else FILE_WIDTH
+    return Console(quiet=quiet, width=width, markup=False, emoji=False, highlight=False)
 
 
 class Monitor:
@@ -37,7 +42,7 @@ class Monitor:
         self.runs = runs
         self.started = 0
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=14),
             TaskProgressColumn(),
             TimeRemainingColumn(),
@@ -102,14 +107,16 @@ class Monitor:
 
 def make_table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
     """The rows of one arm, as `results.summarise` gives them, as a table."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    table = Table(
+        title=Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
+    )
     table.add_column("", min_width=15, no_wrap=True)
     for heading in headings(rows):
         table.add_column(heading, justify="right", no_wrap=True, min_width=5)
     for row in rows:
-        table.add_row(row["method"], *cells(row, rows))
+        table.add_row(Text(row["method"]), *cells(row, rows))
         for seed, why in row["stopped"].items():
-            table.add_row(f"  [red]seed {seed}: {why}")
+            table.add_row(Text(f"  seed {seed}: {why}", style="red"))
     return table
 
 

@@ -46,10 +46,12 @@ def keep_freed_memory() -> None:
 
 def describe_device(environment: dict[str, Any]) -> str:
     """The machine in a few words."""
-    if environment["gpu"]:
+    if environment.get("gpu"):
         return str(environment["gpu"])
+    if "threads" not in environment:
+        return "a machine that is not told of"
     threads = environment["threads"]
-    return f"{threads} CPU thread{'s' if threads > 1 else ''} ({environment['cpu']})"
+    return f"{threads} CPU thread{'s' if threads != 1 else ''} ({environment.get('cpu')})"
 
 
 def _version(package: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 
 from experiments import options
@@ -175,7 +176,7 @@ def _table(rows: dict[str, dict[str, dict[str, float]]], paper: dict[tuple[str, 
         table.add_column(text, justify="right")
     for title, row in rows.items():
         if len(row) > 1:
-            table.add_row(f"[bold]{title}")
+            table.add_row(Text(title, style="bold"))
         for corruption, scores in row.items():
             figures = [
                 (f"{scores[name]:.3f}" if name in ("mce", "temperature") else f"{scores[name]:.1f}")
@@ -185,5 +186,5 @@ def _table(rows: dict[str, dict[str, dict[str, float]]], paper: dict[tuple[str, 
             ]
             known = paper.get((title, corruption), {})
             figures += [f"{known[text]:.1f}" if text in known else "–" for text in ours]
-            table.add_row(f"  {corruption}" if len(row) > 1 else title, *figures)
+            table.add_row(Text(f"  {corruption}" if len(row) > 1 else title), *figures)
     return table

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from experiments import grammar
 from experiments.config import Config
-from experiments.errors import ExperimentError
-from experiments.files import write_whole
-from experiments.results import RunResult
+from experiments.errors import ExperimentError, plain
+from experiments.files import read_bounded, write_whole
+from experiments.results import RunResult, evaluation_of
+from experiments.runfiles import ABOUT, MACHINE, MAIN, STATUSES, known, parse_object, scores_of, text_or_none
 from experiments.train import EpochRecord
 
 FORMAT = 1
 DIGITS = 4  # after the point
-FIRST = "accuracy", "instance_miou"  # the score whose curve is kept, whichever a run has
+MOST = 2**28  # bytes
+TIMES: dict[str, Any] = {"seconds": float, "step_ms": float | None, "cost": float | None}
 
 
 def write_export(path: Path, results: Sequence[RunResult]) -> None:
@@ -34,7 +36,7 @@ def write_export(path: Path, results: Sequence[RunResult]) -> None:
     Raises:
         RunStoppedError: it cannot be written.
     """
-    configs = [_plain(asdict(result.config)) for result in results]
+    configs = [result.config.values() for result in results]
     common = {n: v for n, v in configs[0].items() if all(config[n] == v for config in configs)}
     arms = {result.config.arm: result.about for result in reversed(results)}
     lines = []
@@ -67,53 +69,62 @@ def read_export(path: Path) -> list[RunResult]:
         ExperimentError: no such file, or not one of these.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_object(read_bounded(path, MOST))
         if content["format"] != FORMAT:
-            raise ExperimentError(f"{path} has format {content['format']}, this version reads {FORMAT}.")
+            raise ExperimentError(f"{path} has format {content['format']!r}, this version reads {FORMAT}.")
         return [_run(path, k, content, line) for k, line in enumerate(content["runs"])]
     except OSError as error:
         raise ExperimentError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise ExperimentError(f"{path} is not a file of `report --export`, or damaged: {error!r}.") from error
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        reason = plain(repr(error))[:200]
+        raise ExperimentError(f"{path} is not a file of `report --export`, or damaged: {reason}.") from error
 
 
 def _run(path: Path, place: int, content: Mapping[str, Any], line: Mapping[str, Any]) -> RunResult:
     values: dict[str, Any] = {**content["common"], **line["config"]}
     values["milestones"] = tuple(values["milestones"])
     config = Config(**values)
-    curve = dict(zip(line["tested"], line["curve"], strict=True))
-    records = []
-    for epoch in range(1, line["epochs"] + 1):
-        scores = {_first(line["scores"]): curve[epoch]} if epoch in curve else {}
-        records.append(
-            EpochRecord(
-                epoch=epoch,
-                train_loss=math.nan,
-                lr=math.nan,
-                seconds=line["seconds"] / line["epochs"],
-                step_ms=line["step_ms"],
-                cost=line["cost"],
-                scores=line["scores"] if line["tested"] and epoch == line["tested"][-1] else scores,
-            )
+    status, epochs, tested, scores = line["status"], line["epochs"], line["tested"], scores_of(line["scores"])
+    if status not in STATUSES:
+        raise ValueError(f"the status of run {place} is none of {', '.join(STATUSES)}")
+    grammar.check("epochs", epochs, int)
+    grammar.check("tested", tested, list[int])
+    if not 0 <= epochs <= config.epochs or [0, *tested, epochs + 1] != sorted({0, *tested, epochs + 1}):
+        raise ValueError(f"run {place} was not tested after the epochs that it says")
+    first = _first(scores) if tested else ""
+    points = {epoch: scores_of({first: value}) for epoch, value in zip(tested, line["curve"], strict=True)}
+    points.update({tested[-1]: scores} if tested else {})
+    time = known({name: line[name] for name in TIMES}, TIMES)
+    records = [
+        EpochRecord(
+            epoch=epoch,
+            train_loss=math.nan,
+            lr=math.nan,
+            seconds=time["seconds"] / epochs,
+            step_ms=time["step_ms"],
+            cost=time["cost"],
+            scores=points.get(epoch, {}),
         )
+        for epoch in range(1, epochs + 1)
+    ]
     return RunResult(
         path / str(place),
         config,
         records,
-        line["status"],
-        line["stopped"],
-        content["arms"][config.arm],
-        content["environment"],
-        line["evaluation"],
+        status,
+        text_or_none("stopped", line["stopped"]),
+        known(content["arms"][config.arm], ABOUT),
+        known(content["environment"], MACHINE),
+        evaluation_of(line["evaluation"]),
     )
 
 
 def _first(scores: Mapping[str, float]) -> str:
-    return next(name for name in FIRST if name in scores)
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    """The score whose curve is kept."""
+    for name in MAIN:
+        if name in scores:
+            return name
+    raise ValueError(f"there is none of {' and '.join(MAIN)} among the scores")
 
 
 def _rounded(value: Any) -> Any:

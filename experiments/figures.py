@@ -166,7 +166,8 @@ def _train(
 ) -> dict[str, Source]:
     """Train small models into folder/models, and read them back as --run does."""
     from experiments.console import Monitor
-    from experiments.runner import Machine, load_trained, make_fabric, outcome, run
+    from experiments.results import outcome
+    from experiments.runner import Machine, load_trained, make_fabric, run
     from experiments.stopping import stopped_by_signals
     from experiments.train import steps_per_epoch
 

@@ -1,8 +1,9 @@
-"""Files that are whole or not there: everything a run leaves behind is written through here."""
+"""Files that are whole or not there: everything a run leaves behind is written through here, and read in bounds."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from experiments.errors import ExperimentError, RunStoppedError
+
+LOCK = ".lock"
+MOST = 2**26  # bytes of a text file
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
@@ -22,7 +26,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
     unfinished = path.with_name(path.name + ".unfinished")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as file:
+        with open(unfinished, "wb", opener=_follow_no_link) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -41,7 +45,7 @@ def claim(folder: Path) -> IO[bytes]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("wb")
+        file = open(folder / LOCK, "wb", opener=_follow_no_link)  # noqa: SIM115  # it is the caller's to close
     except OSError as error:
         raise RunStoppedError(f"{folder} cannot be written: {error.strerror}") from error
     try:
@@ -50,6 +54,37 @@ def claim(folder: Path) -> IO[bytes]:
         file.close()
         raise ExperimentError(f"another process is training in {folder}.") from error
     return file
+
+
+def claimed(folder: Path) -> bool:
+    """Whether a process has claimed a folder; makes nothing."""
+    try:
+        with (folder / LOCK).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def read_bounded(path: Path, most: int = MOST) -> str:
+    """A text file's content; UnicodeDecodeError where it is none, ValueError where it is larger than `most` bytes.
+
+    Nothing is read but plain files, and no more of one than `most`: a folder may be a stranger's.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it is larger than {most >> 20} MiB")
+    return content.decode()
+
+
+def _follow_no_link(path: str, flags: int) -> int:
+    """Opens a file to write to; OSError where it is a link, which may lead anywhere."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?|[+-]?(inf|nan)", re.ASCII)
 DIGITS = 18  # of a whole number
+LONGEST = 200  # characters of a value in a message
 NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", None: "none"}
 
 
@@ -78,8 +79,10 @@ def check(name: str, value: Any, hint: Any) -> None:
     kinds, element = _kinds(hint)
     if isinstance(value, bool) or value is None:
         fits = (None if value is None else bool) in kinds
-    elif isinstance(value, (int, float)):
-        fits = (float in kinds or (int in kinds and isinstance(value, int))) and math.isfinite(value)
+    elif isinstance(value, int):
+        fits = (int in kinds or float in kinds) and abs(value) < 10**DIGITS
+    elif isinstance(value, float):
+        fits = float in kinds and math.isfinite(value)
     elif isinstance(value, (list, tuple)):
         fits = list in kinds
         for one in value if fits else ():
@@ -87,7 +90,14 @@ def check(name: str, value: Any, hint: Any) -> None:
     else:
         fits = isinstance(value, str) and str in kinds
     if not fits:
-        raise ValueError(f"{name} must be {_wanted(kinds)}, got {value!r}")
+        raise ValueError(f"{name} must be {_wanted(kinds)}, got {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    """A value in a message: whole numbers may be too long even to be printed."""
+    if isinstance(value, int) and abs(value) >= 10**DIGITS:
+        return f"one of more than {DIGITS} digits"
+    return repr(value) if len(repr(value)) <= LONGEST else f"{repr(value)[:LONGEST]} ..."
 
 
 def split(text: str) -> list[str]:

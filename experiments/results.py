@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,30 @@ from typing import Any
 import numpy as np
 
 from experiments.config import Config, load_recipe
-from experiments.errors import ExperimentError
+from experiments.errors import ExperimentError, plain
 from experiments.files import write_lines
 from experiments.methods import VANILLA, parse_method
 from experiments.paired import find_baseline, paired_scores
+from experiments.runfiles import (
+    ABOUT,
+    ENVIRONMENT,
+    EVALUATION,
+    MACHINE,
+    MAIN,
+    METRICS,
+    RECIPE,
+    STATUSES,
+    SUMMARY,
+    check_summary,
+    known,
+    read_object,
+    read_records,
+    scores_of,
+    text_or_none,
+)
 from experiments.train import EpochRecord
 
-RECIPE, SUMMARY, METRICS = "recipe.toml", "summary.json", "metrics.jsonl"
-ENVIRONMENT, EVALUATION = "environment.json", "evaluation.json"
 LAST = 10
-MAIN = ("accuracy", "instance_miou")  # whichever a run has is its first score
 
 
 @dataclass(frozen=True)
@@ -92,6 +105,18 @@ class Spread:
         return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
 
 
+def outcome(result: RunResult) -> str:
+    """The end of a run in a line."""
+    if result.stopped:
+        return result.stopped
+    if not result.records:
+        return "nothing trained"
+    last = result.records[-1]
+    scores = ", ".join(f"{name.replace('_', ' ')} {value:.1f} %" for name, value in list(last.scores.items())[:2])
+    step = statistics.median(record.step_ms for record in result.records)
+    return f"{scores}, {step:.0f} ms a step, {sum(record.seconds for record in result.records):.0f} s"
+
+
 def make_output(wanted: Path) -> Path:
     """Create the output folder; where it holds something already, the next free name beside it: NAME-2, NAME-3, ..."""
     folder, number = wanted, 1
@@ -115,31 +140,43 @@ def read_run(folder: Path) -> RunResult:
         raise ExperimentError(f"{folder} is not the folder of a run: it has no {RECIPE}.")
     config = load_recipe(folder / RECIPE).resolve(None, {})
     try:
-        text = (folder / METRICS).read_text(encoding="utf-8") if (folder / METRICS).is_file() else ""
-        records = [_record(json.loads(line), config.scored) for line in text.splitlines()]
-        summary, environment, evaluation = (_json(folder / name) for name in (SUMMARY, ENVIRONMENT, EVALUATION))
-        return RunResult(
+        records = read_records(folder / METRICS, config)
+        summary, environment, evaluation = (read_object(folder / name) for name in (SUMMARY, ENVIRONMENT, EVALUATION))
+        status = summary.get("status", "interrupted")
+        if status not in STATUSES:
+            raise ValueError(f"{SUMMARY}: status is none of {', '.join(STATUSES)}")
+        result = RunResult(
             folder,
             config,
             records,
-            summary.get("status", "interrupted"),
-            summary.get("stopped"),
-            summary.get("about", {}),
-            environment,
-            evaluation.get("scores", {}),
+            status,
+            text_or_none(f"{SUMMARY}: stopped", summary.get("stopped")),
+            known(summary.get("about", {}), ABOUT),
+            known(environment, MACHINE),
+            evaluation_of(evaluation.get("scores", {})),
         )
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ExperimentError(f"a file in {folder} is damaged: {error}.") from error
+        check_summary(summary, config, records, result.scores().get("final"))
+    except ValueError as error:
+        raise ExperimentError(f"a file in {folder} is damaged or was changed: {error}.") from error
+    return result
 
 
-def _json(path: Path) -> dict[str, Any]:
-    """A file's content; empty where there is no file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+def evaluation_of(values: Any) -> dict[str, dict[str, float]]:
+    """What `evaluate` found, by corruption."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{EVALUATION}: scores are {type(values).__name__}")
+    return {plain(name): scores_of(scores) for name, scores in values.items()}
 
 
 def epochs_done(folder: Path) -> int:
-    """How many epochs of a run its folder has; 0 where there is no run."""
-    return len(read_run(folder).records) if (folder / RECIPE).is_file() else 0
+    """How many epochs of a run its folder has; 0 where there is none, or where its files cannot be read.
+
+    A run that goes on writes them anew from its checkpoint.
+    """
+    try:
+        return len(read_run(folder).records)
+    except ExperimentError:
+        return 0
 
 
 def find_runs(folders: Iterable[Path]) -> list[RunResult]:
@@ -166,12 +203,6 @@ def write_metrics(folder: Path, config: Config, records: Sequence[EpochRecord]) 
         line.update({f"{config.scored}_{name}": value for name, value in line.pop("scores").items()})
         lines.append(line)
     write_lines(folder / METRICS, lines)
-
-
-def _record(line: dict[str, Any], scored: str) -> EpochRecord:
-    first = f"{scored}_"
-    scores = {name.removeprefix(first): line.pop(name) for name in list(line) if name.startswith(first)}
-    return EpochRecord(**line, scores=scores)
 
 
 def summarise(results: Sequence[RunResult], baseline: str = VANILLA) -> list[dict[str, Any]]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import datetime
 import logging
 import math
-import statistics
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from experiments.board import Board
-from experiments.checkpoint import BEST, LAST, load_checkpoint, restore, save_checkpoint
+from experiments.checkpoint import BEST, LAST, Origin, check_origin, load_checkpoint, restore, save_checkpoint
 from experiments.config import Config, to_toml
 from experiments.data import DataSet, load_data
 from experiments.data.holdout import divide
@@ -141,10 +141,20 @@ def run(
         `RunResult.stopped`; what was saved stays.
 
     Raises:
-        ExperimentError: a damaged checkpoint, one of another model, or another process that trains in the folder.
+        ExperimentError: a damaged checkpoint, one of another run or of other data, or another process that trains in
+            the folder.
         KeyboardInterrupt: `stopping` heard a signal.
     """
     watcher, main = watcher or Watcher(), fabric.is_global_zero
+    with claim(folder) if main else nullcontext():  # before anything is read: nobody else writes from here on
+        return _run(fabric, config, data, folder, resume, watcher, main)
+
+
+def _run(
+    fabric: Fabric, config: Config, data: DataSet, folder: Path, resume: bool, watcher: Watcher, main: bool
+) -> RunResult:
+    """`run` in a folder that is this process's."""
+    origin = Origin.of(config, data)
     data = data.to(fabric.device)
     model = new_model(config, data)
     learner = set_up(fabric, config, data, model)
@@ -156,8 +166,14 @@ def run(
     records: list[EpochRecord] = []
     last = folder / "checkpoints" / LAST
     if resume and last.exists():
-        records = restore(load_checkpoint(last, fabric.device), **parts)
+        content = load_checkpoint(last, fabric.device)
+        check_origin(content, origin, folder)
+        records = restore(content, **parts)
+        if len(records) > config.epochs:
+            raise ExperimentError(f"{folder} has {len(records)} epochs, its recipe.toml wants {config.epochs}.")
+    parts["origin"] = origin
     state = _State(config, records, describe(config, data, model))
+    environment = describe_environment(fabric.device, config.precision)
     best = max((record.scores.get(learner.task.score, -1.0) for record in records), default=-1.0)
     board: Board | None = None
 
@@ -176,11 +192,10 @@ def run(
         watcher.epoch(record)
 
     stopped = None
-    lock = claim(folder) if main else None
     try:
         if main:
             write_whole(folder / RECIPE, to_toml(config))
-            write_json(folder / ENVIRONMENT, describe_environment(fabric.device, config.precision))
+            write_json(folder / ENVIRONMENT, environment)
             write_metrics(folder, config, records)
             write_json(folder / SUMMARY, state.summary("running"))
             board = Board(folder / "tensorboard", first_epoch=len(records) + 1, scored=config.scored)
@@ -198,11 +213,10 @@ def run(
     finally:
         if board is not None:
             board.close()
-        if lock is not None:
-            lock.close()
+    status = "complete" if stopped is None else "stopped"
     if main:
-        _try_write(folder / SUMMARY, state.summary("complete" if stopped is None else "stopped", stopped))
-    return RunResult(folder, config, records, "complete" if stopped is None else "stopped", stopped, state.about)
+        _try_write(folder / SUMMARY, state.summary(status, stopped))
+    return RunResult(folder, config, records, status, stopped, state.about, environment)
 
 
 def begin(folder: Path, config: Config) -> Path:
@@ -233,29 +247,18 @@ def load_trained(folder: Path, roots: Sequence[Path], *, best: bool = False) -> 
     """The configuration, data and trained model of a run's folder, on the CPU, in eval mode.
 
     Raises:
-        ExperimentError: no run, no checkpoint, or a damaged one.
+        ExperimentError: no run, no checkpoint, a damaged one, or one of another run or of other data.
     """
     result = read_run(folder)
     data = load(result.config, roots)
     model = new_model(result.config, data)
     content = load_checkpoint(folder / "checkpoints" / (BEST if best else LAST))
+    check_origin(content, Origin.of(result.config, data), folder)
     try:
         model.load_state_dict(content["model"])
     except RuntimeError as error:
         raise ExperimentError(f"the checkpoint in {folder} is of another model than its recipe.toml.") from error
     return result.config, data, model.eval()
-
-
-def outcome(result: RunResult) -> str:
-    """The end of a run in a line."""
-    if result.stopped:
-        return result.stopped
-    if not result.records:
-        return "nothing trained"
-    last = result.records[-1]
-    scores = ", ".join(f"{name.replace('_', ' ')} {value:.1f} %" for name, value in list(last.scores.items())[:2])
-    step = statistics.median(record.step_ms for record in result.records)
-    return f"{scores}, {step:.0f} ms a step, {sum(record.seconds for record in result.records):.0f} s"
 
 
 @dataclass
@@ -275,6 +278,7 @@ class _State:
             "status": status,
             "stopped": stopped,
             "title": self.config.title,
+            "config": self.config.values(),
             "started": self.when,
             "seconds": sum(record.seconds for record in self.records),
             "epochs": len(self.records),

@@ -99,8 +99,8 @@ def main(args: argparse.Namespace) -> int:
         print(to_toml(config), end="")
         return 0
     from experiments.console import Monitor, make_console
-    from experiments.results import epochs_done
-    from experiments.runner import Machine, begin, load, make_fabric, outcome, run
+    from experiments.results import epochs_done, outcome
+    from experiments.runner import Machine, begin, load, make_fabric, run
     from experiments.stopping import stopped_by_signals
     from experiments.train import steps_per_epoch
 

@@ -15,8 +15,8 @@ from experiments.errors import ExperimentError
 from experiments.files import write_json
 from experiments.processes import in_processes
 from experiments.report import make_summary, write_report
-from experiments.results import RECIPE, SUMMARY, RunResult, epochs_done, make_output, read_run
-from experiments.runner import Machine, load, make_fabric, outcome, run
+from experiments.results import RECIPE, SUMMARY, RunResult, epochs_done, make_output, outcome, read_run
+from experiments.runner import Machine, load, make_fabric, run
 from experiments.single import folder_name
 from experiments.stopping import stopped_by_signals
 from experiments.train import Watcher, steps_per_epoch

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -127,7 +126,7 @@ def make_summary(
         "seconds": seconds,
         "seeds": list(dict.fromkeys(result.config.seed for result in results)),
         "arms": arms,
-        "environment": results[0].environment or _environment(results[0].folder),
+        "environment": results[0].environment,
         "rows": summarise(results, baseline),
     }
 
@@ -181,10 +180,3 @@ def _common(config: Config) -> dict[str, Any]:
     """What the runs of an arm have in common."""
     names = ("dataset", "epochs", "batch_size", "width", "num_points", "limit", "validation", "precision")
     return {name: getattr(config, name) for name in names}
-
-
-def _environment(folder: Path) -> dict[str, Any]:
-    try:
-        return json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def accuracy_curves(curves: dict[str, tuple[np.ndarray, np.ndarray]], name: str,
     Args:
         curves: label to epochs (n,) and accuracies (seeds, n) in %; several seeds give the mean in a band of one
             deviation.
-        name: makes the SVG's ids its own among others in a page.
+        name: letters and digits that make the SVG's ids its own among others in a page.
         what: the y axis.
 
     Returns:
@@ -60,9 +61,13 @@ def accuracy_curves(curves: dict[str, tuple[np.ndarray, np.ndarray]], name: str,
         axes.grid(color=INK, alpha=0.12, linewidth=0.8)
         axes.spines[:].set_visible(False)
         columns = 1 + len(curves) // 7
-        axes.legend(loc="lower right", frameon=False, labelcolor=INK, ncols=columns, fontsize=10 - columns)
+        legend = axes.legend(loc="lower right", frameon=False, labelcolor=INK, ncols=columns, fontsize=10 - columns)
+        for entry in legend.get_texts():  # a name is no formula
+            entry.set_parse_math(False)
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # the reader's browser has the letters that are lacking here
+            figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return _inline(buffer.getvalue(), name, len(curves))
 
 
@@ -124,7 +129,10 @@ def gallery_picture(items: Sequence[GalleryItem], path: Path) -> None:
             draw_cell(axes, item, kind)
             if row == 0:
                 axes.set_title(title, fontsize=10, color="#1c2330", pad=5, fontweight="bold")
-            axes.text(0.5, -0.02, note, transform=axes.transAxes, ha="center", va="top", fontsize=8.5, color="#4a5361")
+            axes.text(
+                0.5, -0.02, note, transform=axes.transAxes, ha="center", va="top", fontsize=8.5, color="#4a5361",
+                parse_math=False,
+            )  # fmt: skip
     path.write_bytes(_png(figure))
 
 

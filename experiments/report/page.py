@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +11,8 @@ from experiments.environment import describe_device
 from experiments.report.conclusion import conclusions
 from experiments.report.figures import KINDS, SERIES, accuracy_curves, accuracy_limits, cell_png, label_text
 from experiments.report.gallery import PRIOR, GalleryItem
-from experiments.report.style import CSS
+from experiments.report.style import head
+from experiments.report.style import text as _text
 from experiments.report.tables import PARTS_NOTE, cells, columns_note, corruptions, headings, paired_note
 from experiments.results import RunResult, curves_of
 
@@ -39,23 +39,12 @@ def make_page(
     """
     arms = summary["arms"]
     title = next(iter(arms.values()))["title"] if len(arms) == 1 else HEADINGS.get(summary["command"], summary["name"])
-    charts = "".join(_chart(arm, about["title"], results) for arm, about in arms.items())
+    charts = "".join(_chart(arm, about["title"], results, f"chart{k}") for k, (arm, about) in enumerate(arms.items()))
     gallery = "".join(_gallery(arms[arm]["title"], items) for arm, items in galleries.items())
     details = json.dumps({"arms": arms, "environment": summary["environment"]}, indent=2, ensure_ascii=False)
     tables = "".join(_table(summary, arm) for arm in arms)
     parts = any("class_miou" in row["scores"] for row in summary["rows"])
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{_text(summary["name"])} · mixkit</title>
-<link rel="icon" href="data:,">
-<style>{CSS}</style>
-</head>
-<body>
-<main>
+    return f"""{head(summary["name"])}<main>
 <header>
 <p class="kicker">mixkit · {_text(summary["command"])} · {_text(summary["written"][:10])}</p>
 <h1>{_text(title)}</h1>
@@ -163,7 +152,8 @@ def _table(summary: dict[str, Any], arm: str) -> str:
     return "".join(body) + "</tbody>"
 
 
-def _chart(arm: str, title: str, results: Sequence[RunResult]) -> str:
+def _chart(arm: str, title: str, results: Sequence[RunResult], name: str) -> str:
+    """The curves of an arm; `name` is what its ids begin with."""
     curves = curves_of(results, arm)
     if not curves:
         return ""
@@ -173,7 +163,7 @@ def _chart(arm: str, title: str, results: Sequence[RunResult]) -> str:
     parts = any(result.config.arm == arm and result.config.parts for result in results)
     scored = next(result.config.scored for result in results if result.config.arm == arm)
     what = f"{scored} instance mIoU (%)" if parts else f"{scored} accuracy (%)"
-    return f"<figure>{accuracy_curves(curves, arm, what)}<figcaption>{_text(title)}.{note}</figcaption></figure>"
+    return f"<figure>{accuracy_curves(curves, name, what)}<figcaption>{_text(title)}.{note}</figcaption></figure>"
 
 
 def _gallery(title: str, items: Sequence[GalleryItem]) -> str:
@@ -205,8 +195,8 @@ def _configuration(summary: dict[str, Any]) -> str:
     for about in summary["arms"].values():
         config = about["config"]
         samples = ""
-        if "sample_shape" in about:
-            scored = about.get("scored", "test")
+        scored = about.get("scored", "test")
+        if {"train_samples", f"{scored}_samples", "sample_shape", "classes", "augmentation"} <= about.keys():
             shape = " × ".join(map(str, about["sample_shape"]))
             samples = (
                 f"{about['train_samples']:,} training and {about[f'{scored}_samples']:,} {scored} samples of {shape}, "
@@ -219,14 +209,11 @@ def _configuration(summary: dict[str, Any]) -> str:
     rows.append(f"<dt>Seeds</dt><dd>{', '.join(map(str, summary['seeds']))}</dd>")
     if packages := summary["environment"].get("packages"):
         versions = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
-        rows.append(f"<dt>Versions</dt><dd>Python {_text(summary['environment']['python'])}, {_text(versions)}</dd>")
+        python = summary["environment"].get("python", "?")
+        rows.append(f"<dt>Versions</dt><dd>Python {_text(python)}, {_text(versions)}</dd>")
     return f"<dl>{''.join(rows)}</dl>"
 
 
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _text(text: object) -> str:
-    return html.escape(str(text))

@@ -42,7 +42,9 @@ def figure_png(figure: PaperFigure) -> bytes:
                     canvas.text(*at, figure.columns[column], ha="center", size=10, color=INK, weight="bold")
                 for i, (text, which) in enumerate(cell.lines):
                     at = (x + SIDE / 2) / width, (y - SIDE - 0.04 - i * LINE) / height
-                    canvas.text(*at, text, ha="center", va="top", size=_size(text), color=TEXT_COLOURS[which])
+                    canvas.text(
+                        *at, text, ha="center", va="top", size=_size(text), color=TEXT_COLOURS[which], parse_math=False
+                    )
             y -= below + GAP
         y -= BETWEEN - GAP
     return _png(canvas, figure.pairs[0][0][0].domain)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import html
 from collections.abc import Sequence
 
 from experiments.report.paper_drawing import cell_pngs
 from experiments.report.paper_figures import Cell, PaperFigure
-from experiments.report.style import CSS
+from experiments.report.style import head
+from experiments.report.style import text as _text
 
 MORE_CSS = """
 .sheet { overflow-x: auto; margin-top: 20px; padding-bottom: 6px; }
@@ -42,18 +42,7 @@ def make_page(figures: Sequence[PaperFigure], sources: Sequence[str], notes: Seq
     """
     listed = "".join(f"<li>{_text(line)}</li>" for line in sources)
     warned = "".join(f'<p class="note">{_text(line)}</p>' for line in notes)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>SageMix in pictures · mixkit</title>
-<link rel="icon" href="data:,">
-<style>{CSS}{MORE_CSS}</style>
-</head>
-<body>
-<main>
+    return f"""{head("SageMix in pictures", MORE_CSS)}<main>
 <header>
 <p class="kicker">mixkit · figures</p>
 <h1>SageMix in pictures</h1>
@@ -94,7 +83,3 @@ def _cell(cell: Cell, png: bytes, place: str) -> str:
     source = base64.b64encode(png).decode()
     opening = f'<figure class="{place}">' if place else "<figure>"
     return f'{opening}<img alt="{_text(cell.about)}" src="data:image/png;base64,{source}">{caption}</figure>'
-
-
-def _text(text: object) -> str:
-    return html.escape(str(text))

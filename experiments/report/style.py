@@ -1,4 +1,11 @@
-"""The report's style sheet: system fonts, one column, light and dark."""
+"""What all pages share: their head, and the style sheet: system fonts, one column, light and dark."""
+
+from __future__ import annotations
+
+import html
+
+#: A page may draw what stands in it, and nothing more: no scripts, nothing fetched, whatever a run's files say.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 CSS = """
 :root {
@@ -72,3 +79,25 @@ pre { overflow-x: auto; font-size: 13px; line-height: 1.45; padding: 16px; }
   th[scope="row"] i { margin-right: 6px; }
 }
 """
+
+
+def head(title: str, more_css: str = "") -> str:
+    """All that stands before a page's <main>."""
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{text(title)} · mixkit</title>
+<link rel="icon" href="data:,">
+<style>{CSS}{more_css}</style>
+</head>
+<body>
+"""
+
+
+def text(value: object) -> str:
+    """A value as text of a page or of an attribute in quotes: the one way in for whatever is not written here."""
+    return html.escape(str(value))
