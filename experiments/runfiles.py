@@ -109,7 +109,7 @@ def known(values: Any, kinds: Mapping[str, Any]) -> dict[str, Any]:
     """The values of known names, of the types that these have; texts with printable characters only."""
     if not isinstance(values, Mapping):
         raise ValueError(f"there is {type(values).__name__} where names and values are wanted")
-    found = {}
+    found: dict[str, Any] = {}
     for name, kind in kinds.items():
         if name not in values:
             continue
