@@ -7,6 +7,8 @@ import errno
 import fcntl
 import json
 import os
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +16,7 @@ from experiments.errors import ExperimentError, RunStoppedError
 
 LOCK = ".lock"
 MOST = 2**26  # bytes of a text file
+PATIENCE, POLL = 60.0, 0.1  # seconds
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
@@ -66,6 +69,19 @@ def claimed(folder: Path) -> bool:
     except OSError:
         return True
     return False
+
+
+def wait_until_free(folders: Sequence[Path], seconds: float = PATIENCE) -> None:
+    """Wait for processes that train in folders, which those that a killed sweep leaves behind soon cease to do.
+
+    Raises:
+        ExperimentError: one of them is claimed still.
+    """
+    end = time.monotonic() + seconds
+    while busy := [folder for folder in folders if claimed(folder)]:
+        if time.monotonic() > end:
+            raise ExperimentError(f"another process is training in {busy[0]}.")
+        time.sleep(POLL)
 
 
 def read_bounded(path: Path, most: int = MOST) -> str:

@@ -18,7 +18,7 @@ import torch
 from experiments.config import Config, to_toml
 from experiments.files import write_whole
 from experiments.results import RECIPE, RunResult, read_run
-from experiments.stopping import asked_to_stop
+from experiments.stopping import PARENT, asked_to_stop
 from experiments.worker import LOG
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def in_processes(
 
     Each has the GPUs of its slot; slots share where there are fewer GPUs than jobs want. A slot's process trains one
     run after the other, unless devices share a run: their processes are made for that run alone. Whatever ends the
-    iteration early (Ctrl-C, SIGTERM) ends the processes too.
+    iteration early (Ctrl-C, SIGTERM) ends the processes too; and they end themselves where this one is killed.
     """
     queue = list(waiting)
     slots = [_Slot(gpus) for gpus in _slots(sweep.jobs, sweep.machine.devices)]
@@ -102,7 +102,7 @@ def _start(sweep: Sweep, slot: _Slot, folder: Path) -> None:
         options = ["--data-root", *map(str, sweep.roots), "--accelerator", machine.accelerator]
         options += ["--devices", str(machine.devices), "--nodes", str(machine.nodes), "--threads", str(threads)]
         what = ["experiments.worker"] if serves else ["experiments", "pointcloud", "--resume", str(folder)]
-        environment = dict(os.environ)
+        environment = {**os.environ, PARENT: str(os.getpid())}
         if slot.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(slot.gpus)
         pipe = subprocess.PIPE if serves else None

@@ -32,6 +32,7 @@ from experiments.methods import VANILLA, Mixing, parse_method
 from experiments.models import create_model
 from experiments.optim import make_optimizer, make_schedule
 from experiments.results import ENVIRONMENT, RECIPE, SUMMARY, RunResult, make_output, read_run, write_metrics
+from experiments.stopping import asked_to_stop
 from experiments.tasks import make_task
 from experiments.train import MODEL, EpochRecord, Learner, Watcher, seed_of, steps_per_epoch, train
 
@@ -146,6 +147,8 @@ def run(
         KeyboardInterrupt: `stopping` heard a signal.
     """
     watcher, main = watcher or Watcher(), fabric.is_global_zero
+    if asked_to_stop():  # an orphan must not take the folder from who goes on
+        raise KeyboardInterrupt
     with claim(folder) if main else nullcontext():  # before anything is read: nobody else writes from here on
         return _run(fabric, config, data, folder, resume, watcher, main)
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM are heard at once and acted on between two steps.
+"""Ctrl-C, SIGTERM, SIGHUP and the end of the process that began this one are acted on between two steps.
 
 An exception from a signal's handler can come anywhere: in compiled code, which makes another one of it, in a
 destructor, which loses it, on one of several devices, which leaves the others waiting.
@@ -6,24 +6,33 @@ destructor, which loses it, on one of several devices, which leaves the others w
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+PARENT = "MIXKIT_PARENT"  #: the environment variable in which a process leaves its number for one that ends with it
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 _heard: list[int] = []
+_parent = os.environ.pop(PARENT, "")  # not for the processes that this one begins
 
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Within, the first Ctrl-C and every SIGTERM are only noted, for `asked_to_stop`; a second Ctrl-C interrupts."""
+    """Within, the first Ctrl-C and every SIGTERM and SIGHUP are only noted, for `asked_to_stop`.
+
+    A second Ctrl-C interrupts. A SIGHUP that is ignored, as under nohup, stays so.
+    """
 
     def note(number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and number in _heard:
             raise KeyboardInterrupt
         _heard.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    minded = [number for number in SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in minded}
     try:
         yield
     finally:
@@ -33,5 +42,8 @@ def stopped_by_signals() -> Iterator[None]:
 
 
 def asked_to_stop() -> bool:
-    """Whether a signal came; who asks raises KeyboardInterrupt where everything is in order."""
-    return bool(_heard)
+    """Whether a signal came, or the process that began this one, and left its number in `PARENT`, is no more.
+
+    Who asks raises KeyboardInterrupt where everything is in order.
+    """
+    return bool(_heard) or (bool(_parent) and str(os.getppid()) != _parent)

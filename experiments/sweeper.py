@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from experiments.config import Config
 from experiments.console import Monitor, make_console, print_tables
 from experiments.data import DataSet
 from experiments.errors import ExperimentError
-from experiments.files import write_json
+from experiments.files import claim, wait_until_free, write_json
 from experiments.processes import in_processes
 from experiments.report import make_summary, write_report
 from experiments.results import RECIPE, SUMMARY, RunResult, epochs_done, make_output, outcome, read_run
@@ -59,7 +61,8 @@ def run_sweep(sweep: Sweep) -> int:
         0, or 1 where a run did not end well.
 
     Raises:
-        ExperimentError: data that are not there, or a folder with runs of other configurations; before anything runs.
+        ExperimentError: data that are not there, a folder with runs of other configurations, or one that another
+            process is training in; before anything runs.
     """
     console = make_console()
     data: dict[Any, DataSet] = {}
@@ -68,6 +71,20 @@ def run_sweep(sweep: Sweep) -> int:
     if folder != sweep.output:
         console.print(f"{sweep.output} is in use; writing to {folder}", highlight=False, soft_wrap=True)
     folders = {config: run_folder(folder, config) for config in sweep.runs}
+    with claim(folder):
+        wait_until_free(list(folders.values()))
+        return _sweep(sweep, console, folder, folders, data, steps)
+
+
+def _sweep(
+    sweep: Sweep,
+    console: Console,
+    folder: Path,
+    folders: dict[Config, Path],
+    data: dict[Any, DataSet],
+    steps: dict[Config, int],
+) -> int:
+    """`run_sweep` in a folder that is this process's, with nobody at work in the folders of the runs."""
     done = {config: _done(folders[config], config) for config in sweep.runs}
     waiting = [config for config in sweep.runs if done[config] is None]
     started = time.perf_counter()
