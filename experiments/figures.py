@@ -17,7 +17,7 @@ from torch import nn
 
 from experiments.compare import MODELS
 from experiments.config import Config, load_recipe
-from experiments.data import DATASETS, DataSet, load_data
+from experiments.data import DATASETS, DataSet
 from experiments.errors import ExperimentError
 from experiments.files import write_json, write_whole
 from experiments.options import add_data_root, roots_of, whole
@@ -145,19 +145,24 @@ def _small_runs(
     domains: Sequence[str], wanted: dict[str, str | None], roots: Sequence[Path], seed: int
 ) -> tuple[dict[str, tuple[Config, DataSet]], list[str]]:
     """What to train for the domains that have no run, and a note for each that makes do with digits."""
+    from experiments.runner import load
+
     recipe, notes = load_recipe("short"), []
     configs: dict[str, tuple[Config, DataSet]] = {}
+
+    def begin(domain: str, name: str) -> tuple[Config, DataSet]:
+        given = {"dataset": name, "model": MODELS[domain], "method": "vanilla", "seed": seed, **BUDGETS[name]}
+        config = recipe.resolve(None, given)
+        return config, load(config, roots)
+
     for domain in domains:
-        name = wanted[domain] or WISHES[domain]
         try:
-            data = load_data(domain, name, roots, limit=BUDGETS[name].get("limit"))
+            configs[domain] = begin(domain, wanted[domain] or WISHES[domain])
         except ExperimentError as error:
             if wanted[domain]:
                 raise
             notes.append(f"The {_plural(domain)} are digits, for want of better: {error}")
-            name, data = "digits", load_data(domain, "digits", roots, limit=BUDGETS["digits"].get("limit"))
-        given = {"dataset": name, "model": MODELS[domain], "method": "vanilla", "seed": seed, **BUDGETS[name]}
-        configs[domain] = recipe.resolve(None, given), data
+            configs[domain] = begin(domain, "digits")
     return configs, notes
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import http.client
-import shutil
-import tarfile
 import tempfile
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
-import zipfile
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable
+from pathlib import Path
 
 from experiments.data import modelnet40
+from experiments.data.archives import unpack
 from experiments.data.base import check_md5
 from experiments.errors import ExperimentError
 
@@ -20,6 +20,8 @@ KNOWN_MD5 = {"modelnet40": modelnet40.MD5}
 """The md5 of a data set's archive, where the protocol names one."""
 
 TIMEOUT = 30  # seconds without an answer
+SECONDS = 6 * 3600  # in all
+MOST = 64 * 2**30  # bytes
 SCHEMES = ("https", "http", "file")
 
 
@@ -38,10 +40,15 @@ def download_archive(url: str, root: Path, md5: str | None = None) -> list[Path]
         What now lies in `root`, sorted.
 
     Raises:
-        ExperimentError: the address cannot be read, the md5 differs, the file is not an archive or leads outside of the
-            folder, something of that name lies in `root` already, or the disk is full.
+        ExperimentError: the address cannot be read, holds more than `MOST` bytes or takes longer than `SECONDS`, the
+            md5 differs, the file is no whole archive or leads outside of the folder (`unpack`), something of that name
+            lies in `root` already, or the disk is full.
     """
-    if urllib.parse.urlsplit(url).scheme not in SCHEMES:
+    try:
+        known = urllib.parse.urlsplit(url).scheme in SCHEMES
+    except ValueError:
+        known = False
+    if not known:
         raise ExperimentError(f"{url} cannot be fetched: an address starts with https://, http:// or file://.")
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -51,7 +58,7 @@ def download_archive(url: str, root: Path, md5: str | None = None) -> list[Path]
             if md5 is not None:
                 check_md5(archive, md5, f"{url} sent another file than the one wanted, or only a part of it")
             unpacked.mkdir()
-            _unpack(archive, unpacked, url)
+            unpack(archive, unpacked, url)
             return _move(unpacked, root)
     except OSError as error:
         raise ExperimentError(f"{url} cannot be unpacked into {root} ({error.strerror or error}).") from error
@@ -59,44 +66,31 @@ def download_archive(url: str, root: Path, md5: str | None = None) -> list[Path]
 
 def _fetch(url: str, path: Path) -> None:
     """Write what an address holds to a file."""
+    began, size = time.monotonic(), 0
+    with path.open("wb") as file:
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
+                length = (response.headers.get("Content-Length") or "").strip()
+                wanted = int(length) if length.isascii() and length.isdigit() and len(length) < 18 else None
+                read = getattr(response, "read1", response.read)  # what is there: one byte at a time is no answer
+                while size <= MOST and (wanted or 0) <= MOST and (block := _block(read, url)):
+                    size += len(block)
+                    if time.monotonic() - began > SECONDS:
+                        raise ExperimentError(f"{url} took longer than {SECONDS / 3600:g} hours, and is given up.")
+                    file.write(block)
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
+            raise ExperimentError(f"{url} cannot be fetched ({error}).") from error
+    if size > MOST or (wanted or 0) > MOST:
+        raise ExperimentError(f"{url} is larger than {MOST / 2**30:g} GiB, and is not fetched.")
+    if wanted is not None and size != wanted:
+        raise ExperimentError(f"{url} broke off after {size:,} of {wanted:,} bytes: try again.")
+
+
+def _block(read: Callable[[int], bytes], url: str) -> bytes:
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as response, path.open("wb") as file:
-            shutil.copyfileobj(response, file, 1 << 20)
-            wanted = response.headers.get("Content-Length")
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
+        return read(1 << 20)
+    except OSError as error:  # not one of writing
         raise ExperimentError(f"{url} cannot be fetched ({error}).") from error
-    if wanted is not None and path.stat().st_size != int(wanted):
-        raise ExperimentError(f"{url} broke off after {path.stat().st_size:,} of {int(wanted):,} bytes: try again.")
-
-
-def _unpack(archive: Path, folder: Path, url: str) -> None:
-    """Unpack a zip or tar file, no member of which may lead outside of `folder`."""
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as packed:
-                for name in packed.namelist():
-                    _check_inside(name, url)
-                packed.extractall(folder)  # makes plain files and folders only
-        elif tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as tar:
-                members = tar.getmembers()
-                for member in members:
-                    _check_inside(member.name, url)
-                    if not (member.isfile() or member.isdir()):
-                        raise ExperimentError(f"{url} is not a data set: {member.name} is neither a file nor a folder.")
-                    member.mode = 0o755 if member.isdir() else 0o644
-                tar.extractall(folder, members)
-        else:
-            raise ExperimentError(f"{url} is neither a zip nor a tar archive: perhaps it is a page about one.")
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, NotImplementedError) as error:
-        raise ExperimentError(f"{url} is damaged and cannot be unpacked ({error}).") from error
-
-
-def _check_inside(name: str, url: str) -> None:
-    """ExperimentError where a member's name leads outside of the folder it is unpacked in."""
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in name:
-        raise ExperimentError(f"{url} is not to be trusted: its member {name!r} leads outside of the folder.")
 
 
 def _move(unpacked: Path, root: Path) -> list[Path]:

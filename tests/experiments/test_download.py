@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import io
+import lzma
 import os
+import random
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from experiments.data import download, modelnet40
+from experiments.data import archives, download, modelnet40
 from experiments.data.download import download_archive
 from experiments.errors import ExperimentError
 
@@ -101,7 +106,7 @@ def test_a_full_disk_is_told_and_cleaned_up(tmp_path: Path, root: Path, monkeypa
         raise OSError(28, "No space left on device")
 
     archive = make_zip(tmp_path / "a.zip", set__x="1")
-    monkeypatch.setattr(download.zipfile.ZipFile, "extractall", full)
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", full)
     with pytest.raises(ExperimentError, match="No space left on device"):
         download_archive(archive.as_uri(), root)
     assert os.listdir(root) == []
@@ -118,11 +123,139 @@ def test_an_interruption_leaves_nothing(tmp_path: Path, root: Path, monkeypatch:
     assert os.listdir(root) == []
 
 
+class Response(io.BytesIO):
+    """What an address answers, with headers of its own."""
+
+    def __init__(self, content: bytes, headers: dict[str, str]) -> None:
+        super().__init__(content)
+        self.headers = headers
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, content: bytes, **headers: str) -> None:
+    own = {name.replace("_", "-"): value for name, value in headers.items()}
+    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: Response(content, own))
+
+
 def test_a_connection_that_breaks_off_is_told(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive = make_zip(tmp_path / "a.zip", set__x="1")
-    monkeypatch.setattr(download.shutil, "copyfileobj", lambda source, target, length: target.write(source.read(40)))
-    with pytest.raises(ExperimentError, match="broke off after 40 of"):
-        download_archive(archive.as_uri(), root)
+    content = make_zip(tmp_path / "a.zip", set__x="1").read_bytes()
+    answer(monkeypatch, content[:40], Content_Length=str(len(content)))
+    with pytest.raises(ExperimentError, match=f"broke off after 40 of {len(content)} bytes"):
+        download_archive("https://example.org/a.zip", root)
+
+
+@pytest.mark.parametrize("length", ["", "abc", "-5", "1e3", "12 34", "9" * 30, "²"])
+def test_a_length_that_is_none_does_not_count(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, length: str
+) -> None:
+    answer(monkeypatch, make_zip(tmp_path / "a.zip", set__x="1").read_bytes(), Content_Length=length)
+    assert download_archive("https://example.org/a.zip", root) == [root / "set"]
+
+
+def test_what_is_too_large_is_given_up(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = make_zip(tmp_path / "a.zip", set__x="1").read_bytes()
+    monkeypatch.setattr(download, "MOST", 100)
+    for headers in ({}, {"Content_Length": str(2**60)}):
+        answer(monkeypatch, content, **headers)
+        with pytest.raises(ExperimentError, match=r"is larger than .* GiB"):
+            download_archive("https://example.org/a.zip", root)
+    assert os.listdir(root) == []
+
+
+def test_what_is_too_slow_is_given_up(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, make_zip(tmp_path / "a.zip", set__x="1").read_bytes())
+    clock = iter(range(0, 10**6, 30_000))
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    with pytest.raises(ExperimentError, match="took longer than 6 hours"):
+        download_archive("https://example.org/a.zip", root)
+
+
+@pytest.mark.parametrize("url", ["https://[bad/a.zip", "http://example.org:port/a.zip", "file:///tmp"])
+def test_an_address_that_is_none_is_told(root: Path, url: str) -> None:
+    with pytest.raises(ExperimentError, match="cannot be fetched"):
+        download_archive(url, root)
+
+
+def test_what_would_fill_the_disk_is_not_unpacked(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MOST_UNPACKED", 10**6)
+    (tmp_path / "zeros").write_bytes(bytes(2 * 10**6))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.write(tmp_path / "zeros")
+    for kind in ("gz", "bz2", "xz"):
+        with tarfile.open(tmp_path / f"a.tar.{kind}", f"w:{kind}") as tar:
+            tar.add(tmp_path / "zeros")
+    claims = tarfile.TarInfo("claims")
+    claims.size = 10**12
+    (tmp_path / "a.tar").write_bytes(claims.tobuf() + bytes(1024))
+    for path in sorted(tmp_path.glob("a.*")):
+        with pytest.raises(ExperimentError, match=r"is not unpacked|is damaged"):
+            download_archive(path.as_uri(), root)
+    monkeypatch.setattr(archives, "MOST_MEMBERS", 1)
+    with pytest.raises(ExperimentError, match="is not unpacked: it would be more than 1 files"):
+        download_archive(make_zip(tmp_path / "b.zip", a="1", b="2").as_uri(), root)
+    assert os.listdir(root) == []
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz", ""])
+def test_a_tar_without_a_known_sum_is_checked_to_its_end(tmp_path: Path, root: Path, kind: str) -> None:
+    """Cut anywhere, or with a spoiled sum or a spoiled header, it is not taken for a shorter one."""
+    plain, path = tmp_path / "plain.tar", tmp_path / "a.tar"
+    with tarfile.open(plain, "w") as tar:
+        for name in ("set/x", "set/y", "set/z"):
+            info = tarfile.TarInfo(name)
+            info.size = 700
+            tar.addfile(info, io.BytesIO(os.urandom(700)))
+    content = plain.read_bytes()
+    pack = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "": bytes}[kind]
+    path.write_bytes(pack(content))
+    assert download_archive(path.as_uri(), root) == [root / "set"]
+    shutil.rmtree(root / "set")
+    header = 512 + 1024 + 100  # in the second member's header: its rights
+    spoiled = [content[:header] + b"!!" + content[header + 2 :], content[: 2 * 1536], content[: 2 * 1536 + 300]]
+    whole = pack(content)
+    files = [pack(each) for each in spoiled]
+    files += [whole[: len(whole) // 2], whole[:-1]] if kind else [content[:3000]]
+    if kind:
+        middle = len(whole) // 2
+        files += [
+            whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :] for place in (middle, len(whole) - 6)
+        ]
+    for each in files:
+        path.write_bytes(each)
+        with pytest.raises(ExperimentError, match="is damaged and cannot be unpacked"):
+            download_archive(path.as_uri(), root)
+        assert os.listdir(root) == []
+
+
+def test_random_damage_of_archives_is_told(tmp_path: Path, root: Path) -> None:
+    draw = random.Random(0)
+    wholes = [make_zip(tmp_path / "a.zip", set__x="1" * 300, set__y="2").read_bytes()]
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_LZMA) as packed:
+        packed.writestr("set/x", "1" * 300)
+    wholes.append((tmp_path / "b.zip").read_bytes())
+    for kind in ("gz", "bz2", "xz"):
+        wholes.append(make_tar_of(tmp_path / f"a.tar.{kind}", kind).read_bytes())
+    path = tmp_path / "spoiled"
+    for whole in wholes:
+        for _ in range(25):
+            content = bytearray(whole)
+            for _ in range(draw.randint(1, 4)):
+                content[draw.randrange(len(content))] = draw.randrange(256)
+            path.write_bytes(content[: draw.randrange(len(content))] if draw.random() < 0.2 else content)
+            try:
+                found = download_archive(path.as_uri(), root)
+            except ExperimentError:
+                found = []
+            for each in found:
+                shutil.rmtree(each) if each.is_dir() else each.unlink()
+            assert os.listdir(root) == []
+
+
+def make_tar_of(path: Path, kind: str) -> Path:
+    with tarfile.open(path, f"w:{kind}") as packed:
+        info = tarfile.TarInfo("set/x")
+        info.size = 300
+        packed.addfile(info, io.BytesIO(b"1" * 300))
+    return path
 
 
 def test_known_checksums() -> None:

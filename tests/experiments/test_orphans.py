@@ -22,8 +22,9 @@ from experiments.stopping import PARENT, asked_to_stop, stopped_by_signals
 from experiments.sweeper import _done
 
 SWEEP = [
-    "sweep", "--recipe", "short", "--datasets", "digits", "--models", "pointnet", "--methods", "vanilla", "mixup",
-    "--limit", "64", "--num-points", "32", "--width", "4", "--threads", "1", "--accelerator", "cpu", "--jobs", "2",
+    "sweep", "--recipe", "short", "--datasets", "digits", "--models", "pointnet", "--methods", "vanilla", "--seeds",
+    "0", "1", "--limit", "64", "--num-points", "32", "--width", "4", "--threads", "1", "--accelerator", "cpu",
+    "--jobs", "2",
 ]  # fmt: skip
 
 
@@ -116,14 +117,17 @@ def test_one_sweep_in_a_folder_at_a_time(tmp_path: Path, capsys: pytest.CaptureF
 def test_a_killed_sweep_leaves_no_process_and_goes_on_at_once(tmp_path: Path, sign: signal.Signals) -> None:
     folder = tmp_path / "sweep"
     command = [sys.executable, "-m", "experiments", *SWEEP, "--epochs", "60", "--output", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait(lambda: process.poll() is not None or len(list(folder.rglob("last.ckpt"))) == 2)
-    children = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-    assert len(children) == 2
-    process.send_signal(sign)
-    process.wait(60)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait(lambda: process.poll() is not None or len(list(folder.rglob("last.ckpt"))) == 2)
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            assert len(children) == 2
+            process.send_signal(sign)
+            process.wait(60)
+        finally:
+            process.kill()
     assert main([*SWEEP, "--epochs", "60", "--output", str(folder), "--resume"]) == 0  # at once
-    assert not any(map(alive, children))
+    assert not any(alive(int(child)) for child in children)
     runs = find_runs([folder])
     assert [run.status for run in runs] == ["complete"] * 2
     assert all(_done(run.folder, run.config) for run in runs)
