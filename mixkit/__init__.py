@@ -6,6 +6,7 @@ from mixkit.assignment import assign
 from mixkit.bank import SaliencyBank
 from mixkit.collate import Collate
 from mixkit.domain import Domain
+from mixkit.draws import rank_generator
 from mixkit.elements import ElementSet
 from mixkit.factory import create_mixer
 from mixkit.labels import PerElement, PerSample
@@ -16,6 +17,7 @@ from mixkit.plan import MixPlan
 from mixkit.registry import list_domains, list_methods, register_domain, register_method
 from mixkit.saliency import GradientSaliency
 from mixkit.schedule import Schedule, list_schedules
+from mixkit.warm import warm_up
 
 __version__ = "0.1.0"
 
@@ -39,8 +41,10 @@ __all__ = [
     "list_methods",
     "list_schedules",
     "methods",
+    "rank_generator",
     "register_domain",
     "register_method",
     "soft_cross_entropy",
     "steady",
+    "warm_up",
 ]

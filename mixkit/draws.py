@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -29,6 +31,32 @@ def beta_log_ratio(alpha: float, num: int, generator: torch.Generator | None, de
     with np.errstate(divide="ignore"):  # log 0 = -inf is the limit of a very small alpha: a hard 0 or 1
         log_ratio = np.log(betaincinv(alpha, alpha, probability)) - np.log(betaincinv(alpha, alpha, 1 - probability))
     return torch.from_numpy(log_ratio).float().to(device, non_blocking=True)
+
+
+def rank_generator(seed: int, rank: int | None = None) -> torch.Generator:
+    """A CPU generator seeded by a seed and this process's rank, so that ranks with one seed draw differently.
+
+    A mixer draws from torch's global generator, and where every rank has the same seed, as after Lightning's
+    ``seed_everything``, every rank draws the same partners and ratios. Ranks that share a batch, as in tensor
+    parallelism, must; those that have batches of their own had better not: give the mixer such a generator.
+
+    Args:
+        seed: the same in all processes.
+        rank: Default None: that of `torch.distributed`, once its process group is there; before, what the launcher's
+            environment variable RANK says; else 0.
+
+    Example:
+        >>> import mixkit
+        >>> mixer = mixkit.create_mixer("mixup", domain="points", num_classes=4)
+        >>> generator = mixkit.rank_generator(seed=1)
+        >>> mixed, targets = mixer(torch.randn(4, 9, 3), torch.arange(4), generator=generator)
+    """
+    if rank is None:
+        dist = torch.distributed
+        known = dist.is_available() and dist.is_initialized()
+        rank = dist.get_rank() if known else int(os.environ.get("RANK", "0"))
+    words = np.random.SeedSequence([seed, rank]).generate_state(2)
+    return torch.Generator().manual_seed(int(words[0]) << 31 ^ int(words[1]))
 
 
 def check_generator(generator: torch.Generator | None) -> None:

@@ -14,6 +14,9 @@ from mixkit.assignment import cpu_auction, cpu_paths, cpu_swaps
 from mixkit.assignment.certificate import relative_gap
 from mixkit.assignment.cpu_order import prepare
 from mixkit.threads import in_threads
+from mixkit.warm import announce
+
+announce("the assignment of points")
 
 EXACT = 1e-6  # a tolerance below this asks for the exact finish: float32 prices cannot certify it
 BEFORE_EXACT = 1e-5  # the tolerance at which the auction hands over to it

@@ -9,6 +9,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from mixkit.warm import announce
+
+announce("Co-Mixup's sweeps")
+
 _EXACT = 100_000  # states x choices up to which a labelling is solved over all labels at once, as on 2 x 2 cells
 _TOGETHER = 4  # labels that are tried together, beside the best labelling so far
 _SOFT_BONUS = 5e-4

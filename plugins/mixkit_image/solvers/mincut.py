@@ -12,6 +12,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from mixkit.warm import announce
+
+announce("Puzzle Mix's masks")
+
 _TERMINAL, _ORPHAN, _NONE = -1, -2, -3  # a node's parent, where it is no arc
 _FREE, _SOURCE, _SINK = 0, 1, 2  # the tree that a node is in
 _UNIT = 2.0**36  # the largest number of an image becomes this integer: rounding is 1e-11 of it

@@ -6,6 +6,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from mixkit.warm import announce
+
+announce("Puzzle Mix's transport")
+
 
 @numba.njit(cache=True, nogil=True)
 def solve(
