@@ -107,3 +107,20 @@ def check_num_classes(num_classes: Any) -> Any:
     if (number := operator.index(num_classes)) < 1:
         raise ValueError(f"num_classes must be at least 1, got {number}")
     return number
+
+
+def check_ignore_index(ignore_index: Any) -> Any:
+    """The label that does not count as Python's own number, or a structure of them; it may be None.
+
+    Raises:
+        TypeError: anything but a whole number.
+    """
+    if ignore_index is None:
+        return None
+    if isinstance(ignore_index, Mapping):
+        return {key: check_ignore_index(value) for key, value in ignore_index.items()}
+    if isinstance(ignore_index, (tuple, list)):
+        return type(ignore_index)([check_ignore_index(value) for value in ignore_index])
+    if isinstance(ignore_index, bool) or not hasattr(ignore_index, "__index__"):
+        raise TypeError(f"ignore_index must be a whole number, or a tuple or dict of them, got {ignore_index!r}")
+    return operator.index(ignore_index)

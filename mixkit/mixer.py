@@ -16,7 +16,7 @@ from mixkit.collate import collate_pairs
 from mixkit.confidence import label_confidence
 from mixkit.domain import Domain
 from mixkit.elements import ElementSet
-from mixkit.label_tree import check_num_classes, map_labels, map_leaves, read_labels
+from mixkit.label_tree import check_ignore_index, check_num_classes, map_labels, map_leaves, read_labels
 from mixkit.labels import Label, Size
 from mixkit.methods.base import Method
 from mixkit.plan import MixPlan
@@ -87,7 +87,7 @@ class Mixer(nn.Module):
         self.domain = domain
         self.num_classes = check_num_classes(num_classes)
         self.p = method.p if p is None else p
-        self.ignore_index = ignore_index
+        self.ignore_index = check_ignore_index(ignore_index)
         # without a model there is no clean pass to weigh; asking for it all the same is an error
         has_model = isinstance(saliency, GradientSaliency)
         self.clean_weight = (method.clean_weight if has_model else 0.0) if clean_weight is None else clean_weight

@@ -364,3 +364,9 @@ def test_editing_targets_leaves_the_labels_alone() -> None:
         before = labels.clone()
         mixer.eval()(batch, labels)[1].zero_()
         assert torch.equal(labels, before)
+
+
+@pytest.mark.parametrize("wrong", [0.5, "255", True, (0.5, None)])
+def test_an_ignore_index_is_a_whole_number(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="ignore_index must be a whole number"):
+        mixkit.create_mixer("mixup", "image", num_classes=4, ignore_index=wrong)
