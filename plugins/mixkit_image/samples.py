@@ -80,7 +80,7 @@ def kinds_of(leaves: list[Any], labels: Any, name: str) -> list[str | None]:
 def refuse_others(leaves: list[Any], name: str) -> None:
     """Raise ValueError for a PIL image, and for boxes or key points that are not in detection targets."""
     for leaf in leaves:
-        if type(leaf).__module__.startswith("PIL.") or isinstance(leaf, _REFUSED):
+        if isinstance(leaf, _REFUSED) or (not isinstance(leaf, Tensor) and type(leaf).__module__.startswith("PIL.")):
             raise ValueError(
                 f"{name} does not support PIL images, bounding boxes and key points by themselves, got "
                 f"{type(leaf).__name__}: images come as a batch (B, C, H, W), boxes as a list of B dicts"
@@ -111,7 +111,8 @@ def checked_labels(labels: Tensor, num_classes: int | None, images: Tensor | Non
         ValueError: labels (B, K) of another K than num_classes; classes (B,) without it; or, given the images, labels
             that are neither (B,), (B, K) nor of the images' size.
     """
-    labels, shape = labels.as_subclass(Tensor), tuple(labels.shape)
+    labels = labels.as_subclass(Tensor) if isinstance(labels, tv_tensors.TVTensor) else labels
+    shape = tuple(labels.shape)
     if labels.dim() == 2 and num_classes not in (None, shape[1]) and shape[1] != 1:
         raise ValueError(
             "When passing 2D labels, their last dimension must be num_classes, or num_classes left out: "

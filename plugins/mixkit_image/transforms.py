@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.data import default_collate
@@ -15,7 +16,7 @@ from torchvision.transforms import v2
 from mixkit import MixPlan, PerElement, Schedule, create_mixer
 from mixkit.methods import Method
 from mixkit.mixer import Saliency
-from mixkit.saliency import Loss
+from mixkit.saliency import GradientSaliency, Loss
 from mixkit_image.boxes import is_detection, mix_boxes
 from mixkit_image.samples import (
     check_images,
@@ -26,6 +27,7 @@ from mixkit_image.samples import (
     refuse_others,
     stacked,
 )
+from mixkit_image.traced import mix_traced, register
 
 LabelsGetter = Callable[[Any], Any]
 
@@ -105,6 +107,7 @@ class MixTransform(v2.Transform):
             raise ValueError(f"min_score must lie in [0, 1], got {min_score}")
         if ignore_index is not None and not isinstance(ignore_index, Mapping):
             ignore_index = {"labels" if mask_classes is None else "mask": ignore_index}
+        self._number = register(self)
         self.labels_getter = labels_getter
         self.num_classes = num_classes
         self.mask_classes = mask_classes
@@ -151,6 +154,13 @@ class MixTransform(v2.Transform):
         if isinstance(labels, Tensor):
             checked_labels(labels, self.num_classes, images[0])
         check_images(images, len(images[0]) if labels is None else len(labels))
+        if torch.compiler.is_compiling() and self._in_one_operator(images, masks, labels):
+            *pictures, targets = mix_traced(images, labels, self._number)
+            rest = iter(pictures)
+            kept = [next(rest) if kind == "image" else leaf for leaf, kind in zip(leaves, kinds, strict=True)]
+            return tree_unflatten(
+                [targets if kind == "labels" else leaf for leaf, kind in zip(kept, kinds, strict=True)], structure
+            )
         params = self.make_params([*images, *masks], labels)
         mixed = [self.transform(leaf, params) if kind else leaf for leaf, kind in zip(leaves, kinds, strict=True)]
         return tree_unflatten(mixed, structure)
@@ -234,6 +244,17 @@ class MixTransform(v2.Transform):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._number = register(self)  # a copy's own
+
+    def _in_one_operator(self, images: list[Tensor], masks: list[Tensor], labels: Any) -> bool:
+        """Whether a compiler sees plain tensors only, and no model that it had to differentiate."""
+        plain = not any(isinstance(each, tv_tensors.TVTensor) for each in (*images, labels))
+        return (
+            plain and isinstance(labels, Tensor) and not masks and not isinstance(self.mixer.saliency, GradientSaliency)
+        )
 
     def _find_labels(self, sample: Any) -> Any:
         """A tensor, detection targets, or None where masks are the labels."""
