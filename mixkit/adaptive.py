@@ -27,7 +27,7 @@ class Adaptive(Schedule):
             without a schedule; infinity mixes none. Default 0.5.
         epochs: how often the run shows each sample, above 0; the share of the run must be known then (`Schedule`).
             Default None: the threshold stays.
-        patience: epochs, above 0. Default 40, about as many as a network needs to learn its samples by heart.
+        patience: epochs, above 0. Default 20, about as many as a network needs to learn its samples by heart.
         total_steps: see `Schedule`.
         settings: see `Schedule`.
 
@@ -42,7 +42,7 @@ class Adaptive(Schedule):
         >>> schedule = Adaptive(threshold=0.5, epochs=80)
         >>> schedule.share = 0.5  # 40 epochs left
         >>> schedule.current_threshold
-        0.25
+        0.125
     """
 
     measures = True
@@ -52,7 +52,7 @@ class Adaptive(Schedule):
         threshold: float = 0.5,
         *,
         epochs: float | None = None,
-        patience: float = 40.0,
+        patience: float = 20.0,
         total_steps: int | None = None,
         **settings: Setting,
     ) -> None:
@@ -105,6 +105,6 @@ def steady(epochs: float, *, total_steps: int | None = None, p: Setting = off_at
 
     Example:
         >>> steady(epochs=80, total_steps=1600)
-        Adaptive(threshold=0.5, epochs=80, patience=40, p=off_at_end, total_steps=1600)
+        Adaptive(threshold=0.5, epochs=80, patience=20, p=off_at_end, total_steps=1600)
     """
-    return Adaptive(0.5, epochs=epochs, patience=40.0, total_steps=total_steps, p=p, **settings)
+    return Adaptive(0.5, epochs=epochs, patience=20.0, total_steps=total_steps, p=p, **settings)

@@ -235,7 +235,7 @@ def test_together_with_functions_of_the_share() -> None:
 
 def test_steady_looks_ahead_and_ends_plain() -> None:
     schedule = mixkit.steady(epochs=120, total_steps=20)
-    assert repr(schedule) == "Adaptive(threshold=0.5, epochs=120, patience=40, p=off_at_end, total_steps=20)"
+    assert repr(schedule) == "Adaptive(threshold=0.5, epochs=120, patience=20, p=off_at_end, total_steps=20)"
     mixer = mixkit.create_mixer("mixup", "image", num_classes=5, model=Knows(SURE.clamp(0.1)), schedule=schedule)
     shares = []
     for _ in range(20):
