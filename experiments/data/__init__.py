@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from experiments.data.base import Augmented, DataSet
+from experiments.data.base import Augmented, DataSet, names_of
 from experiments.data.cifar import load_cifar100
 from experiments.data.digits import load_digit_images, load_digit_points
 from experiments.data.modelnet import load_modelnet10
@@ -64,5 +64,9 @@ def load_data(
         raise ExperimentError(f"no {domain} data set {name!r}: there are {', '.join(DATASETS[domain])}.")
     if domain == "image" and num_points is not None:
         raise ExperimentError(f"a number of points ({num_points}) is for point sets: {name} holds images.")
-    data = _LOADERS[domain][name](roots, num_points)
+    try:
+        data = _LOADERS[domain][name](roots, num_points)
+    except (OSError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or str(error).split("\n")[0] or "there is not enough memory"
+        raise ExperimentError(f"{name} cannot be read from {names_of(roots)}: {reason}.") from error
     return data if limit is None else data.limited(limit)

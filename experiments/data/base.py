@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -153,7 +150,7 @@ def balanced_subset(labels: Tensor, limit: int, seed: int = 0) -> Tensor:
 
 
 def find_first(roots: Iterable[Path], relative: str) -> Path | None:
-    """The first root that holds `relative`, joined with it."""
+    """The first root that holds `relative`, joined with it; a link that leads nowhere is nothing."""
     return next((root / relative for root in roots if (root / relative).exists()), None)
 
 
@@ -168,25 +165,6 @@ def check_md5(path: Path, expected: str, remedy: str) -> None:
         raise ExperimentError(f"{path} cannot be read ({error.strerror}): {remedy}.") from error
     if digest.hexdigest() != expected:
         raise ExperimentError(f"{path} is damaged (its md5 is {digest.hexdigest()}, not {expected}): {remedy}.")
-
-
-#: What reading a damaged NumPy archive may raise.
-_DAMAGE = (OSError, ValueError, EOFError, AttributeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
-
-
-def read_npz(path: Path, wanted: Sequence[str]) -> dict[str, np.ndarray]:
-    """The wanted arrays of a NumPy archive, each decompressed once; no pickles.
-
-    Raises:
-        ExperimentError: the file is damaged, or lacks some of them.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if missing := [name for name in wanted if name not in file.files]:
-                raise ExperimentError(f"{path} is not the expected file: it lacks {', '.join(missing)}.")
-            return {name: file[name] for name in wanted}
-    except _DAMAGE as error:
-        raise ExperimentError(f"{path} is damaged and cannot be read ({error}): get it again.") from error
 
 
 def names_of(roots: Sequence[Path]) -> str:

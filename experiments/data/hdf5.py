@@ -11,7 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from experiments.data.arrays import DAMAGE, check_size, decode, labels_of, points_of
 from experiments.errors import ExperimentError
+
+MOST_UNPACKED = 1000  # bytes out of one that is stored, in an array of more than LARGE bytes
+LARGE = 2**26
 
 
 class Shapes(NamedTuple):
@@ -31,7 +35,8 @@ def listed_files(folder: Path, list_name: str, source: str) -> list[Path]:
     path = folder / list_name
     if not path.is_file():
         raise ExperimentError(f"{folder} lacks {list_name}: {source}.")
-    files = [folder / Path(line.strip()).name for line in path.read_text().splitlines() if line.strip()]
+    lines = decode(path.read_bytes()).splitlines()
+    files = [folder / Path(line.strip()).name for line in lines if line.strip()]
     missing = [file.name for file in files if not file.is_file()]
     if missing or not files:
         raise ExperimentError(f"{folder} lacks {', '.join(missing) or 'the files'} of its {list_name}: {source}.")
@@ -61,12 +66,13 @@ def _read(path: Path, num_labels: int, num_parts: int) -> Shapes:
     wanted = ("data", "label", "pid") if num_parts else ("data", "label")
     try:
         with h5py.File(path, "r") as file:
-            missing = [name for name in wanted if name not in file]
+            missing = [name for name in wanted if file.get(name, getlink=True) is None]
             if missing:
                 raise ExperimentError(f"{path} is not the expected file: it lacks {', '.join(missing)}.")
-            arrays = {name: np.asarray(file[name]) for name in wanted}
-    except (OSError, RuntimeError, ValueError, TypeError) as error:
-        raise ExperimentError(f"{path} is damaged and cannot be read ({error}): get it again.") from error
+            arrays = {name: _array(file, name) for name in wanted}
+    except DAMAGE as error:
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise ExperimentError(f"{path} is damaged and cannot be read ({reason}): get it again.") from error
     points, labels = arrays["data"], arrays["label"]
     count = len(points) if points.ndim else 0
     if points.ndim != 3 or points.shape[2] != 3 or labels.shape not in {(count,), (count, 1)} or points.size == 0:
@@ -74,23 +80,26 @@ def _read(path: Path, num_labels: int, num_parts: int) -> Shapes:
             f"{path} is not the expected file: data is {points.shape} and label {labels.shape}, wanted (n, N, 3) and "
             "(n, 1)."
         )
-    if points.dtype.kind != "f" or not np.isfinite(points).all():
-        raise ExperimentError(f"{path} is damaged: data holds coordinates that are not finite numbers.")
-    _check_range(path, "label", labels, num_labels)
-    parts = None
-    if num_parts:
-        if arrays["pid"].shape != points.shape[:2]:
-            raise ExperimentError(
-                f"{path} is not the expected file: pid is {arrays['pid'].shape}, wanted {points.shape[:2]}."
-            )
-        _check_range(path, "pid", arrays["pid"], num_parts)
-        parts = torch.from_numpy(arrays["pid"].astype(np.int64))
-    return Shapes(
-        torch.from_numpy(points.astype(np.float32)), torch.from_numpy(labels.reshape(-1).astype(np.int64)), parts
-    )
+    coordinates = points_of(path, "data", points).float()
+    classes = labels_of(path, "label", labels.reshape(-1), num_labels)
+    if not num_parts:
+        return Shapes(coordinates, classes, None)
+    if arrays["pid"].shape != points.shape[:2]:
+        raise ExperimentError(
+            f"{path} is not the expected file: pid is {arrays['pid'].shape}, wanted {points.shape[:2]}."
+        )
+    return Shapes(coordinates, classes, labels_of(path, "pid", arrays["pid"], num_parts))
 
 
-def _check_range(path: Path, name: str, labels: np.ndarray, count: int) -> None:
-    """ExperimentError where a label is not a whole number of 0 ... count - 1."""
-    if labels.dtype.kind not in "iuf" or not np.isin(labels, np.arange(count)).all():
-        raise ExperimentError(f"{path} is damaged: {name} holds values that are not labels, 0 ... {count - 1}.")
+def _array(file: h5py.File, name: str) -> np.ndarray:
+    """A data set that lies in the file itself: nothing is read of files that it names, and no more than there is."""
+    stored = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+    if not isinstance(stored, h5py.Dataset) or stored.is_virtual or stored.external:
+        raise ValueError(f"{name} is no array within the file")
+    if stored.shape is None or stored.dtype.kind not in "iuf":
+        raise ValueError(f"{name} holds {stored.dtype}, not finite numbers")
+    check_size(name, stored.size * stored.dtype.itemsize)
+    if stored.size * stored.dtype.itemsize > max(LARGE, MOST_UNPACKED * stored.id.get_storage_size()):
+        raise ValueError(f"{name} claims to be {stored.shape}, of which the file holds next to nothing")
+    array = np.asarray(stored)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)

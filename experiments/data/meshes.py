@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.data.arrays import FARTHEST
 from experiments.errors import ExperimentError
 
 
@@ -43,9 +44,10 @@ def read_off(path: Path) -> Mesh:
         triangles = _triangles(words[end:], num_faces)
     except (ValueError, IndexError, OverflowError) as error:
         raise ExperimentError(f"{path} is damaged: {error}.") from error
-    if not np.isfinite(vertices).all() or triangles.min() < 0 or triangles.max() >= num_vertices:
+    if not (np.abs(vertices) <= FARTHEST).all() or triangles.min() < 0 or triangles.max() >= num_vertices:
         raise ExperimentError(
-            f"{path} is damaged: it has infinite coordinates, or faces of vertices that are not there."
+            f"{path} is damaged: it has infinite coordinates, or ones that are as good as that, or faces of vertices "
+            "that are not there."
         )
     return Mesh(vertices, triangles)
 

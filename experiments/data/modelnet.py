@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from experiments.data.base import DataSet, find_first, names_of, read_npz
+from experiments.data.arrays import decode, labels_of, points_of, read_npz
+from experiments.data.base import DataSet, find_first, names_of
 from experiments.data.points import AUGMENTATION, first_points, scale_shift_shuffle
 from experiments.errors import ExperimentError
 
@@ -81,12 +79,15 @@ def read_archive(files: tuple[Path, Path], name: str, title: str, num_points: in
             )
         if points.size == 0:
             raise ExperimentError(f"{path} is not the expected file: it has no samples.")
-        kinds = points.dtype.kind == "f" and labels.dtype.kind in "iu" and names.dtype.kind in "US"
-        if not kinds or not np.isfinite(points).all() or labels.min() < 0 or labels.max() >= len(names):
-            raise ExperimentError(f"{path} is damaged: points_{split} or labels_{split} holds impossible values.")
-        parts[split] = first_points(torch.from_numpy(points), num_points, path.name)
-        parts[f"{split}_labels"] = torch.from_numpy(labels.astype(np.int64))
-        classes.append(tuple(str(each) for each in names.astype(str)))
+        if names.dtype.kind not in "US":
+            raise ExperimentError(f"{path} is damaged: classes holds values that are no names.")
+        parts[split] = first_points(points_of(path, f"points_{split}", points), num_points, path.name)
+        if labels.dtype.kind not in "iu":
+            raise ExperimentError(
+                f"{path} is damaged: labels_{split} holds values that are not labels, but {labels.dtype}."
+            )
+        parts[f"{split}_labels"] = labels_of(path, f"labels_{split}", labels, len(names))
+        classes.append(tuple(decode(each) if isinstance(each, bytes) else each for each in names.tolist()))
     if classes[0] != classes[1]:
         raise ExperimentError(f"{files[0]} and {files[1]} do not belong together: they name other classes.")
     return DataSet(

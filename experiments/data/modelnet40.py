@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from experiments.data.arrays import decode
 from experiments.data.base import DataSet, check_md5, find_first, names_of
 from experiments.data.hdf5 import listed_files, read_shapes
 from experiments.data.modelnet import find_archive, read_archive
@@ -68,7 +69,7 @@ def load_modelnet40(roots: Sequence[Path], num_points: int | None = None) -> Dat
         return replace(data, train=y_up(data.train), test=y_up(data.test))
     folder = _locate(roots)
     names = folder / "shape_names.txt"
-    classes = tuple(names.read_text().split()) if names.is_file() else ()
+    classes = tuple(decode(names.read_bytes()).split()) if names.is_file() else ()
     if len(classes) != NUM_CLASSES:
         raise ExperimentError(f"{names} is absent or does not name {NUM_CLASSES} classes: {SOURCE}.")
     train, test = (

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from experiments.data.arrays import FARTHEST
 from experiments.data.base import DataSet, names_of
 from experiments.data.hdf5 import Shapes, listed_files, read_shapes
 from experiments.data.points import AUGMENTATION, first_points, scale_shift, to_unit_sphere
@@ -143,8 +144,8 @@ def _listed_shapes(folder: Path, split: str) -> list[Path]:
     """The files of a split, all of which are there."""
     path = folder / TEXT_LIST.format(split)
     try:
-        names = [Path(name) for name in json.loads(path.read_text())]
-    except (OSError, ValueError, TypeError) as error:
+        names = [Path(name) for name in json.loads(path.read_bytes())]
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ExperimentError(f"{path} is absent or damaged ({error}): {SOURCE}.") from error
     strange = [str(name) for name in names if name.parent.name not in FOLDERS]
     if strange or not names:
@@ -167,7 +168,7 @@ def _read_table(file: Path) -> Tensor:
             table = np.loadtxt(file, dtype=np.float64, ndmin=2)
     except (OSError, ValueError, UserWarning) as error:
         raise ExperimentError(f"{file} is damaged and cannot be read ({error}): get it again.") from error
-    if table.shape[1:] != (COLUMNS,) or not np.isfinite(table).all():
+    if table.shape[1:] != (COLUMNS,) or not (np.abs(table) <= FARTHEST).all():
         raise ExperimentError(
             f"{file} is not the expected file: {table.shape} numbers, wanted (n, 7), x y z nx ny nz part, all finite."
         )

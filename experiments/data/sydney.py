@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from experiments.data.base import Augmented, DataSet, find_first, names_of, read_npz
+from experiments.data.arrays import FARTHEST, read_npz
+from experiments.data.base import Augmented, DataSet, find_first, names_of
 from experiments.data.points import to_unit_sphere, turn
 from experiments.errors import ExperimentError
 
@@ -111,9 +112,14 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if points.ndim != 2 or points.shape[1] != 3 or offsets.shape != (count + 1,) or folds.shape != (count,):
         shapes = ", ".join(f"{name} {arrays[name].shape}" for name in ("points", "offsets", "labels", "fold"))
         raise ExperimentError(f"{path} is not the expected file: {shapes}, wanted (p, 3), (n + 1,), (n,) and (n,).")
+    kinds = {"points": "iuf", "offsets": "iu", "labels": "iu", "fold": "iu", "classes": "U", "benchmark_classes": "U"}
+    strange = [name for name, kind in kinds.items() if arrays[name].dtype.kind not in kind]
+    if strange or any(arrays[name].ndim != 1 for name in ("classes", "benchmark_classes")):
+        what = ", ".join(f"{name} of {arrays[name].dtype}" for name in strange) or "classes in a table"
+        raise ExperimentError(f"{path} is not the expected file: {what}.")
     known = {str(name) for name in arrays["benchmark_classes"]}
     sound = (
-        np.isfinite(points).all()
+        bool((np.abs(points.astype(np.float64)) <= 1000 * FARTHEST).all())  # millimetres
         and (int(offsets[0]), int(offsets[-1])) == (0, len(points))
         and bool((np.diff(offsets.astype(np.int64)) > 0).all())
         and bool(((labels >= 0) & (labels < len(arrays["classes"]))).all())

@@ -12,7 +12,7 @@ import torch
 from sklearn.datasets import load_digits
 from torchvision.datasets import CIFAR100
 
-from experiments.data import DATASETS, cifar, digits, load_data, modelnet
+from experiments.data import DATASETS, cifar, digits, load_data
 from experiments.data.base import DataSet, balanced_subset
 from experiments.data.points import first_points, to_unit_sphere
 from experiments.errors import ExperimentError
@@ -190,101 +190,6 @@ def test_cifar100_damaged_names_the_file(tmp_path: Path) -> None:
     (folder / "train").write_bytes(b"not the data")
     with pytest.raises(ExperimentError, match=r"train is damaged \(its md5 is .*, not 16019d7e"):
         cifar.load_cifar100([tmp_path])
-
-
-# ---- ModelNet10 and ModelNet40 as NumPy archives
-
-
-def write_npz(path: Path, **changes: np.ndarray | None) -> None:
-    arrays: dict[str, np.ndarray | None] = {
-        "points_train": np.arange(90, dtype=np.float16).reshape(6, 5, 3),
-        "labels_train": np.arange(6, dtype=np.uint8) % 2,
-        "points_test": np.ones((4, 5, 3), np.float16),
-        "labels_test": np.arange(4, dtype=np.uint8) % 2,
-        "classes": np.array(["bed", "sofa"]),
-    }
-    arrays.update(changes)
-    np.savez(path / "modelnet10.npz", **{name: array for name, array in arrays.items() if array is not None})
-
-
-def test_modelnet10_reads_its_arrays(tmp_path: Path) -> None:
-    write_npz(tmp_path)
-    data = load_data("points", "modelnet10", [tmp_path / "none", tmp_path])
-    assert data.train.shape == (6, 5, 3)
-    assert data.classes == ("bed", "sofa")
-    assert torch.equal(load_data("points", "modelnet10", [tmp_path], num_points=2).train, data.train[:, :2])
-    assert data.test_labels.tolist() == [0, 1, 0, 1]
-    assert data.prepare(data.test).dtype == torch.float32
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"labels_test": None}, "lacks labels_test"),
-        ({"points_train": np.zeros((6, 3), np.float16)}, r"points_train is \(6, 3\).*wanted \(n, N, 3\)"),
-        ({"labels_train": np.zeros(5, np.uint8)}, r"labels_train \(5,\)"),
-        ({"labels_train": np.full(6, 9, np.uint8)}, "impossible values"),
-        ({"labels_train": np.full(6, 0.5)}, "impossible values"),
-        ({"points_train": np.zeros((6, 5, 3), complex)}, "impossible values"),
-        ({"classes": np.array([1.0, 2.0])}, "impossible values"),
-        ({"points_test": np.zeros((0, 5, 3)), "labels_test": np.zeros(0, int)}, "has no samples"),
-        ({"points_test": np.full((4, 5, 3), np.nan, np.float16)}, "impossible values"),
-    ],
-)
-def test_modelnet10_with_wrong_arrays_says_which(tmp_path: Path, changes: dict, message: str) -> None:
-    write_npz(tmp_path, **changes)
-    with pytest.raises(ExperimentError, match=message):
-        modelnet.load_modelnet10([tmp_path])
-
-
-def test_modelnet10_damaged_or_absent(tmp_path: Path) -> None:
-    with pytest.raises(ExperimentError, match=r"modelnet10\.npz is not in .*points_train.*--data-root"):
-        modelnet.load_modelnet10([tmp_path])
-    write_npz(tmp_path, points_train=np.random.default_rng(0).random((6, 500, 3)))
-    file = tmp_path / "modelnet10.npz"
-    whole = file.read_bytes()
-    for broken in (whole[: len(whole) // 2], b"", b"hello", whole[:5000] + bytes(200) + whole[5200:]):
-        file.write_bytes(broken)
-        with pytest.raises(ExperimentError, match="is damaged and cannot be read"):
-            modelnet.load_modelnet10([tmp_path])
-
-
-@pytest.mark.parametrize("name", ["modelnet10", "modelnet40"])
-def test_real_shapes(real_root: Path, name: str) -> None:
-    data = load_data("points", name, [real_root])
-    assert data.classes == ("airplane", "bottle", "car", "chair", "guitar", "lamp", "person", "table")
-    assert (data.train.shape, data.test.shape) == ((24, 1024, 3), (8, 1024, 3))
-    points = data.prepare(torch.cat([data.train, data.test]))
-    torch.testing.assert_close(points.norm(dim=2).amax(1), torch.ones(32), atol=2e-3, rtol=0)
-    labels = torch.cat([data.train_labels, data.test_labels])
-    cars, bottles = (points[labels == data.classes.index(name)].std(1).mean(0) for name in ("car", "bottle"))
-    up, across = (2, [0, 1]) if name == "modelnet10" else (1, [0, 2])  # y is up in ModelNet40's official release
-    assert bottles[up] > 2 * bottles[across].max()
-    assert cars[up] < cars[across].max() / 1.5
-
-
-def test_an_archive_in_two_files(tmp_path: Path) -> None:
-    write_npz(tmp_path)
-    whole = dict(np.load(tmp_path / "modelnet10.npz"))
-    (tmp_path / "modelnet10.npz").unlink()
-    for split in ("train", "test"):
-        own = {key: value for key, value in whole.items() if split in key or key == "classes"}
-        np.savez(tmp_path / f"modelnet40_{split}.npz", **own)
-    data = load_data("points", "modelnet40", [tmp_path], num_points=4)
-    for read, stored in ((data.train, whole["points_train"]), (data.test, whole["points_test"])):
-        assert np.array_equal(read.numpy(), stored[:, :4, [0, 2, 1]] * np.array([1, 1, -1]))
-    np.savez(tmp_path / "modelnet40_test.npz", **{**own, "classes": np.array(["bed", "desk"])})
-    with pytest.raises(ExperimentError, match="do not belong together: they name other classes"):
-        load_data("points", "modelnet40", [tmp_path], num_points=4)
-    (tmp_path / "modelnet40_test.npz").unlink()
-    with pytest.raises(ExperimentError, match=r"modelnet40_train\.npz is there, but modelnet40_test\.npz is not in"):
-        load_data("points", "modelnet40", [tmp_path])
-
-
-def test_the_official_release_comes_before_an_archive(real_root: Path, tmp_path: Path) -> None:
-    (tmp_path / "modelnet40_ply_hdf5_2048").mkdir()
-    with pytest.raises(ExperimentError, match=r"shape_names\.txt is absent"):
-        load_data("points", "modelnet40", [real_root, tmp_path])
 
 
 # ---- where data are looked for
