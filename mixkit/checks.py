@@ -27,9 +27,16 @@ def readable(tensor: Tensor) -> bool:
 # ---- draws
 
 
+def check_float(name: str, tensor: Tensor) -> None:
+    """Raise TypeError for what is no floating-point tensor."""
+    _check_tensor(name, tensor)
+    if not tensor.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {tensor.dtype}")
+
+
 def check_coords(coords: Tensor) -> None:
     """Raise for what is no (B, N, D) of finite coordinates, N and D >= 1; the sample is named."""
-    _check_float("coords", coords)
+    check_float("coords", coords)
     if coords.dim() != 3 or not coords.numel():
         raise ValueError(f"coords must be (B, N, D), got {tuple(coords.shape)}")
     if coords.stride(0) == 0:  # the same places in every sample
@@ -47,8 +54,9 @@ def check_coords(coords: Tensor) -> None:
 def check_partner(partner: Tensor, size: int | None = None) -> int:
     """Raise for what is no (B,) of samples in [0, B); returns B."""
     _check_tensor("partner", partner)
-    if partner.dim() != 1 or (size is not None and len(partner) != size):
-        raise ValueError(f"partner must be ({'B' if size is None else size},), got {tuple(partner.shape)}")
+    if partner.dim() != 1 or not len(partner) or (size is not None and len(partner) != size):
+        wanted = "(B,), B at least 1" if size is None else f"({size},)"
+        raise ValueError(f"partner must be {wanted}, got {tuple(partner.shape)}")
     check_index("partner", partner, partner.shape, len(partner))
     return len(partner)
 
@@ -70,9 +78,11 @@ def check_assignment(assignment: Tensor | None, size: int, num_elements: int | N
     """Raise for what is neither None nor (B, N) of elements in [0, N)."""
     if assignment is not None:
         _check_tensor("assignment", assignment)
-        if num_elements is None and assignment.dim() == 2:
+        if num_elements is None:
+            if assignment.dim() != 2 or not assignment.shape[1]:
+                raise ValueError(f"assignment must be ({size}, N), N at least 1, got {tuple(assignment.shape)}")
             num_elements = assignment.shape[1]
-        check_index("assignment", assignment, (size, num_elements or 0), num_elements or 0)
+        check_index("assignment", assignment, (size, num_elements), num_elements)
 
 
 def check_numbers(
@@ -89,7 +99,7 @@ def check_numbers(
     if integer and numbers.dtype != torch.long:
         raise TypeError(f"{name} must be int64, got {numbers.dtype}")
     if not integer:
-        _check_float(name, numbers)
+        check_float(name, numbers)
     if tuple(numbers.shape) not in {tuple(shape) for shape in shapes}:
         raise ValueError(f"{name} must be {' or '.join(str(tuple(s)) for s in shapes)}, got {tuple(numbers.shape)}")
     if readable(numbers) and numbers.numel():
@@ -102,12 +112,6 @@ def check_numbers(
 def _check_tensor(name: str, tensor: object) -> None:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
-
-
-def _check_float(name: str, tensor: Tensor) -> None:
-    _check_tensor(name, tensor)
-    if not tensor.is_floating_point():
-        raise TypeError(f"{name} must be floating point, got {tensor.dtype}")
 
 
 # ---- options

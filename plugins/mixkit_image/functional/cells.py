@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixkit.checks import check_count
+from mixkit.checks import check_count, check_float
 
 
 def check_grid(grid: tuple[int, int]) -> None:
@@ -22,12 +23,22 @@ def check_grid(grid: tuple[int, int]) -> None:
 
 def check_saliency(saliency: Tensor, grid: tuple[int, int]) -> int:
     """Raise for what is no floating-point (B, N) with B >= 1 and the grid's N; returns B. Any numbers will do."""
-    if not isinstance(saliency, Tensor) or not saliency.is_floating_point():
-        got = saliency.dtype if isinstance(saliency, Tensor) else type(saliency).__name__
-        raise TypeError(f"saliency must be a floating-point tensor, got {got}")
+    check_float("saliency", saliency)
     if saliency.dim() != 2 or saliency.shape[1] != grid[0] * grid[1] or not len(saliency):
         raise ValueError(f"saliency must be (B, N) with N = H * W of grid {grid}, got {tuple(saliency.shape)}")
     return len(saliency)
+
+
+def per_channel(
+    name: str, numbers: Sequence[float] | None, check: Callable[[str, float], float]
+) -> tuple[float, ...] | None:
+    """Numbers as a tuple of floats, each checked; None stays None."""
+    if numbers is None:
+        return None
+    if not isinstance(numbers, (Sequence, np.ndarray, Tensor)) or isinstance(numbers, str):
+        raise TypeError(f"{name} must be one number for each channel, got {numbers!r}")
+    found = numbers.tolist() if isinstance(numbers, (np.ndarray, Tensor)) else numbers
+    return tuple(check(name, number) for number in (found if isinstance(found, Sequence) else [found]))
 
 
 def cell_means(maps: Tensor, rows: int, columns: int) -> Tensor:

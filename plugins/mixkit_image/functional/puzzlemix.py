@@ -25,6 +25,7 @@ from mixkit_image.functional.cells import (
     cell_saliency,
     check_grid,
     check_saliency,
+    per_channel,
 )
 from mixkit_image.solvers.mask import solve_mask
 from mixkit_image.solvers.transport import transport as solve_transport
@@ -84,10 +85,9 @@ def puzzlemix(
     check_flag("transport", transport)
     if block is not None:
         check_count("block", block)
-    if std is not None:
-        std = tuple(check_positive("std", float(s)) for s in std)
-        if len(std) not in (1, values.shape[2]):
-            raise ValueError(f"std must have one number for each of {values.shape[2]} channels, got {len(std)}")
+    std = per_channel("std", std, check_positive)
+    if std is not None and len(std) not in (1, values.shape[2]):
+        raise ValueError(f"std must have one number for each of {values.shape[2]} channels, got {len(std)}")
     images = values.detach().mT.unflatten(2, grid)
     unary, down, right = mask_problem(images, saliency, partner, ratio, cells, beta=beta, gamma=gamma, eta=eta, std=std)
     label = solve_mask(unary, down, right).flatten(1)  # (B, n * n)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +12,7 @@ from mixkit import ElementSet, MixPlan, draws, register_method
 from mixkit.checks import check_concentration, check_count, check_flag, check_not_negative, check_number, check_positive
 from mixkit.methods.base import Assign, Method
 from mixkit_image import functional
+from mixkit_image.functional.cells import per_channel
 from mixkit_image.methods.grid import image_grid
 
 _SIDES = (2, 4, 8, 16)
@@ -63,8 +63,8 @@ class PuzzleMix(Method):
         self.transport = check_flag("transport", transport)
         self.t_eps = check_not_negative("t_eps", t_eps)
         self.block = None if block is None else check_count("block", block)
-        self.mean = _per_channel("mean", mean, check_number)
-        self.std = _per_channel("std", std, check_positive)
+        self.mean = per_channel("mean", mean, check_number)
+        self.std = per_channel("std", std, check_positive)
 
     def plan(
         self,
@@ -99,18 +99,6 @@ class PuzzleMix(Method):
             block=self.block,
             std=self.std,
         )
-
-
-def _per_channel(
-    name: str, numbers: Sequence[float] | None, check: Callable[[str, float], float]
-) -> tuple[float, ...] | None:
-    """Numbers as a tuple of floats, each checked; None stays None."""
-    if numbers is None:
-        return None
-    if not isinstance(numbers, (Sequence, np.ndarray, Tensor)) or isinstance(numbers, str):
-        raise TypeError(f"{name} must be one number for each channel, got {numbers!r}")
-    found = numbers.tolist() if isinstance(numbers, (np.ndarray, Tensor)) else numbers
-    return tuple(check(name, number) for number in (found if isinstance(found, Sequence) else [found]))
 
 
 def cells_per_side(grid: tuple[int, int]) -> list[int]:

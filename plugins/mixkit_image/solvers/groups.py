@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixkit.checks import LARGEST_OPTION, check_count, check_index, check_number, check_numbers
+from mixkit.checks import LARGEST_OPTION, check_count, check_float, check_index, check_number, check_numbers
 from mixkit_image.solvers.threads import in_chunks
 
 MAX_COLUMNS = 8  # cells per row that the dynamic programmes can hold
@@ -42,7 +42,7 @@ def solve_groups(
         TypeError, ValueError: shapes that do not fit together, labels out of range, numbers that are not finite (read
             on the CPU only).
     """
-    _check(unary, compatibility, shape, weights, label)
+    _check(unary, compatibility, shape, weights, label, sweeps)
     pairs = torch.stack([label, label], 3)
     if unary.device.type != "cpu":
         return sweep_batched(unary, compatibility, shape, weights, pairs, sweeps)
@@ -226,11 +226,17 @@ def _part_twins(counts: Tensor) -> Tensor:
     return later[:, :, None] * first + earlier[:, :, None] * second
 
 
-def _check(unary: Tensor, compatibility: Tensor, shape: tuple[int, int], weights: Weights, label: Tensor) -> None:
+def _check(
+    unary: Tensor, compatibility: Tensor, shape: tuple[int, int], weights: Weights, label: Tensor, sweeps: int
+) -> None:
     """Compiled code checks nothing: what is out of range would be read out of bounds there."""
+    check_float("unary", unary)
+    if not isinstance(shape, tuple) or len(shape) != 2 or not isinstance(weights, tuple) or len(weights) != 3:
+        raise TypeError(f"shape must be (rows, columns) and weights three numbers, got {shape!r} and {weights!r}")
     rows, columns = shape
     check_count("rows", rows)
     check_count("columns", columns, 1, MAX_COLUMNS)
+    check_count("sweeps", sweeps, 0)
     if unary.dim() != 3 or unary.shape[2] != rows * columns or not unary.shape[1]:
         raise ValueError(f"unary must be (G, m, T) with T = {rows} * {columns} cells, got {tuple(unary.shape)}")
     groups, size, cells = unary.shape

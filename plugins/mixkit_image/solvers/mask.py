@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mixkit.checks import check_float
 from mixkit_image.solvers import primal_dual
 from mixkit_image.solvers.threads import in_chunks
 
@@ -24,7 +25,7 @@ def solve_mask(unary: Tensor, down: Tensor, right: Tensor) -> Tensor:
         (B, R, C) long, 0, 1 or 2 for 0, 1/2 and 1.
 
     Raises:
-        ValueError: shapes that do not fit together.
+        ValueError: shapes that do not fit together. TypeError: what is no floating-point tensor.
     """
     _check(unary, down, right)
     unary = torch.nan_to_num(unary.detach().float(), 0.0, 0.0, 0.0)
@@ -58,6 +59,8 @@ def mask_energy(label: Tensor, unary: Tensor, down: Tensor, right: Tensor) -> Te
 
 
 def _check(unary: Tensor, down: Tensor, right: Tensor) -> None:
+    for name, tensor in (("unary", unary), ("down", down), ("right", right)):
+        check_float(name, tensor)
     batch, labels, rows, columns = unary.shape if unary.dim() == 4 else (0, 0, 0, 0)
     if labels != 3 or down.shape != (batch, rows - 1, columns) or right.shape != (batch, rows, columns - 1):
         got = ", ".join(str(tuple(t.shape)) for t in (unary, down, right))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mixkit.checks import check_not_negative
+from mixkit.checks import check_float, check_not_negative
 from mixkit_image.solvers.threads import in_chunks
 
 
@@ -33,12 +33,13 @@ def transport(saliency: Tensor, covered: Tensor, t_eps: float = 0.8) -> Tensor:
     Raises:
         ValueError: shapes that differ, or a t_eps below 0 or not finite. TypeError: covered of another type.
     """
+    check_float("saliency", saliency)
+    if not isinstance(covered, Tensor) or covered.dtype != torch.bool:
+        raise TypeError(f"covered must be a bool tensor, got {getattr(covered, 'dtype', type(covered).__name__)}")
     if saliency.dim() != 3 or saliency.shape != covered.shape:
         raise ValueError(
             f"saliency and covered must be (B, R, C) and alike, got {tuple(saliency.shape)} and {tuple(covered.shape)}"
         )
-    if covered.dtype != torch.bool:
-        raise TypeError(f"covered must be bool, got {covered.dtype}")
     check_not_negative("t_eps", t_eps)
     rows, columns = saliency.shape[1:]
     worth = torch.nan_to_num(saliency.detach().float(), 0.0, 0.0, 0.0).flatten(1)
