@@ -30,7 +30,7 @@ def check_saliency(saliency: Tensor, grid: tuple[int, int]) -> int:
 
 
 def per_channel(
-    name: str, numbers: Sequence[float] | None, check: Callable[[str, float], float]
+    name: str, numbers: Sequence[float] | np.ndarray | Tensor | None, check: Callable[[str, float], float]
 ) -> tuple[float, ...] | None:
     """Numbers as a tuple of floats, each checked; None stays None."""
     if numbers is None:
