@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -18,6 +18,7 @@ from mixkit.elements import ElementSet
 from mixkit.factory import create_mixer
 from mixkit.label_tree import map_labels
 from mixkit.plan import MixPlan
+from mixkit.running import run_model, takes_labels
 from mixkit.saliency import GradientSaliency, unwrap
 from mixkit.untraced import untraced
 
@@ -44,6 +45,8 @@ class ManifoldMixer(nn.Module):
         channels_last: whether the channels of an activation come last, for all layers or as a dict for some by name. It
             is asked where the sides leave that open, as in (B, 96, 96, 96). Default None: the layer's module says, by
             what its norms and convolutions take (`mixkit.channels.channels_last`); where it does not, that is an error.
+        forward: how the model is run, ``forward(model, batch)`` or ``forward(model, batch, labels)``, where it takes
+            more than the batch; the labels are those that came, not the targets. Default None: ``model(batch)``.
         options: as for `create_mixer`: num_classes, saliency, loss, p, ignore_index, schedule, total_steps, the
             method's and the domain's.
 
@@ -67,6 +70,7 @@ class ManifoldMixer(nn.Module):
         *,
         saliency_at: str = "input",
         channels_last: bool | Mapping[str, bool] | None = None,
+        forward: Callable[..., Any] | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -85,7 +89,10 @@ class ManifoldMixer(nn.Module):
         self.channels_last = channels_last
         if isinstance(channels_last, Mapping) and (unused := [name for name in channels_last if name not in layers]):
             raise ValueError(f"channels_last names {unused[0]!r}, which is none of the layers: {', '.join(layers)}")
-        self.mixer = create_mixer(method, domain, model=model, **options)
+        if forward is not None:
+            takes_labels(forward)
+        self._forward_of_model = forward
+        self.mixer = create_mixer(method, domain, model=model, forward=forward, **options)
         if isinstance(self.mixer.saliency, SaliencyBank):
             raise ValueError("a SaliencyBank learns from the mixed input, so it serves a Mixer, not a ManifoldMixer")
 
@@ -116,13 +123,13 @@ class ManifoldMixer(nn.Module):
         elements, read = mixer.read(batch, labels)
         mixing = self.training and unwrap(self.model).training
         if not mixing or mixer.skips(generator):
-            return self.model(batch), mixer.targets(MixPlan.identity(len(batch), batch.device), read)
+            return self._run(batch, read), mixer.targets(MixPlan.identity(len(batch), batch.device), read)
         name = self.layers[int(torch.randint(len(self.layers), (), generator=generator))]
         if name == "input":
             plan = mixer.draw(elements, mixer.find_saliency(batch, read), generator)
             spared = mixer.spared(batch, read, generator)
             plan = plan.keep(spared)
-            return self.model(mixer.domain.mix(plan, elements, batch)), mixer.targets(plan, read)
+            return self._run(mixer.domain.mix(plan, elements, batch), read), mixer.targets(plan, read)
         layer = unwrap(self.model).get_submodule(name)
         last = word_for(self.channels_last, name, layer)
         saliency = self._saliency(batch, read, layer, elements, last)
@@ -148,7 +155,7 @@ class ManifoldMixer(nn.Module):
 
         handle = layer.register_forward_hook(mix)
         try:
-            output = self.model(batch)
+            output = self._run(batch, read)
         finally:
             handle.remove()
         if not plans:
@@ -156,6 +163,9 @@ class ManifoldMixer(nn.Module):
                 f"layer {name!r} did not run, so nothing was mixed; is it unused, or compiled with its hooks?"
             )
         return output, mixer.targets(plans[0], read)
+
+    def _run(self, batch: Tensor, labels: Any) -> Any:
+        return run_model(self.model, batch, labels, self._forward_of_model)
 
     def extra_repr(self) -> str:
         """What ``print(manifold)`` says."""

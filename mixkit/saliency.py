@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -20,6 +19,7 @@ from mixkit.domain import Domain
 from mixkit.handover import hand_over
 from mixkit.label_tree import map_leaves, plain
 from mixkit.labels import Label
+from mixkit.running import run_model, takes_labels
 from mixkit.show import options_of
 from mixkit.shrink import shrink
 
@@ -78,7 +78,8 @@ class GradientSaliency:
         self.model = model
         self.loss = default_loss if loss is None else loss
         self.forward = forward
-        self._forward_takes_labels = forward is not None and takes_labels(forward)
+        if forward is not None:
+            takes_labels(forward)
         self.resolution = resolution
         self.autocast = autocast
         self.channels_last = channels_last
@@ -117,7 +118,7 @@ class GradientSaliency:
             TypeError: an output that is no tensor of logits, or labels that are no classes for it.
         """
         with frozen(unwrap(self.model)), self._precision(batch):
-            return label_confidence(self.run(self._callable(unwrap(self.model)), batch, labels), labels)
+            return label_confidence(run_model(self._callable(unwrap(self.model)), batch, labels, self.forward), labels)
 
     def with_loss(
         self, batch: Tensor, labels: Any, domain: Domain, observe: Observer | None = None
@@ -141,7 +142,7 @@ class GradientSaliency:
         with torch.inference_mode(False), torch.enable_grad():
             inputs = _ordinary(batch).detach().requires_grad_()
             labels = map_leaves(_ordinary, labels)
-            output = self.run(unwrap(self.model), inputs.clone(), labels)
+            output = run_model(unwrap(self.model), inputs.clone(), labels, self.forward)
             if observe is not None:
                 observe(output, labels)
             if in_float16([output, batch], batch.device):
@@ -190,9 +191,9 @@ class GradientSaliency:
             handle = None if layer is None else layer.register_forward_hook(cut_once)
             try:
                 if layer is None:
-                    output = self.run(self._callable(model), cut(batch), labels)
+                    output = run_model(self._callable(model), cut(batch), labels, self.forward)
                 else:
-                    output = self.run(model, batch, labels)
+                    output = run_model(model, batch, labels, self.forward)
             finally:
                 if handle is not None:
                     handle.remove()
@@ -200,12 +201,6 @@ class GradientSaliency:
                 observe(output, labels)
             found = differentiate(output, lambda end: self.loss_of(end, labels), leaves)
         return found[0] if len(found) == 1 else tuple(found)
-
-    def run(self, model: Callable[[Any], Any], batch: Any, labels: Any) -> Any:
-        """The output of a model for a batch, by ``forward`` where it is given."""
-        if self.forward is None:
-            return model(batch)
-        return self.forward(model, batch, plain(labels)) if self._forward_takes_labels else self.forward(model, batch)
 
     def loss_of(self, output: Any, labels: Any) -> Tensor:
         """The loss summed over the batch."""
@@ -220,21 +215,6 @@ class GradientSaliency:
         if self._compiled is None:
             self._compiled = torch.compile(model)
         return self._compiled
-
-
-def takes_labels(forward: Callable[..., Any]) -> bool:
-    """Whether a ``forward`` is a function of the model, the batch and the labels, or of the first two."""
-    if not callable(forward):
-        raise TypeError(f"forward must be a function of model and batch, got {type(forward).__name__}")
-    for count in (2, 3):
-        try:
-            inspect.signature(forward).bind(*range(count))
-        except TypeError:
-            continue
-        except ValueError:  # a builtin, which has no signature
-            return False
-        return count == 3
-    raise TypeError(f"forward must be forward(model, batch) or forward(model, batch, labels), got {forward!r}")
 
 
 def _ordinary(leaf: Any) -> Any:

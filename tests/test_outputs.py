@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mixkit import GradientSaliency, PerElement, create_mixer
+from mixkit import GradientSaliency, ManifoldMixer, PerElement, PerSample, create_mixer
 from mixkit.confidence import label_confidence
 from mixkit.label_tree import read_labels
 from mixkit.labels import Size
@@ -258,6 +258,41 @@ def test_models_that_take_more_than_the_batch() -> None:
     for wrong in ("model", lambda model: model, lambda a, b, c, d: a):
         with pytest.raises(TypeError, match="forward must be"):
             GradientSaliency(Head(4), forward=wrong)  # type: ignore[arg-type]
+
+
+def test_inside_a_model_that_takes_more_than_the_batch() -> None:
+    class OfDict(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(3, 8)
+            self.head = nn.Linear(8, 4)
+
+        def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {"logits": self.head(self.inner(batch["pos"]).relu().amax(1))}
+
+    points, labels = torch.randn(B, N, 3), torch.randint(4, (B,))
+    manifold = ManifoldMixer(
+        OfDict(), ["input", "inner"], "sagemix", "points", num_classes=4, forward=lambda model, x: model({"pos": x})
+    )
+    for _ in range(4):
+        output, targets = manifold(points, labels)
+        assert output["logits"].shape == targets.shape == (B, 4)
+    assert manifold.eval()(points, labels)[0]["logits"].shape == (B, 4)
+
+
+def test_at_a_lower_resolution_labels_stay_with_their_elements() -> None:
+    """One-hot labels of samples are not cut; those of the elements, floats too, are."""
+    points, kept = torch.randn(B, N, 3), torch.arange(N)[1::2]
+    parts, classes = torch.randint(4, (B, N)), torch.randint(N, (B,))
+    for model, labels, few, num_classes in (
+        (Head(4, per_point=True), F.one_hot(parts, 4), F.one_hot(parts[:, kept], 4), 4),
+        (Head(1, per_point=True), PerElement(points[:, :, 0]), PerElement(points[:, kept, 0]), None),
+        (Head(N), PerSample(F.one_hot(classes, N)), PerSample(F.one_hot(classes, N)), N),
+    ):
+        half = GradientSaliency(model, resolution=0.5)
+        found = half(points, read_labels(labels, num_classes, Size(B, N)), POINTS)
+        small = read_labels(few, num_classes, Size(B, len(kept)))
+        torch.testing.assert_close(found[:, kept], GradientSaliency(model)(points[:, kept], small, POINTS))
 
 
 # ---- float16
