@@ -12,6 +12,7 @@ from mixkit.factory import create_mixer
 from mixkit.labels import PerElement, PerSample
 from mixkit.losses import soft_cross_entropy
 from mixkit.manifold import ManifoldMixer
+from mixkit.metrics import hard_targets
 from mixkit.mixer import Mixer
 from mixkit.plan import MixPlan
 from mixkit.registry import list_domains, list_methods, register_domain, register_method
@@ -37,6 +38,7 @@ __all__ = [
     "assign",
     "create_mixer",
     "functional",
+    "hard_targets",
     "list_domains",
     "list_methods",
     "list_schedules",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mixkit.carry import carry_back
 from mixkit.plan import MixPlan
+from mixkit.watch import Unheard
 
 _STATE = ("maps", "peaks", "updates", "merged", "uses")
 _CHUNK = 1 << 24  # numbers that `SaliencyBank.sync` decodes at a time
@@ -25,6 +26,10 @@ class SaliencyBank:
     A sample's saliency starts uniform. What a mix does not show of it (weight below 1/2, or left out by augmentation)
     keeps its value. What it shows becomes a running average, at the scale that those places had, so that the mean over
     a sample stays about 1 whatever the loss, its scale or the number of accumulated batches.
+
+    A loss that does not reach the mixed batch teaches nothing: where the batch is detached, or the gradients come from
+    ``torch.autograd.grad(loss, weights)``, which goes no further than the weights; name the batch there too. After
+    32 batches in a row without a gradient the bank warns, once.
 
     Args:
         num_samples: samples in the data set; their keys are 0 to num_samples - 1.
@@ -81,6 +86,7 @@ class SaliencyBank:
         self._peaks = torch.ones(num_samples, device=self.device)  # of a sample, which uint8 levels are relative to
         self._updates = torch.zeros(num_samples, dtype=torch.int32, device=self.device)
         self._merged = self._updates.clone()  # what the other processes know of, see `sync`
+        self._unheard = Unheard()
         # times that a sample came, each from a start of its own: then every batch has its share of those to refresh
         self._uses = torch.arange(num_samples, dtype=torch.int32, device=self.device) % (refresh_every or 1)
         if num_elements is not None:
@@ -193,7 +199,10 @@ class SaliencyBank:
         if not mixed.requires_grad:
             mixed = mixed.detach().requires_grad_()  # an unmixed batch may be the user's own: leave that as it is
 
+        self._unheard.expect()
+
         def receive(grad: Tensor) -> None:
+            self._unheard.hear()
             with torch.no_grad():
                 found = magnitude(grad).to(self.device, torch.float32)
                 self._remember(plan.to(self.device), found, keys, index, self.momentum)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 import math
 import sys
+import warnings
 from typing import Any
 
 from torch import nn
 
+from mixkit.bank import SaliencyBank
+from mixkit.mixer import Mixer
 from mixkit.schedule import Schedule
 
 _NAMES = ("lightning.pytorch", "pytorch_lightning")
@@ -54,6 +57,56 @@ class ScheduleCallback(_Callback):
         share = min(trainer.global_step / trainer.estimated_stepping_batches, 1.0)
         for schedule in _schedules(pl_module):
             schedule.share = share
+
+
+class BankCallback(_Callback):
+    """Keeps every `mixkit.SaliencyBank` of the LightningModule's mixers in the checkpoints, and processes in agreement.
+
+    ``Trainer(callbacks=[BankCallback()])``. A bank is no module, so no checkpoint holds it by itself, and a run that is
+    resumed would begin with uniform saliency again. Where there are several processes, they merge what they have learnt
+    at the end of each epoch (`SaliencyBank.sync`).
+
+    Raises:
+        ValueError: when training starts: no bank in the module. When a checkpoint is loaded: it is of another number of
+            samples or elements, or has another mixer's banks.
+    """
+
+    KEY = "mixkit_banks"
+
+    def on_train_start(self, trainer: Any, pl_module: nn.Module) -> None:
+        """Find the banks."""
+        if not _banks(pl_module):
+            raise ValueError(f"BankCallback found no mixer with a SaliencyBank in {type(pl_module).__name__}")
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: nn.Module) -> None:
+        """Merge what the processes have learnt."""
+        for bank in _banks(pl_module).values():
+            bank.sync()
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: nn.Module, checkpoint: dict[str, Any]) -> None:
+        """Put the banks' states in."""
+        checkpoint[self.KEY] = {name: bank.state_dict() for name, bank in _banks(pl_module).items()}
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: nn.Module, checkpoint: dict[str, Any]) -> None:
+        """Take the banks' states out; a checkpoint that was made without this callback has none, which is a warning."""
+        banks, states = _banks(pl_module), checkpoint.get(self.KEY)
+        if states is None:
+            warnings.warn("the checkpoint has no saliency banks: they start anew", stacklevel=2)
+            return
+        if banks.keys() != states.keys():
+            raise ValueError(f"the checkpoint has the banks of {sorted(states)}, the module those of {sorted(banks)}")
+        for name, bank in banks.items():
+            bank.load_state_dict(states[name])
+
+
+def _banks(module: nn.Module) -> dict[str, SaliencyBank]:
+    """The banks by the names of their mixers; one that several mixers share by the first one's."""
+    found: dict[str, SaliencyBank] = {}
+    for name, each in module.named_modules():
+        bank = each.saliency if isinstance(each, Mixer) else None
+        if isinstance(bank, SaliencyBank) and bank not in found.values():
+            found[name] = bank
+    return found
 
 
 def _schedules(module: nn.Module) -> list[Schedule]:

@@ -1,4 +1,4 @@
-"""Says once when saliency says nothing, as queries are then drawn uniformly."""
+"""Says once when saliency says nothing, or a bank of it hears nothing, as queries are then drawn uniformly."""
 
 from __future__ import annotations
 
@@ -64,3 +64,34 @@ class EmptyRows:
                 "units), or does a gradient underflow, or are there NaN in the batch or the model? This is said once.",
                 stacklevel=3,
             )
+
+
+class Unheard:
+    """Counts the mixed batches in a row from which no gradient came back, and warns of it once.
+
+    So many may be under way at a time: losses of some batches are added up before one backward pass.
+    """
+
+    LIMIT = 32
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.warned = False
+
+    def expect(self) -> None:
+        """A batch is given out; called where gradients are recorded or not."""
+        if not torch.is_grad_enabled():
+            return
+        self.count += 1
+        if self.count > self.LIMIT and not self.warned:
+            self.warned = True
+            warnings.warn(
+                f"the SaliencyBank has learnt nothing from the last {self.LIMIT} mixed batches, as no gradient came "
+                "back to them. Call loss.backward(), or name the batch: torch.autograd.grad(loss, [*weights, mixed]); "
+                "and do not detach or copy what the mixer returns under no_grad",
+                stacklevel=4,
+            )
+
+    def hear(self) -> None:
+        """A gradient came back."""
+        self.count = 0
