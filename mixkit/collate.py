@@ -69,6 +69,7 @@ class Collate:
     def __call__(self, samples: list[Any]) -> Any:
         """The mixed batch of a list of samples."""
         self.mixer.refuse_in_loader()
+        _refuse_none(samples)
         if not isinstance(samples[0], (Mapping, tuple, list)):
             raise TypeError(f"samples must be tuples or dicts, got {type(samples[0]).__name__}")
         _check_there(samples[0], [*self.inputs, *self.labels])
@@ -104,6 +105,8 @@ def collate_pairs(mixer: Mixer, samples: list[Any]) -> tuple[Any, Any]:
     Raises:
         TypeError: dicts, or tuples whose further entries may be labels or not: a `Collate` is told which are.
     """
+    mixer.refuse_in_loader()
+    _refuse_none(samples)
     first, sizes = samples[0], mixer.num_classes
     if isinstance(first, Mapping):
         raise TypeError(
@@ -142,6 +145,11 @@ def mix_alike(mixer: Mixer, batches: list[Any], labels: Any) -> tuple[list[Any],
             )
         mixed.append(mixer.domain.mix(plan, elements, batch))
     return mixed, mixer.targets(plan, read)
+
+
+def _refuse_none(samples: list[Any]) -> None:
+    if not samples:
+        raise ValueError("got an empty list of samples: a batch has at least one")
 
 
 def _listed(entries: Entry | Sequence[Entry]) -> list[Entry]:

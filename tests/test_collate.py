@@ -111,6 +111,9 @@ def test_errors_name_what_came() -> None:
         Collate(mixer, 0, 3)(samples_of("tuple"))
     with pytest.raises(TypeError, match="tuples or dicts, got Tensor"):
         Collate(mixer)([torch.rand(9, 3)])
+    for collate in (Collate(mixer), mixer.collate):
+        with pytest.raises(ValueError, match="empty list of samples"):
+            collate([])
     with pytest.raises(ValueError, match="different entries, got 'cloud' and 'cloud'"):
         Collate(mixer, "cloud", "cloud")
     with pytest.raises(ValueError, match="different entries"):

@@ -15,6 +15,9 @@ from mixkit import MixPlan
 #: Entries of a target that belong to the image, however many boxes it has.
 _OF_THE_IMAGE = ("image_id", "orig_size", "size")
 
+#: Entries that every box has one of.
+_OF_THE_BOXES = ("labels", "scores", "masks", "area", "iscrowd")
+
 
 def is_detection(targets: Any) -> bool:
     """Whether these are detection targets: a list of dicts with boxes, one for each image."""
@@ -41,18 +44,22 @@ def mix_boxes(
             their boxes, "area" (n,), and any other entry of length n. An entry of another length, such as "image_id",
             is kept from the sample itself.
         grid: (H, W) of the images.
-        min_score: boxes of a smaller score are dropped, as are those that nothing is left of. Default 0.
+        min_score: boxes of a smaller score are dropped, as are those that nothing is left of, or that have no area.
+            Default 0.
 
     Returns:
         A list of M dicts with the entries of ``targets`` and "scores".
 
     Raises:
-        ValueError: another number of targets than images, a plan that moves pixels, boxes of another shape than (n, 4),
-            rotated boxes, or samples with different entries.
+        ValueError: another number of targets than images, a plan that moves pixels or is for another size, boxes that
+            are not (n, 4), finite and upright, entries of boxes that are longer or shorter, or images with different
+            entries.
     """
     if len(targets) != plan.num_samples:
         raise ValueError(f"targets must be {plan.num_samples} dicts, one for each image, got {len(targets)}")
-    boxes = [_corners(target["boxes"]) for target in targets]
+    if plan.num_elements not in (None, grid[0] * grid[1]):
+        raise ValueError(f"the plan is for {plan.num_elements} pixels, and images of {grid} have {grid[0] * grid[1]}")
+    boxes = [_checked_corners(b, target) for b, target in enumerate(targets)]
     if plan.num_terms == 1 and plan.keeps_own:
         return [
             {**target, "scores": _scores_before(target, len(own))} for target, own in zip(targets, boxes, strict=True)
@@ -72,6 +79,22 @@ def mix_boxes(
             parts.append(_seen(targets[sample], boxes[sample], shown, min_score))
         mixed.append(_joined(parts, targets[m] if m < len(targets) else {}))
     return mixed
+
+
+def _checked_corners(number: int, target: Mapping[str, Any]) -> Tensor:
+    """The boxes of a target, once it is found that they are boxes, and that what belongs to them is as long."""
+    corners = _corners(target["boxes"])
+    wrong = ~corners.isfinite().all(1) | (corners[:, 2:] < corners[:, :2]).any(1)
+    if wrong.any():
+        first = int(wrong.nonzero()[0, 0])
+        raise ValueError(
+            f"boxes must be finite, with x1 <= x2 and y1 <= y2, and box {first} of image {number} is "
+            f"{corners[first].tolist()}"
+        )
+    for name in _OF_THE_BOXES:
+        if name in target and len(target[name]) != len(corners):
+            raise ValueError(f"image {number} has {len(corners)} boxes and {len(target[name])} {name}")
+    return corners
 
 
 def _corners(boxes: Any) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from mixkit import Mixer, Schedule, create_mixer
+from mixkit.label_tree import check_num_classes
 from mixkit.mixer import Saliency
 from mixkit.registry import accepted, get_method
 from mixkit.schedule import make_schedule
@@ -96,7 +97,7 @@ class TimmMixup:
                 raise ValueError(f"{name} must lie in [0, 1], got {value}")
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
-        self.num_classes = num_classes
+        self.num_classes: int = check_num_classes(num_classes)
         self.prob = prob
         self.switch_prob = switch_prob
         self.mode = mode
@@ -201,8 +202,10 @@ class TimmMixup:
         return f"{type(self).__name__}({what},\n  {', '.join(f'{name}={getattr(self, name)!r}' for name in rest)})"
 
     def _collate(self, samples: Any, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        if not isinstance(samples, (list, tuple)) or not all(
-            isinstance(sample, (list, tuple)) and len(sample) == 2 for sample in samples
+        if (
+            not isinstance(samples, (list, tuple))
+            or not samples
+            or not all(isinstance(sample, (list, tuple)) and len(sample) == 2 for sample in samples)
         ):
             raise ValueError("wanted images and labels, or a list of samples (image, label), as a collate_fn is given")
         for mixer in self.mixers:
@@ -214,6 +217,9 @@ class TimmMixup:
                     f"images to be collated must be uint8 (C, H, W), as timm's prefetcher has them, got {image.dtype} "
                     f"{tuple(image.shape)}; after other loaders call it with the batch"
                 )
+            if image.shape != pictures[0].shape:
+                shapes = f"{tuple(pictures[0].shape)} and {tuple(image.shape)}"
+                raise ValueError(f"images must be of one size to be mixed, got {shapes}")
         images, labels = torch.stack(pictures), default_collate([label for _, label in samples])
         mixed, targets = self._mix(images, labels, generator, collating=True)
         if self.mode == "half":

@@ -157,6 +157,10 @@ class TimmPairs:
             left, right = max(x - columns // 2, 0), min(x + (columns + 1) // 2, width)
         else:
             least, most = self.cutmix_minmax
+            if any(int(size * least) >= int(size * most) for size in grid):
+                raise ValueError(
+                    f"cutmix_minmax={self.cutmix_minmax} leaves no choice of whole pixels in images {grid}"
+                )
             rows = random.randint(int(height * least), int(height * most))
             columns = random.randint(int(width * least), int(width * most))
             top = random.randint(0, height - rows + 1)

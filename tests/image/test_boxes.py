@@ -184,6 +184,13 @@ def test_errors() -> None:
     moving = MixPlan.pair(torch.tensor([1, 0]), torch.ones(2, 80), torch.arange(80).flip(0).expand(2, -1))
     with pytest.raises(ValueError, match="moves pixels"):
         mix_boxes(moving, two, GRID)
+    for bad in ([5.0, 5, 1, 1], [0.0, 0, float("inf"), 1], [float("nan")] * 4):
+        with pytest.raises(ValueError, match=r"finite, with x1 <= x2 .* box 1 of image 1 is \["):
+            mix_boxes(plan, [two[0], {"boxes": torch.tensor([[0.0, 0, 1, 1], bad])}], GRID)
+    with pytest.raises(ValueError, match="image 0 has 2 boxes and 1 labels"):
+        mix_boxes(plan, [{"boxes": torch.ones(2, 4), "labels": torch.ones(1)}, two[0]], GRID)
+    with pytest.raises(ValueError, match=r"for 80 pixels, and images of \(8, 9\) have 72"):
+        mix_boxes(plan, two, (8, 9))
     rotated = (
         tv_tensors.BoundingBoxes(torch.ones(1, 5), format="CXCYWHR", canvas_size=GRID)
         if hasattr(tv_tensors.BoundingBoxFormat, "CXCYWHR")

@@ -259,6 +259,10 @@ def test_errors() -> None:
     for given in ({"mode": "pair"}, {"correct_lam": False}, {"cutmix_minmax": (0.2, 0.8)}):
         with pytest.raises(ValueError, match="give no methods"):
             TimmMixup(["sagemix"], **given)
+    with pytest.raises(TypeError, match=r"num_classes must be a whole number.*got '5'"):
+        TimmMixup(mixup_alpha=1.0, num_classes="5")
+    with pytest.raises(ValueError, match=r"cutmix_minmax=\(0\.5, 0\.6\) leaves no choice .* \(4, 4\)"):
+        TimmMixup(mixup_alpha=0.0, cutmix_minmax=(0.5, 0.6))(torch.rand(2, 3, 4, 4), torch.arange(2))
     with pytest.raises(ValueError, match="schedule counts batches"):
         TimmMixup(["mixup"], mode="elem", schedule="off_at_end", total_steps=3)
 
@@ -282,6 +286,10 @@ def test_errors_of_a_batch(given: dict[str, Any]) -> None:
         mix(images)
     with pytest.raises(ValueError, match=r"uint8 \(C, H, W\).*got torch\.float32 \(3, 8, 8\)"):
         mix([(image, 0) for image in images])
+    with pytest.raises(ValueError, match=r"of one size to be mixed, got \(3, 8, 8\) and \(3, 8, 9\)"):
+        mix([(np.zeros((3, 8, 8 + i), dtype=np.uint8), 0) for i in range(2)])
+    with pytest.raises(ValueError, match="or a list of samples"):
+        mix([])
 
 
 def test_what_needs_timm_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
