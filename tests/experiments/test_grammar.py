@@ -164,3 +164,32 @@ def test_names_are_plain(name: str) -> None:
 def test_a_configuration_checks_its_types() -> None:
     with pytest.raises(ExperimentError, match=r"width must be a whole number, got 2\.5"):
         Config(dataset="digits", model="pointnet", epochs=1, batch_size=2, lr=0.1, width=2.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("width", 10**6, "width is a whole number of at most 4,096"),
+        ("epochs", 10**7, "epochs is a whole number of at most 1,000,000"),
+        ("num_points", 10**9, "num_points is a whole number of at most 100,000"),
+        ("seed", 10**400, "seed must be a whole number, got one of more than 18 digits"),
+        ("limit", 0, "limit is a whole number of at least 1"),
+        ("method", "mixup\nmixup", "method is a line of"),
+        ("method", "m" * 2000, "method is a line of"),
+        ("dataset", "d" * 300, "dataset is a name of"),
+        ("validation", float("inf"), "validation must be a number"),
+    ],
+)
+def test_a_configuration_asks_for_no_more_than_a_machine_has(name: str, value: Any, message: str) -> None:
+    values = {"dataset": "digits", "model": "pointnet", "epochs": 1, "batch_size": 2, "lr": 0.1, name: value}
+    with pytest.raises(ExperimentError, match=message) as caught:
+        Config(**values)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("text", ["alpha=1e999", "alpha=-1", "eta=1e200", "beta=1e300", "solver=nope"])
+def test_options_outside_any_sense_are_one_sentence(text: str) -> None:
+    with pytest.raises(ExperimentError, match=f"--method comixup:{text}: .*{text.partition('=')[0]}") as caught:
+        parse_method(f"comixup:{text}", "image")
+    assert str(caught.value).isprintable()
