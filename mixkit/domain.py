@@ -53,7 +53,8 @@ class Domain(ABC):
         elements = self.elements(grad)
         channels = elements.values
         if elements.grid is None:  # coordinates are inputs too
-            channels = torch.cat([elements.coords, channels], 2)
+            with torch.autocast(channels.device.type, enabled=False):
+                channels = torch.cat([elements.coords, channels], 2)
         return torch.linalg.vector_norm(channels, dim=2, dtype=torch.promote_types(channels.dtype, torch.float32))
 
     def mix(self, plan: MixPlan, elements: ElementSet, like: Tensor) -> Tensor:

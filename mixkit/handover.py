@@ -20,6 +20,10 @@ def hand_over(total: Tensor, inputs: Tensor, count: int) -> tuple[Tensor | None,
     have changed by then. Between the two, one set of gradients is kept; the backward pass frees it, unless it retains
     its graph.
 
+    DistributedDataParallel averages what one backward pass brings, the one of the model's last forward pass. So there
+    the returned loss is added to the model's, or goes backward before the model runs; afterwards and by itself its
+    gradients would stay those of each process, as with any second backward pass.
+
     Args:
         total: a scalar, summed over ``count`` samples.
         inputs: the leaf that the batch was.

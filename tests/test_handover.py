@@ -262,21 +262,26 @@ def test_float16_goes_through_its_graph_twice() -> None:
     torch.testing.assert_close(saliency, exact, rtol=0.1, atol=0.05 * float(exact.max()))
 
 
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("order", ["together", "clean first", "clean last"])
 @pytest.mark.parametrize("whole", [True, False], ids=["model", "part"])
-def test_a_compiled_model_with_batch_norm(whole: bool) -> None:
+def test_a_compiled_model_with_batch_norm(whole: bool, order: str, backend: str) -> None:
     """Compiled code writes BatchNorm's statistics where the clean pass's graph would miss them."""
     inputs, labels, model = case("image")
     model.head[0].p = 0.0
     twin = copy.deepcopy(model)
     torch._dynamo.reset()
     if whole:
-        compiled: Any = torch.compile(model, backend="aot_eager")
+        compiled: Any = torch.compile(model, backend=backend)
     else:
-        model.features, compiled = torch.compile(model.features, backend="aot_eager"), model
+        model.features, compiled = torch.compile(model.features, backend=backend), model
     for used, through in ((model, compiled), (twin, twin)):
         mixer = create_mixer("comixup", "image", num_classes=5, model=through)
         for seed in range(2):
-            step(mixer, through, inputs, labels, seed).backward()
+            mixed, targets = mixer(inputs, labels, generator=torch.Generator().manual_seed(seed))
+            loss, clean = F.cross_entropy(through(mixed), targets), mixer.clean_loss
+            for each in {"together": [loss + clean], "clean first": [clean, loss]}.get(order, [loss, clean]):
+                each.backward()
         assert mixer.clean_loss > 0
         assert used is model or twin.features[1].num_batches_tracked == 4
     assert_same(gradients(model), gradients(twin))
@@ -312,6 +317,11 @@ def _share(rank: int, folder: str) -> None:
             with nullcontext() if now else wrapped.no_sync():
                 step(mixer, wrapped, batches[number][rows], labels[rows], rank).backward()
         found.append([parameter.grad.clone() for parameter in model.parameters()])
+    wrapped.zero_grad()  # two backward passes: the clean one before the model runs on the mixed batch
+    mixed, targets = mixer(batches[0][rows], labels[rows], generator=torch.Generator().manual_seed(rank))
+    mixer.clean_loss.backward()
+    F.cross_entropy(wrapped(mixed), targets).backward()
+    found.append([parameter.grad.clone() for parameter in model.parameters()])
     torch.save(found, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -331,3 +341,5 @@ def test_processes_share_the_gradients_of_both_losses(tmp_path: Any) -> None:
                 (step(mixer, model, batch[rows], labels[rows], rank) / WORLD).backward()
         assert_same(one[number], gradients(model))
         assert_same(two[number], gradients(model))
+    assert_same(one[2], one[0])
+    assert_same(two[2], one[0])

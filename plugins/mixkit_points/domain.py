@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mixkit import Domain, ElementSet, MixPlan, assign, register_domain
@@ -81,7 +80,11 @@ class PointSet(Domain):
 
     def batch(self, elements: ElementSet, like: Tensor) -> Tensor:
         """See `Domain.batch`."""
-        points = torch.cat([elements.coords, elements.values], 2)
+        coords, values = elements.coords, elements.values
+        # not by torch.cat, which autocast refuses for the half type that it does not cast to
+        points = coords.new_empty(*coords.shape[:2], coords.shape[2] + values.shape[2])
+        points[:, :, : coords.shape[2]] = coords
+        points[:, :, coords.shape[2] :] = values
         return points if self.layout == "bnc" else points.mT.contiguous()
 
     def mix(self, plan: MixPlan, elements: ElementSet, like: Tensor) -> Tensor:

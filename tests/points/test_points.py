@@ -111,6 +111,19 @@ def test_what_is_no_cloud_is_named(points: Any, error: type[Exception], message:
         mixer(points, torch.arange(4))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("around", [torch.float16, torch.bfloat16])
+def test_half_precision_within_any_autocast(dtype: torch.dtype, around: torch.dtype) -> None:
+    points, labels = torch.randn(4, 20, 4).to(dtype), torch.arange(4)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Flatten(), torch.nn.Linear(80, 4))
+    mixer = mixkit.create_mixer("sagemix", "points", num_classes=4, model=model)
+    with torch.autocast("cpu", around):
+        plan = mixer.plan(points, labels)
+        mixed, _ = mixer.apply(plan, points, labels)
+    assert mixed.dtype == dtype
+    torch.testing.assert_close(mixed.float(), plan.apply(points.float()), atol=0.03, rtol=0.03)
+
+
 def test_the_other_layout_is_suspected() -> None:
     with pytest.warns(UserWarning, match="other layout"):
         PointSet().elements(torch.randn(4, 3, 1024))
