@@ -131,8 +131,8 @@ def collate_pairs(mixer: Mixer, samples: list[Any]) -> tuple[Any, Any]:
 def mix_alike(mixer: Mixer, batches: list[Any], labels: Any) -> tuple[list[Any], Any]:
     """Several batches of the same elements mixed by one plan, which is drawn for the first; and their targets."""
     if len(batches) == 1:
-        mixed, targets = mixer(batches[0], labels)
-        return [mixed], targets
+        one, targets = mixer(batches[0], labels)
+        return [one], targets
     first = batches[0]
     plan = mixer.plan(first, labels) if mixer.training else MixPlan.identity(len(first), first.device)
     of_first, read = mixer.read(first, labels)

@@ -9,6 +9,7 @@ from torch import nn
 
 from mixkit.bank import SaliencyBank
 from mixkit.domain import Domain
+from mixkit.label_tree import NumClasses
 from mixkit.methods.base import Method
 from mixkit.mixer import Mixer, Saliency
 from mixkit.registry import accepted, get_domain, get_method, name_of
@@ -20,7 +21,7 @@ def create_mixer(
     method: str | Method,
     domain: str | Domain,
     *,
-    num_classes: Any = None,
+    num_classes: NumClasses = None,
     model: nn.Module | None = None,
     saliency: str | Saliency | None = None,
     loss: Loss | None = None,

@@ -5,10 +5,13 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, SupportsIndex
 
 from mixkit.arrays import is_numbers
 from mixkit.labels import WRAPPERS, Label, Size, read_label
+
+#: How many classes: one number, or as the labels are, a tuple or dict; None for labels without classes.
+NumClasses = SupportsIndex | list[Any] | tuple[Any, ...] | Mapping[Any, Any] | None
 
 
 def read_labels(

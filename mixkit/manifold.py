@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -166,6 +166,9 @@ class ManifoldMixer(nn.Module):
 
     def _run(self, batch: Tensor, labels: Any) -> Any:
         return run_model(self.model, batch, labels, self._forward_of_model)
+
+    if TYPE_CHECKING:
+        __call__ = forward
 
     def extra_repr(self) -> str:
         """What ``print(manifold)`` says."""

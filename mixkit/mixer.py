@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from mixkit.collate import collate_pairs
 from mixkit.confidence import label_confidence
 from mixkit.domain import Domain
 from mixkit.elements import ElementSet
-from mixkit.label_tree import check_ignore_index, check_num_classes, map_labels, map_leaves, read_labels
+from mixkit.label_tree import NumClasses, check_ignore_index, check_num_classes, map_labels, map_leaves, read_labels
 from mixkit.labels import Label, Size
 from mixkit.methods.base import Method
 from mixkit.plan import MixPlan
@@ -74,7 +74,7 @@ class Mixer(nn.Module):
         method: Method,
         domain: Domain,
         *,
-        num_classes: Any = None,
+        num_classes: NumClasses = None,
         saliency: Saliency | None = None,
         p: float | None = None,
         ignore_index: Any = None,
@@ -169,6 +169,9 @@ class Mixer(nn.Module):
         if bank is not None:
             mixed = bank.watch(mixed, plan, keys, index, self.domain.saliency)
         return mixed, targets
+
+    if TYPE_CHECKING:
+        __call__ = forward
 
     @untraced
     def plan(
