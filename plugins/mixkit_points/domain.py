@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mixkit import Domain, ElementSet, MixPlan, assign, register_domain
@@ -62,7 +63,7 @@ class PointSet(Domain):
         wanted = "(B, N, C)" if self.layout == "bnc" else "(B, C, N)"
         if not isinstance(batch, Tensor) or batch.dim() != 3:
             got = tuple(batch.shape) if isinstance(batch, Tensor) else type(batch).__name__
-            raise ValueError(f"point clouds must be {wanted} for layout={self.layout!r}, got {got}")
+            raise ValueError(f"point clouds must be {wanted} for layout={self.layout!r}, got {got}{_of_sizes(batch)}")
         if not batch.is_floating_point():
             raise TypeError(f"point clouds must be floating point to be mixed, got {batch.dtype}")
         points = batch if self.layout == "bnc" else batch.mT
@@ -165,3 +166,11 @@ class PointSet(Domain):
         if tensor.shape[1] == tensor.shape[2] and channels_last is None:
             raise ambiguous(tensor, "(B, C, n)", "(B, n, C)")
         return tensor if tensor.shape[1] == size and (tensor.shape[2] != size or channels_last) else tensor.mT
+
+
+def _of_sizes(batch: Any) -> str:
+    """What to do with clouds of several sizes: padded ones with a mask, or PyTorch Geometric's in one long tensor."""
+    masked = isinstance(batch, (tuple, list)) and any(getattr(part, "dtype", None) == torch.bool for part in batch)
+    if masked or hasattr(batch, "pos"):
+        return "; clouds of several sizes, padded or packed, are not mixed: sample each to as many first"
+    return ""
