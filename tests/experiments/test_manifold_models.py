@@ -17,6 +17,7 @@ from experiments.models.dgcnn import EdgeConv
 from experiments.models.layers import EdgeNorm
 from experiments.models.pointnet2 import LocalPointNet, Scale
 from mixkit import GradientSaliency, ManifoldMixer
+from mixkit.channels import channels_last
 from mixkit.registry import get_domain
 
 CLASSIFIERS = ("pointnet", "pointnet2_ssg", "pointnet2_msg", "dgcnn")
@@ -276,11 +277,11 @@ def test_it_is_mixed_at_each_of_its_layers(
             handle = module.register_forward_hook(lambda m, a, out: seen.append(out))  # noqa: B023
             model(points)
             handle.remove()
-            elements = domain.feature_elements(seen[0], domain.elements(points))
+            elements = domain.feature_elements(seen[0], domain.elements(points), channels_last=False)
             assert elements.num_elements == plans[0].weight.shape[2] or plans[0].weight.shape[2] == 1
             count = {"sa1": 16, "sa2": 6}.get(layer, 32)
             assert elements.num_elements == count  # points are elements, not channels: width 8 has a stage of 32, too
-            replaced = domain.mix_feature(plans[0], seen[0], elements)
+            replaced = domain.mix_feature(plans[0], seen[0], elements, channels_last=False)
             handle = module.register_forward_hook(lambda m, a, out: replaced)  # noqa: B023
             torch.testing.assert_close(logits, model(points), rtol=1e-4, atol=1e-5)
             handle.remove()
@@ -289,7 +290,7 @@ def test_it_is_mixed_at_each_of_its_layers(
 
 
 def test_channels_are_not_taken_for_points() -> None:
-    """DGCNN's last stage at width 8 has 32 channels: with 32 points the shape alone does not tell which is which."""
+    """DGCNN's last stage at width 8 has 32 channels: with 32 points its norms say which is which, not the shape."""
     model, points = small("dgcnn").eval(), balls(2, 32)
     x = points.mT
     for name in model.mixing_layers[1:]:
@@ -300,7 +301,9 @@ def test_channels_are_not_taken_for_points() -> None:
     y = points[:, order].mT
     for name in model.mixing_layers[1:]:
         y = model.get_submodule(name)(y)
-    features = [domain.feature_elements(out, domain.elements(points)).values for out in (x, y)]
+    first = channels_last(model.edge4)
+    assert first is False
+    features = [domain.feature_elements(out, domain.elements(points), first).values for out in (x, y)]
     torch.testing.assert_close(features[1], features[0][:, order], rtol=1e-4, atol=1e-5)
 
 
