@@ -44,8 +44,9 @@ def alive(pid: int) -> bool:
 
 
 MIDDLE = """
-import os, subprocess, sys, time
+import os, signal, subprocess, sys, time
 from experiments.stopping import PARENT
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup would have its children ignore
 child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], env={**os.environ, PARENT: str(os.getpid())})
 print(child.pid, flush=True)
 time.sleep(60)
