@@ -31,7 +31,7 @@ COST = (
 NOTE = (
     "Accuracy in %: best epoch, last epoch, mean of the last 10. ECE in % at the last epoch (15 bins); scaled: ECE at "
     "the temperature that fits samples which are neither trained on nor scored; gap = confidence − accuracy; F1: mean "
-    "over the classes in %, weighted by their samples. {COST}"
+    f"over the classes in %, weighted by their samples. {COST}"
 )
 PARTS_NOTE = (
     "best, final, last 10: instance mIoU in %, the argmax over all parts; within: the argmax over the parts of the "
