@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import linecache
 import math
 from collections.abc import Callable
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import hypothesis.strategies as st
@@ -23,21 +20,11 @@ from mixkit.registry import get_domain, get_method
 from mixkit_image.solvers.groups import solve_groups
 from mixkit_image.solvers.mask import solve_mask
 from mixkit_image.solvers.transport import transport
+from tests.refusals import is_our_own
 
-OURS = Path(mixkit.__file__).parent, Path(mixkit_image.__file__).parent
 EXAMPLES = 30  # of a test; each run of the tests tries others
 EXTREMES = [0, 1, 2, 3, -1, 9, 0.2, 0.5, -0.5, 1e-9, 1e-300, 1e9, 1e30, 1e150, 1e300, math.nan, math.inf, -math.inf]
 WORDS = [True, False, None, "auto", "uniform", "max", "", (), (0.2, 0.3, 0.4), [1.0], 1 + 1j]
-
-
-def is_our_own(trace: TracebackType | None) -> bool:
-    """Whether an exception was raised by a raise statement of this project."""
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    assert trace is not None
-    name = trace.tb_frame.f_code.co_filename
-    line = linecache.getline(name, trace.tb_lineno).strip()
-    return any(Path(name).is_relative_to(folder) for folder in OURS) and line.startswith("raise ")
 
 
 def outcome(call: Callable[[], Any]) -> Any:

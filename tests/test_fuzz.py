@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import linecache
 import math
 import random
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pytest
@@ -17,9 +14,9 @@ from torch import Tensor, nn
 
 import mixkit
 from mixkit.registry import accepted, get_method
+from tests.refusals import is_our_own
 
 CALLS_EACH = 250  # of a test
-OURS = Path(mixkit.__file__).parent, Path(mixkit.__file__).parents[1] / "plugins"
 #: Values that an option may be given besides its default: in range, at the edge, and outside any sense.
 NUMBERS = [0, 1, 2, 3, 0.2, 0.5, 1.0, 2.0, 50.0, 1e-9, 1e9, 1e300, -1, -0.5, math.nan, math.inf, -math.inf]
 WORDS = [True, False, None, "auto", "sphere", ""]
@@ -238,16 +235,6 @@ def complain_of_targets(outcome: Outcome) -> str | None:
         if distributions and not torch.allclose(target.sum(1), torch.ones_like(target[:, 0]), atol=1e-4):
             return f"targets sum to {target.sum(1)}"
     return None
-
-
-def is_our_own(trace: TracebackType | None) -> bool:
-    """Whether an exception was raised by a raise statement of this project."""
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    assert trace is not None
-    name = trace.tb_frame.f_code.co_filename
-    line = linecache.getline(name, trace.tb_lineno).strip()
-    return any(Path(name).is_relative_to(folder) for folder in OURS) and line.startswith("raise ")
 
 
 def fuzz(first: int, count: int) -> list[str]:
