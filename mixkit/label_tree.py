@@ -99,17 +99,7 @@ def check_num_classes(num_classes: Any) -> Any:
     Raises:
         TypeError: no whole number. ValueError: below 1.
     """
-    if isinstance(num_classes, Mapping):
-        return {key: check_num_classes(value) for key, value in num_classes.items()}
-    if isinstance(num_classes, (tuple, list)):
-        return type(num_classes)([check_num_classes(value) for value in num_classes])
-    if num_classes is None:
-        return None
-    if isinstance(num_classes, bool) or not hasattr(num_classes, "__index__"):
-        raise TypeError(f"num_classes must be a whole number, or a tuple or dict of them, got {num_classes!r}")
-    if (number := operator.index(num_classes)) < 1:
-        raise ValueError(f"num_classes must be at least 1, got {number}")
-    return number
+    return _check_whole("num_classes", num_classes, least=1)
 
 
 def check_ignore_index(ignore_index: Any) -> Any:
@@ -118,12 +108,19 @@ def check_ignore_index(ignore_index: Any) -> Any:
     Raises:
         TypeError: anything but a whole number.
     """
-    if ignore_index is None:
+    return _check_whole("ignore_index", ignore_index)
+
+
+def _check_whole(name: str, value: Any, least: int | None = None) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _check_whole(name, each, least) for key, each in value.items()}
+    if isinstance(value, (tuple, list)):
+        return type(value)([_check_whole(name, each, least) for each in value])
+    if value is None:
         return None
-    if isinstance(ignore_index, Mapping):
-        return {key: check_ignore_index(value) for key, value in ignore_index.items()}
-    if isinstance(ignore_index, (tuple, list)):
-        return type(ignore_index)([check_ignore_index(value) for value in ignore_index])
-    if isinstance(ignore_index, bool) or not hasattr(ignore_index, "__index__"):
-        raise TypeError(f"ignore_index must be a whole number, or a tuple or dict of them, got {ignore_index!r}")
-    return operator.index(ignore_index)
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be a whole number, or a tuple or dict of them, got {value!r}")
+    number = operator.index(value)
+    if least is not None and number < least:
+        raise ValueError(f"{name} must be at least {least}, got {number}")
+    return number
