@@ -1,72 +1,65 @@
-"""`python -m experiments`: the command line. Each command is a module of its own, imported when it is asked for."""
+"""`python -m experiments`: the command line. A command's module is imported when the command is asked for."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
-from experiments import compare, single, sweep
-from experiments.errors import ExperimentError, plain
+from experiments.base.errors import exit_code
 
-LATER = {
-    "evaluate": "robustness, calibration or part scores of a run's checkpoint",
-    "report": "tables and plots of finished runs, beside the paper's figures",
-    "figures": "the paper's Figures 1, 3, 4 and 6 from real samples, as pictures and one page",
-    "prepare": "make ModelNet's archive from its public releases",
-    "cards": "draw the pictures of the method cards",
+COMMANDS = {
+    "train": ("commands.train", "train one model on one data set with one method"),
+    "cifar100": ("commands.train", "train an image classifier on CIFAR-100 (Table 11 of the SageMix paper)"),
+    "pointcloud": ("commands.train", "train a point cloud classifier (Tables 2, 8, 9 and 10)"),
+    "partseg": ("commands.train", "train a part segmentation model on ShapeNetPart (Table 6)"),
+    "compare": (
+        "commands.compare",
+        "train both domains with each method at one budget, and report accuracy, calibration and cost",
+    ),
+    "sweep": (
+        "commands.sweep",
+        "train methods x seeds x data sets x models of a recipe, resumable, and report them beside the paper",
+    ),
+    "evaluate": ("commands.evaluate", "robustness, calibration or part scores of a run's checkpoint"),
+    "report": ("commands.report", "tables and plots of finished runs, beside the paper's figures"),
+    "figures": ("commands.figures", "the paper's Figures 1, 3, 4 and 6 from real samples, as pictures and one page"),
+    "prepare": ("commands.prepare", "make ModelNet's archive from its public releases"),
+    "cards": ("commands.cards", "draw the pictures of the method cards"),
+    "worker": ("commands.worker", "train the runs whose folders come in on standard input; sweeps start it"),
+}
+BENCHMARKS = {
+    "assignment": ("bench.assignment", "the assignment between point clouds, beside other solvers"),
+    "mixing": ("bench.mixing", "mixing a batch, beside torchvision's MixUp"),
+    "models": ("bench.models", "what the fast ways of the point models buy"),
+    "quality": ("bench.quality", "what cheap and remembered saliencies find"),
+    "step": ("bench.step", "a training step with each method and each saliency"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code, 2 for what the user can put right."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    words = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="python -m experiments", description="Experiments with mixkit on real data.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, about in single.COMMANDS.items():
-        runner = commands.add_parser(name, help=about.summary)
-        single.add_arguments(name)(runner)
-        runner.set_defaults(main=single.main)
-    for name, command in {"compare": compare, "sweep": sweep}.items():
-        one = commands.add_parser(name, help=command.SUMMARY)
-        command.add_arguments(one)
-        one.set_defaults(main=command.main)
-    for name, summary in LATER.items():  # these import what is heavy
-        one = commands.add_parser(name, help=summary)
-        if arguments[:1] == [name]:
-            module = importlib.import_module(f"experiments.{name}")
-            module.add_arguments(one)
-            one.set_defaults(main=module.main)
-
-    benchmarks = _benchmarks()
-    bench = commands.add_parser("bench", help=f"measure speed: {', '.join(benchmarks) or 'none here'}")
-    bench.description = f"Benchmarks: {', '.join(benchmarks) or 'none here'}. Each has a --help of its own."
+    _add(commands, COMMANDS, words)
+    bench = commands.add_parser("bench", help=f"measure speed: {', '.join(BENCHMARKS)}")
     names = bench.add_subparsers(dest="benchmark", required=True, metavar="NAME")
-    for name in benchmarks:
-        one = names.add_parser(name)
-        if arguments[:2] == ["bench", name]:
-            module = importlib.import_module(f"experiments.bench.{name}")
-            one.description = module.__doc__
-            module.add_arguments(one)
-            one.set_defaults(main=module.main)
-
-    args = parser.parse_args(arguments)
-    try:
-        return int(args.main(args))
-    except ExperimentError as error:
-        print(f"error: {plain(str(error))}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; what was saved is kept", file=sys.stderr)
-        return 130
+    _add(names, BENCHMARKS, words[1:] if words[:1] == ["bench"] else [])
+    args = parser.parse_args(words)
+    return exit_code(lambda: args.main(args))
 
 
-def _benchmarks() -> list[str]:
-    """The benchmarks in experiments/bench: modules with add_arguments and main; none is imported to find out."""
-    modules = (Path(__file__).parent / "bench").glob("*.py")
-    return sorted(path.stem for path in modules if "\ndef add_arguments(" in path.read_text(encoding="utf-8"))
+def _add(parsers: argparse._SubParsersAction, table: Mapping[str, tuple[str, str]], words: Sequence[str]) -> None:
+    """A parser for each row of a table, the one that the first word names with its options."""
+    for name, (place, summary) in table.items():
+        parser = parsers.add_parser(name, help=summary)
+        if words[:1] == [name]:
+            module = importlib.import_module(f"experiments.{place}")
+            parser.description = f"{summary[0].upper()}{summary[1:]}."
+            module.add_arguments(parser)
+            parser.set_defaults(main=module.main)
 
 
 if __name__ == "__main__":

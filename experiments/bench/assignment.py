@@ -25,10 +25,10 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from experiments.console import make_console
+from experiments.base.console import make_console
+from experiments.base.files import write_json
+from experiments.commands.options import add_data_root, roots_of
 from experiments.data.base import find_first
-from experiments.files import write_json
-from experiments.options import add_data_root, roots_of
 from mixkit.assignment import assign
 
 TOLERANCES = (0.05, 0.01, 0.001, 0.0)

@@ -17,11 +17,11 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 import mixkit
+from experiments.base.console import make_console
+from experiments.base.files import write_json
+from experiments.base.machine import describe_environment
 from experiments.bench.timing import bytes_moved, interleaved_medians
-from experiments.compare import MODELS
-from experiments.console import make_console
-from experiments.environment import describe_environment
-from experiments.files import write_json
+from experiments.commands.compare import MODELS
 from experiments.models import create_model
 
 WORKLOADS = {

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from rich.table import Table
 from torch import Tensor, nn
 
+from experiments.base.console import make_console
+from experiments.base.files import write_json
+from experiments.base.machine import describe_environment
 from experiments.bench.timing import interleaved_medians
-from experiments.console import make_console
-from experiments.environment import describe_environment
-from experiments.files import write_json
 from experiments.models import create_model, fast
 
 #: Batch size and points of each model.

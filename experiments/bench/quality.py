@@ -23,13 +23,14 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import mixkit
-from experiments.compare import MODELS
-from experiments.console import make_console
-from experiments.data import DATASETS, DataSet, load_data
-from experiments.environment import describe_environment
-from experiments.files import write_json
+from experiments.base.console import make_console
+from experiments.base.files import write_json
+from experiments.base.machine import describe_environment
+from experiments.commands.compare import MODELS
+from experiments.commands.options import add_data_root, roots_of
+from experiments.data import DATASETS, load_data
+from experiments.data.base import DataSet
 from experiments.models import create_model
-from experiments.options import add_data_root, roots_of
 from mixkit.query import sharpen
 
 Candidate = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]

@@ -23,11 +23,11 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import mixkit
+from experiments.base.clock import now
+from experiments.base.console import make_console
+from experiments.base.files import write_json
+from experiments.base.machine import describe_environment
 from experiments.bench.assignment import extra_memory, synthetic_shape
-from experiments.clock import now
-from experiments.console import make_console
-from experiments.environment import describe_environment
-from experiments.files import write_json
 from experiments.models import create_model
 
 NUM_CLASSES = 100

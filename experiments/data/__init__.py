@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from experiments.base.errors import ExperimentError
 from experiments.data.base import Augmented, DataSet, names_of
 from experiments.data.cifar import load_cifar100
 from experiments.data.digits import load_digit_images, load_digit_points
@@ -14,7 +15,6 @@ from experiments.data.modelnet40 import load_modelnet40
 from experiments.data.scanobjectnn import VARIANTS, load_scanobjectnn
 from experiments.data.shapenetpart import load_shapenetpart
 from experiments.data.sydney import FOLDS, load_sydney
-from experiments.errors import ExperimentError
 
 __all__ = ["DATASETS", "Augmented", "DataSet", "load_data"]
 

@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from experiments.errors import ExperimentError
+from experiments.base.errors import ExperimentError
 
 MOST_UNPACKED = 128 * 2**30  # bytes
 MOST_MEMBERS = 10**6

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from experiments.errors import ExperimentError
+from experiments.base.errors import ExperimentError
 
 MOST = 4 * 2**30  # bytes of an array
 FARTHEST = 1e6  # a coordinate, in any unit that a data set has; squares of it are exact enough in float32

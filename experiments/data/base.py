@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from experiments.errors import ExperimentError
+from experiments.base.errors import ExperimentError
 
 SMALLEST_TEST_SET = 1000
 

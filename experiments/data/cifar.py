@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torchvision.datasets import CIFAR100
 
+from experiments.base.errors import ExperimentError
 from experiments.data.base import Augmented, DataSet, check_md5, find_first, names_of, pixel_index
-from experiments.errors import ExperimentError
 
 FOLDER = "cifar-100-python"
 ARCHIVES = ("cifar-100-python.tar.gz", "cifar-100-python.tar.xz")

@@ -11,10 +11,10 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from experiments.base.errors import ExperimentError
 from experiments.data import modelnet40
 from experiments.data.archives import unpack
 from experiments.data.base import check_md5
-from experiments.errors import ExperimentError
 
 KNOWN_MD5 = {"modelnet40": modelnet40.MD5}
 """The md5 of a data set's archive, where the protocol names one."""

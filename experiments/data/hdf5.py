@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from experiments.base.errors import ExperimentError
 from experiments.data.arrays import DAMAGE, check_size, decode, labels_of, points_of
-from experiments.errors import ExperimentError
 
 MOST_UNPACKED = 1000  # bytes out of one that is stored, in an array of more than LARGE bytes
 LARGE = 2**26

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from experiments.base.errors import ExperimentError
 from experiments.data.base import SMALLEST_TEST_SET, DataSet, balanced_subset
-from experiments.errors import ExperimentError
 
 MOST_LEFT_OUT = 1000  # how many left-out samples a temperature is fitted on at most
 LEAST_LEFT_OUT = 100  # and at least: fewer say little of a confidence

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.base.errors import ExperimentError
 from experiments.data.arrays import FARTHEST
-from experiments.errors import ExperimentError
 
 
 class Mesh(NamedTuple):

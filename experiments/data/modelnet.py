@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.base.errors import ExperimentError
 from experiments.data.arrays import decode, labels_of, points_of, read_npz
 from experiments.data.base import DataSet, find_first, names_of
 from experiments.data.points import AUGMENTATION, first_points, scale_shift_shuffle
-from experiments.errors import ExperimentError
 
 MESHES = "https://modelnet.cs.princeton.edu"
 SPLITS = ("train", "test")

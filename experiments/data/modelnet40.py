@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from experiments.base.errors import ExperimentError
 from experiments.data.arrays import decode
 from experiments.data.base import DataSet, check_md5, find_first, names_of
 from experiments.data.hdf5 import listed_files, read_shapes
 from experiments.data.modelnet import find_archive, read_archive
 from experiments.data.points import AUGMENTATION, first_points, scale_shift_shuffle
-from experiments.errors import ExperimentError
 
 FOLDER = "modelnet40_ply_hdf5_2048"
 ARCHIVE = f"{FOLDER}.zip"

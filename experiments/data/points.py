@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from experiments.base.errors import ExperimentError
 from experiments.data.base import Augmented
-from experiments.errors import ExperimentError
 
 AUGMENTATION = "scale per axis by 2/3 to 3/2, shift by up to 0.2"  # in words, for reports
 PLANES = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}  # what turns about an axis, from the first towards the second

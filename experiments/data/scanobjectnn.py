@@ -11,10 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from experiments.base.errors import ExperimentError
 from experiments.data.base import Augmented, DataSet, names_of
 from experiments.data.hdf5 import read_shapes
 from experiments.data.points import first_points, take, to_unit_sphere, turn
-from experiments.errors import ExperimentError
 
 CLASSES = (
     *("bag", "bin", "box", "cabinet", "chair", "desk", "display", "door"),

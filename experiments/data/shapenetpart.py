@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from experiments.base.errors import ExperimentError
 from experiments.data.arrays import FARTHEST
 from experiments.data.base import DataSet, names_of
 from experiments.data.hdf5 import Shapes, listed_files, read_shapes
 from experiments.data.points import AUGMENTATION, first_points, scale_shift, to_unit_sphere
-from experiments.errors import ExperimentError
 
 TEXT_FOLDER = "shapenetcore_partanno_segmentation_benchmark_v0_normal"
 H5_FOLDERS = ("hdf5_data", "shapenet_part_seg_hdf5_data")

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from experiments.base.errors import ExperimentError
 from experiments.data.arrays import FARTHEST, read_npz
 from experiments.data.base import Augmented, DataSet, find_first, names_of
 from experiments.data.points import to_unit_sphere, turn
-from experiments.errors import ExperimentError
 
 FILE = "sydney_urban_objects.npz"
 ARRAYS = ("points", "offsets", "labels", "fold", "classes", "benchmark_classes")

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from experiments.errors import ExperimentError
+from experiments.base.errors import ExperimentError
 from experiments.models import library
 from experiments.models.dgcnn import DGCNN, DGCNNPartSeg
 from experiments.models.pointnet import PointNet

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from experiments.errors import ExperimentError
+from experiments.base.errors import ExperimentError
 
 __all__ = ["create_timm", "create_torchvision", "mixing_layers"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import mixkit
-from experiments.data import DataSet
+from experiments.data.base import DataSet
 from mixkit import query as queries
 
 PRIOR = 0.5  # both samples alike, so that the pictures show what locality does

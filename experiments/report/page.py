@@ -7,14 +7,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.environment import describe_device
+from experiments.base.machine import describe_device
 from experiments.report.conclusion import conclusions
 from experiments.report.figures import KINDS, SERIES, accuracy_curves, accuracy_limits, cell_png, label_text
 from experiments.report.gallery import PRIOR, GalleryItem
 from experiments.report.style import head
 from experiments.report.style import text as _text
+from experiments.report.summary import curves_of
 from experiments.report.tables import PARTS_NOTE, cells, columns_note, corruptions, headings, paired_note
-from experiments.results import RunResult, curves_of
+from experiments.run.results import RunResult
 
 HEADINGS = {"compare": "One engine, two domains"}
 HOW = """<section>

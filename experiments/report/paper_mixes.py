@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import mixkit
-from experiments.data import DataSet
-from experiments.errors import ExperimentError
+from experiments.base.errors import ExperimentError
+from experiments.data.base import DataSet
 from mixkit import ElementSet, MixPlan, functional
 from mixkit import query as queries
 from mixkit.methods.base import assigned

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.config import load_recipe, recipe_names
+from experiments.run.recipe import load_recipe, recipe_names
 
 TITLES = {
     "best": "best",

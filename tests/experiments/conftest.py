@@ -14,7 +14,8 @@ import torch
 from lightning.fabric import Fabric
 from torchvision.datasets import CIFAR100
 
-from experiments.data import DataSet, cifar
+from experiments.data import cifar
+from experiments.data.base import DataSet
 from tests.conftest import SAMPLES
 
 

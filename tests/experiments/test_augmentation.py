@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.data import DATASETS, Augmented, cifar, digits, load_data
-from experiments.data.base import unchanged
+from experiments.data import DATASETS, cifar, digits, load_data
+from experiments.data.base import Augmented, unchanged
 from experiments.data.points import scale_shift, scale_shift_shuffle
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.checkpoint import load_checkpoint, save_checkpoint
-from experiments.errors import ExperimentError
+from experiments.base.errors import ExperimentError
+from experiments.run.checkpoint import load_checkpoint, save_checkpoint
 
 
 @pytest.fixture

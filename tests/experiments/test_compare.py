@@ -16,21 +16,23 @@ import torch
 from rich.console import Console
 
 from experiments.__main__ import main
-from experiments.compare import MODELS
-from experiments.config import load_recipe
-from experiments.console import make_table
+from experiments.base.errors import ExperimentError
+from experiments.commands.compare import MODELS
 from experiments.data import load_data
+from experiments.data.corruptions import COMPARED
 from experiments.data.digits import centre
-from experiments.errors import ExperimentError
-from experiments.methods import parse_method, split_methods
 from experiments.models import create_model
+from experiments.report.export import find_runs
 from experiments.report.figures import accuracy_limits
 from experiments.report.gallery import make_gallery
+from experiments.report.summary import curves_of, summarise
 from experiments.report.tables import cells, headings
-from experiments.results import RunResult, curves_of, find_runs, make_output, summarise
-from experiments.robustness import COMPARED
-from experiments.runner import load_trained
-from experiments.train import EpochRecord
+from experiments.report.terminal import make_table
+from experiments.run.loop import EpochRecord
+from experiments.run.mixing import parse_method, split_methods
+from experiments.run.recipe import load_recipe
+from experiments.run.results import RunResult, make_output
+from experiments.run.runner import load_trained
 
 TINY = ["--threads", "1", "--jobs", "1", "--epochs", "2", "--width", "4", "--limit", "64", "--batch-size", "32"]
 
@@ -239,7 +241,7 @@ def test_impossible_numbers_are_refused(options: list[str], capsys: pytest.Captu
 def test_a_run_that_stops_leaves_the_others_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    from experiments.methods import Mixing
+    from experiments.run.mixing import Mixing
 
     mix = Mixing.mix
     monkeypatch.setattr(Mixing, "mix", lambda self, batch, *rest: mix(self, batch * torch.nan, *rest))
@@ -330,8 +332,8 @@ def test_the_papers_figures_stand_beside_the_right_rows() -> None:
 
 
 def test_a_recipe_and_the_command_line_may_say_the_same(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
-    from experiments.__main__ import compare
-    from experiments.compare import plan
+    from experiments.commands import compare
+    from experiments.commands.compare import plan
 
     parser = argparse.ArgumentParser()
     compare.add_arguments(parser)

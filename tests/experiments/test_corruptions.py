@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from experiments.__main__ import main
-from experiments.corruptions import add_pixel_noise, cut_hole, place_anew, shift
 from experiments.data import load_data
-from experiments.robustness import COMPARED, IMAGE_CORRUPTIONS, corrupted
+from experiments.data.corruptions import COMPARED, IMAGE_CORRUPTIONS, corrupted
+from experiments.data.image_corruptions import add_pixel_noise, cut_hole, place_anew, shift
 
 SIZES = [(1, 8), (3, 32)]
 

@@ -12,11 +12,11 @@ import torch
 from sklearn.datasets import load_digits
 from torchvision.datasets import CIFAR100
 
+from experiments.base.errors import ExperimentError
+from experiments.commands.options import add_data_root, roots_of
 from experiments.data import DATASETS, cifar, digits, load_data
 from experiments.data.base import DataSet, balanced_subset
 from experiments.data.points import first_points, to_unit_sphere
-from experiments.errors import ExperimentError
-from experiments.options import add_data_root, roots_of
 
 
 def generator(seed: int = 0) -> torch.Generator:

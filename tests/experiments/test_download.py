@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from experiments.base.errors import ExperimentError
 from experiments.data import archives, download, modelnet40
 from experiments.data.download import download_archive
-from experiments.errors import ExperimentError
 
 
 def make_zip(path: Path, **files: str) -> Path:

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from experiments.__main__ import main
-from experiments.errors import ExperimentError
-from experiments.export import read_export, write_export
-from experiments.paired import paired_difference
+from experiments.base.errors import ExperimentError
+from experiments.report.export import find_runs, read_export, write_export
+from experiments.report.paired import paired_difference
+from experiments.report.summary import curves_of, summarise
 from experiments.report.tables import cells, headings, paired_note
-from experiments.results import RunResult, curves_of, find_runs, summarise
+from experiments.run.results import RunResult
 from tests.experiments.test_compare import result
 
 # ---- paired differences

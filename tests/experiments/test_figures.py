@@ -14,13 +14,14 @@ import pytest
 import torch
 
 import mixkit
-from experiments import figures
 from experiments.__main__ import main
-from experiments.data import DataSet, load_data
-from experiments.errors import ExperimentError
+from experiments.base.errors import ExperimentError
+from experiments.commands import figures
+from experiments.data import load_data
+from experiments.data.base import DataSet
 from experiments.report.paper_figures import make_figures
 from experiments.report.paper_mixes import METHODS, Pair, draw_pairs, sagemix
-from experiments.runner import load_trained
+from experiments.run.runner import load_trained
 
 NAMES = [
     "figure1-points",

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from experiments import grammar
 from experiments.__main__ import main
-from experiments.config import Config, load_recipe, with_options
-from experiments.errors import ExperimentError
-from experiments.methods import parse_method
+from experiments.base import grammar
+from experiments.base.errors import ExperimentError
+from experiments.run.config import Config
+from experiments.run.mixing import parse_method
+from experiments.run.recipe import load_recipe, with_options
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
+from experiments.base.errors import ExperimentError
 from experiments.data.hdf5 import listed_files, read_shapes
-from experiments.errors import ExperimentError
 
 POINTS, LABELS = np.zeros((4, 5, 3), np.float32), np.zeros((4, 1), np.uint8)
 

@@ -11,16 +11,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import runner
 from experiments.__main__ import main
-from experiments.config import Config, load_recipe, to_toml
-from experiments.data import DataSet, load_data
-from experiments.data.base import balanced_subset
+from experiments.base.errors import ExperimentError
+from experiments.data import load_data
+from experiments.data.base import DataSet, balanced_subset
 from experiments.data.holdout import divide, divide_training
 from experiments.data.points import to_unit_sphere
-from experiments.errors import ExperimentError
-from experiments.metrics import classification_scores, fit_temperature
-from experiments.results import read_run
+from experiments.run import runner
+from experiments.run.config import Config, to_toml
+from experiments.run.metrics import classification_scores, fit_temperature
+from experiments.run.recipe import load_recipe
+from experiments.run.results import read_run
 from tests.experiments.test_pointdata import cloud, write_scans
 
 LABELS = torch.arange(400) % 4

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchmetrics.functional.segmentation import mean_iou
 
-from experiments.metrics import classification_scores, fit_temperature, part_scores, shape_ious
+from experiments.run.metrics import classification_scores, fit_temperature, part_scores, shape_ious
 
 
 def test_scores_worked_out_by_hand() -> None:

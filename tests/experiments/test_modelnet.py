@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.base.errors import ExperimentError
 from experiments.data import load_data, modelnet
-from experiments.errors import ExperimentError
 
 
 def write_npz(path: Path, **changes: np.ndarray | None) -> None:

@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.errors import ExperimentError
-from experiments.models import PointNet, PreActResNet18, create_model, list_models
+from experiments.base.errors import ExperimentError
+from experiments.models import create_model, list_models
+from experiments.models.pointnet import PointNet
+from experiments.models.preact_resnet import PreActResNet18
 
 
 def parameters(model: nn.Module) -> int:

@@ -13,14 +13,15 @@ import torch
 from lightning.fabric import Fabric
 
 from experiments.__main__ import main
-from experiments.checkpoint import BEST, LAST
-from experiments.config import Config, load_recipe, to_toml
-from experiments.data import DataSet
+from experiments.base.errors import ExperimentError
+from experiments.data.base import DataSet
 from experiments.data.fingerprint import differs, fingerprint
-from experiments.errors import ExperimentError
-from experiments.results import read_run
-from experiments.runner import run
-from experiments.train import Watcher
+from experiments.run.checkpoint import BEST, LAST
+from experiments.run.config import Config, to_toml
+from experiments.run.loop import Watcher
+from experiments.run.recipe import load_recipe
+from experiments.run.results import read_run
+from experiments.run.runner import run
 
 CONFIG = Config(dataset="blobs", model="pointnet", width=4, epochs=3, batch_size=16, optimizer="adam", lr=1e-2)
 CPU = ["--threads", "1", "--accelerator", "cpu"]
@@ -141,7 +142,7 @@ def test_a_run_that_an_older_version_began_goes_on(digits: dict[str, Path], tmp_
     (mine / "summary.json").write_text(json.dumps(summary))
     content = torch.load(mine / "checkpoints" / LAST, weights_only=True)
     assert content.pop("origin")["config"] == load_recipe(mine / "recipe.toml").resolve(None, {}).values()
-    from experiments.checkpoint import seal
+    from experiments.run.checkpoint import seal
 
     torch.save(content, tmp_path / "plain")
     (mine / "checkpoints" / LAST).write_bytes(seal((tmp_path / "plain").read_bytes()))

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
-from experiments.errors import ExperimentError
-from experiments.files import claim, claimed, wait_until_free
-from experiments.results import find_runs
-from experiments.stopping import PARENT, asked_to_stop, stopped_by_signals
-from experiments.sweeper import _done
+from experiments.base.errors import ExperimentError
+from experiments.base.files import claim, claimed, wait_until_free
+from experiments.base.stopping import PARENT, asked_to_stop, stopped_by_signals
+from experiments.report.export import find_runs
+from experiments.sweeps.sweeper import _done
 
 SWEEP = [
     "sweep", "--recipe", "short", "--datasets", "digits", "--models", "pointnet", "--methods", "vanilla", "--seeds",
@@ -45,7 +45,7 @@ def alive(pid: int) -> bool:
 
 MIDDLE = """
 import os, signal, subprocess, sys, time
-from experiments.stopping import PARENT
+from experiments.base.stopping import PARENT
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup would have its children ignore
 child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], env={**os.environ, PARENT: str(os.getpid())})
 print(child.pid, flush=True)
@@ -53,7 +53,7 @@ time.sleep(60)
 """
 CHILD = """
 import os, time
-from experiments.stopping import PARENT, asked_to_stop
+from experiments.base.stopping import PARENT, asked_to_stop
 assert PARENT not in os.environ
 assert not asked_to_stop()
 print("asks", flush=True)

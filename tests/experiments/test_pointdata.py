@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.base.errors import ExperimentError
 from experiments.data import load_data, modelnet40, scanobjectnn
 from experiments.data.points import to_unit_sphere
-from experiments.errors import ExperimentError
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from experiments.__main__ import main
+from experiments.base.errors import ExperimentError
 from experiments.data import load_data
 from experiments.data.meshes import Mesh, draw_points, read_off
-from experiments.errors import ExperimentError
 
 SQUARE = "OFF\n4 1 0\n0 0 5\n1 0 5\n1 1 5\n0 1 5\n4 0 1 2 3\n"
 #: a triangle of area 1/2 in the plane z = 0, and one of area 3/2 in the plane z = 1

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments import compare
-from experiments.compare import plan, share_out
-from experiments.config import Config, load_recipe
-from experiments.report import make_summary
+from experiments.commands import compare
+from experiments.commands.compare import plan, share_out
 from experiments.report.conclusion import conclusions
+from experiments.report.summary import make_summary, summarise
 from experiments.report.tables import cells
-from experiments.results import RunResult, summarise
-from experiments.train import EpochRecord
+from experiments.run.config import Config
+from experiments.run.loop import EpochRecord
+from experiments.run.recipe import load_recipe
+from experiments.run.results import RunResult
 
 
 def result(method: str, seed: int, accuracies: list[float]) -> RunResult:

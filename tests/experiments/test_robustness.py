@@ -11,11 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import runner
 from experiments.__main__ import main
 from experiments.data import load_data
-from experiments.data.points import to_unit_sphere
-from experiments.robustness import (
+from experiments.data.corruptions import (
     CORRUPTIONS,
     DGCNN_ACCURACY,
     MODELNET_C,
@@ -30,6 +28,8 @@ from experiments.robustness import (
     stretch,
     tilt,
 )
+from experiments.data.points import to_unit_sphere
+from experiments.run import runner
 
 ALL = {**CORRUPTIONS, **MODELNET_C}
 

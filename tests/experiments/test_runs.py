@@ -20,14 +20,15 @@ import torch.nn.functional as F
 
 import mixkit
 from experiments.__main__ import main
-from experiments.checkpoint import FORMAT, LAST, seal
-from experiments.config import Config, load_recipe, recipe_names, to_toml
-from experiments.errors import ExperimentError
-from experiments.files import claim
-from experiments.methods import Mixing, parse_method
+from experiments.base.errors import ExperimentError
+from experiments.base.files import claim
+from experiments.base.stopping import asked_to_stop, stopped_by_signals
 from experiments.models import create_model, list_models
-from experiments.results import read_run
-from experiments.stopping import asked_to_stop, stopped_by_signals
+from experiments.run.checkpoint import FORMAT, LAST, seal
+from experiments.run.config import Config, to_toml
+from experiments.run.mixing import Mixing, parse_method
+from experiments.run.recipe import load_recipe, recipe_names
+from experiments.run.results import read_run
 
 TINY = [
     "pointcloud", "--recipe", "short", "--dataset", "digits", "--model", "pointnet", "--num-points", "32",
@@ -83,7 +84,7 @@ def test_killed_and_resumed_ends_as_if_it_had_not_been(whole: Path, tmp_path: Pa
 
 SLOWED = """
 import sys, time
-from experiments import runner
+from experiments.run import runner
 save = runner.save_checkpoint
 def slow(*args, **kwargs):
     save(*args, **kwargs)
@@ -212,10 +213,10 @@ warnings.filterwarnings("ignore")
 import torch
 from torch import nn
 from lightning.fabric import Fabric
-from experiments.config import Config
+from experiments.run.config import Config
 from experiments.data import load_data
-from experiments.runner import set_up
-from experiments.train import MIXING, Watcher, seed_of, train
+from experiments.run.runner import set_up
+from experiments.run.loop import MIXING, Watcher, seed_of, train
 
 method, devices = sys.argv[1], int(sys.argv[2])
 config = Config(dataset="digits", model="pointnet", method=method, epochs=4, batch_size=32, lr=0.2, limit=64)

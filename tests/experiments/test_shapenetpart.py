@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.base.errors import ExperimentError
 from experiments.data import load_data, shapenetpart
-from experiments.errors import ExperimentError
 
 
 def generator(seed: int = 0) -> torch.Generator:

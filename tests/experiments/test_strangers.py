@@ -17,12 +17,11 @@ from rich.console import Console
 
 import mixkit
 from experiments.__main__ import main
-from experiments.console import print_tables
-from experiments.errors import ExperimentError, plain
-from experiments.export import write_export
-from experiments.report import make_summary
+from experiments.base.errors import ExperimentError, plain
+from experiments.report.export import find_runs, write_export
 from experiments.report.page import make_page
-from experiments.results import find_runs
+from experiments.report.summary import make_summary
+from experiments.report.terminal import print_tables
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> $\\frac$ [/bold] ../../x &amp; :smile: ü 点"
 TAGS = {

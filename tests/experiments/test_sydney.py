@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.base.errors import ExperimentError
 from experiments.data import DATASETS, load_data, sydney
-from experiments.errors import ExperimentError
 from tests.conftest import SAMPLES
 
 COUNTS = (13, 40, 300, 7, 64, 1, 90, 25, 500, 11)

@@ -13,14 +13,14 @@ import torch.nn.functional as F
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
-from experiments.config import Config
-from experiments.data import DataSet
-from experiments.errors import ExperimentError, RunStoppedError
-from experiments.methods import parse_method
-from experiments.models import PointNet
-from experiments.optim import make_optimizer, make_schedule, smooth, softmax_bce
-from experiments.runner import set_up
-from experiments.train import EpochRecord, Watcher, seed_of, train, training_batches
+from experiments.base.errors import ExperimentError, RunStoppedError
+from experiments.data.base import DataSet
+from experiments.models.pointnet import PointNet
+from experiments.run.config import Config
+from experiments.run.loop import EpochRecord, Watcher, seed_of, train, training_batches
+from experiments.run.mixing import parse_method
+from experiments.run.optim import make_optimizer, make_schedule, smooth, softmax_bce
+from experiments.run.runner import set_up
 
 CONFIG = Config(
     dataset="blobs", model="pointnet", width=4, epochs=12, batch_size=10, optimizer="adam", lr=1e-2, weight_decay=1e-4,
@@ -138,7 +138,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(
 def test_batches_that_do_not_fit_are_refused(fabric: Fabric, two_blobs: DataSet) -> None:
     with pytest.raises(ExperimentError, match="batch of 49 is larger than the 48 training samples"):
         run(fabric, two_blobs, batch_size=49)
-    from experiments.train import steps_per_epoch
+    from experiments.run.loop import steps_per_epoch
 
     with pytest.raises(ExperimentError, match="batch of 10 cannot be shared by 4 devices"):
         steps_per_epoch(two_blobs, CONFIG, 4)
@@ -221,7 +221,7 @@ def test_an_epoch_that_ends_without_finite_weights_is_not_told(fabric: Fabric, t
 
 
 def test_the_clean_pass_counts_as_in_comixups_code() -> None:
-    from experiments.optim import clean_loss_scale
+    from experiments.run.optim import clean_loss_scale
 
     assert clean_loss_scale(replace(CONFIG, loss="bce"), 100) == 0.02
     assert clean_loss_scale(CONFIG, 100) == 1

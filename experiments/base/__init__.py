@@ -1,0 +1,1 @@
+"""What everything else stands on: errors, whole files, the clock, signals, the machine, the grammar of values."""

@@ -1,0 +1,113 @@
+"""Files that are whole or not there: everything a run leaves behind is written through here, and read in bounds."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from experiments.base.errors import ExperimentError, RunStoppedError
+
+LOCK = ".lock"
+MOST = 2**26  # bytes of a text file
+PATIENCE, POLL = 60.0, 0.1  # seconds
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Replace a file in one go: a reader, and whoever comes after a crash, sees the old content or the new.
+
+    Raises:
+        RunStoppedError: it cannot be written (a full disk); the old file is untouched.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    unfinished = path.with_name(path.name + ".unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(unfinished, "wb", opener=_follow_no_link) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise RunStoppedError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def claim(folder: Path) -> IO[bytes]:
+    """Lock a folder for this process, until the file that is returned is closed or the process ends.
+
+    Raises:
+        RunStoppedError: it cannot be written. ExperimentError: another process has it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / LOCK, "wb", opener=_follow_no_link)  # noqa: SIM115  # it is the caller's to close
+    except OSError as error:
+        raise RunStoppedError(f"{folder} cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise ExperimentError(f"another process is training in {folder}.") from error
+    return file
+
+
+def claimed(folder: Path) -> bool:
+    """Whether a process has claimed a folder; makes nothing."""
+    try:
+        with (folder / LOCK).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def wait_until_free(folders: Sequence[Path], seconds: float = PATIENCE) -> None:
+    """Wait for processes that train in folders, which those that a killed sweep leaves behind soon cease to do.
+
+    Raises:
+        ExperimentError: one of them is claimed still.
+    """
+    end = time.monotonic() + seconds
+    while busy := [folder for folder in folders if claimed(folder)]:
+        if time.monotonic() > end:
+            raise ExperimentError(f"another process is training in {busy[0]}.")
+        time.sleep(POLL)
+
+
+def read_bounded(path: Path, most: int = MOST) -> str:
+    """A text file's content; UnicodeDecodeError where it is none, ValueError where it is larger than `most` bytes.
+
+    Nothing is read but plain files, and no more of one than `most`: a folder may be a stranger's.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it is larger than {most >> 20} MiB")
+    return content.decode()
+
+
+def _follow_no_link(path: str, flags: int) -> int:
+    """Opens a file to write to; OSError where it is a link, which may lead anywhere."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """A JSON file, whole."""
+    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
+    """A file of JSON lines, whole."""
+    write_whole(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

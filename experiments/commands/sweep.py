@@ -1,0 +1,109 @@
+"""`python -m experiments sweep`: methods x seeds x data sets x models of a recipe; `sweeper` does the work."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.commands import options
+from experiments.run.config import Config, domain_of, to_toml
+from experiments.run.recipe import VARIANTS, Recipe, load_recipe
+
+if TYPE_CHECKING:
+    from experiments.sweeps.plan import Sweep
+
+SUMMARY = "train methods x seeds x data sets x models of a recipe, resumable, and report them beside the paper"
+EPILOG = """\
+methods are written name[:option=value,...]; "all" stands for every method that serves the model's domain.
+
+examples:
+  python -m experiments sweep --recipe table2 --models dgcnn --seeds 0 1 2 3 4
+  python -m experiments sweep --recipe short --datasets modelnet10 --models pointnet dgcnn --seeds 0 1 2 --limit 1000
+  python -m experiments sweep --recipe table11 --epochs 30 --precision bf16 --output runs/ladder --resume
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `sweep`."""
+    parser.description = f"{SUMMARY[0].upper()}{SUMMARY[1:]}."
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    what = parser.add_argument_group("what to train (the recipe's own table unless given)")
+    what.add_argument("--recipe", default="table11", metavar="NAME", help="or a file (default: table11)")
+    what.add_argument("--variant", choices=VARIANTS, default="paper")
+    what.add_argument("--datasets", nargs="+", metavar="NAME")
+    what.add_argument("--models", nargs="+", metavar="NAME")
+    what.add_argument("--methods", nargs="+", metavar="METHOD")
+    what.add_argument("--seeds", nargs="+", type=options.whole(0), metavar="S")
+    options.add_data_arguments(parser)
+    options.add_budget_arguments(parser)
+    machine = options.add_machine_arguments(parser)
+    machine.add_argument(
+        "--jobs",
+        type=options.whole(1),
+        default=1,
+        metavar="N",
+        help="runs at a time, each on a GPU of its own (default: 1)",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--output", type=Path, metavar="DIR", help="default: runs/RECIPE, the next free one")
+    output.add_argument("--resume", action="store_true", help="go on in --output: skip what is done")
+    output.add_argument("--gallery", type=Path, metavar="FILE", help="save the gallery as one picture too (.png)")
+    output.add_argument("--dry-run", action="store_true", help="print the runs' recipes and stop")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the sweep; returns the exit code: 0, or 1 where a run did not end well."""
+    recipe = load_recipe(args.recipe)
+    runs = plan(recipe, args)
+    if args.dry_run:
+        print("\n".join(f"# {config.title}\n{to_toml(config)}" for config in runs), end="")
+        return 0
+    from experiments.sweeps.sweeper import run_sweep
+
+    options.fetch_data(args, [config.dataset for config in runs])
+    return run_sweep(make_sweep("sweep", runs, args.output or Path("runs") / recipe.name, args))
+
+
+def make_sweep(command: str, runs: list[Config], output: Path, args: argparse.Namespace) -> Sweep:
+    """A sweep of these runs with the machine and output that the command line says."""
+    from experiments.base.machine import Machine
+    from experiments.sweeps.plan import Sweep
+
+    return Sweep(
+        command=command,
+        runs=tuple(runs),
+        output=output,
+        roots=options.roots_of(args),
+        machine=Machine(args.accelerator, args.devices, args.nodes, args.threads),
+        resume=args.resume,
+        jobs=args.jobs,
+        gallery=args.gallery,
+    )
+
+
+def plan(recipe: Recipe, args: argparse.Namespace) -> list[Config]:
+    """The runs: data sets, then models, then seeds, then methods, so that a row's rivals end at about the same time."""
+    import mixkit
+    from experiments.run.mixing import VANILLA, parse_method
+    from experiments.sweeps.plan import unique
+
+    default = recipe.defaults
+    datasets = args.datasets or recipe.sweep.get("datasets") or [default.get("dataset")]
+    models = args.models or recipe.sweep.get("models") or [default.get("model")]
+    methods = args.methods or recipe.sweep.get("methods") or ["vanilla"]
+    seeds = args.seeds or recipe.sweep.get("seeds") or [0]
+    given = options.overrides_of(args)
+    runs = []
+    for dataset in datasets:
+        for model in models:
+            every = [VANILLA, *mixkit.list_methods(domain=domain_of(model))]
+            texts = [t for text in methods for t in (every if text == "all" else [text])]
+            for seed in dict.fromkeys(seeds):
+                for method in dict.fromkeys(texts):
+                    overrides = {**given, "dataset": dataset, "model": model, "method": method, "seed": seed}
+                    config = recipe.resolve(args.variant, overrides)
+                    parse_method(config.method, config.domain)
+                    runs.append(config)
+    return unique(runs)

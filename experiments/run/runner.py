@@ -1,0 +1,259 @@
+"""One run from its configuration to its folder: set-up, training, checkpoints, files. Options are read elsewhere.
+
+A run's folder holds recipe.toml (the resolved configuration), environment.json, metrics.jsonl (a line per epoch),
+summary.json, checkpoints/{last,best}.ckpt and TensorBoard's event files.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from torch import nn
+
+from experiments.base.errors import ExperimentError, RunStoppedError
+from experiments.base.files import claim, write_json, write_whole
+from experiments.base.machine import describe_environment
+from experiments.base.stopping import asked_to_stop
+from experiments.data import load_data
+from experiments.data.base import DataSet
+from experiments.data.holdout import divide
+from experiments.models import create_model
+from experiments.run.board import Board
+from experiments.run.checkpoint import BEST, LAST, Origin, check_origin, load_checkpoint, restore, save_checkpoint
+from experiments.run.config import Config, to_toml
+from experiments.run.loop import MODEL, EpochRecord, Learner, Watcher, seed_of, steps_per_epoch, train
+from experiments.run.mixing import VANILLA, Mixing, parse_method
+from experiments.run.optim import make_optimizer, make_schedule
+from experiments.run.records import ENVIRONMENT, RECIPE, SUMMARY
+from experiments.run.results import RunResult, make_output, read_run, write_metrics
+from experiments.run.tasks import make_task
+
+
+def load(config: Config, roots: Sequence[Path]) -> DataSet:
+    """The data of a run, checked against its task."""
+    whole = load_data(config.domain, config.dataset, roots, num_points=config.num_points)
+    data = divide(whole, config.limit, config.validation, 0 if config.parts else config.calibration)
+    if config.parts and data.train_parts is None:
+        raise ExperimentError(f"{config.model} labels parts of shapes, and {data.title} has none.")
+    return data
+
+
+def new_model(config: Config, data: DataSet) -> nn.Module:
+    """The untrained model; one seed, one set of weights, whatever the method."""
+    torch.manual_seed(seed_of(config.seed, MODEL))
+    classes = data.num_parts if config.parts else len(data.classes)
+    return create_model(config.model, channels=data.channels, num_classes=classes, width=config.width)
+
+
+def set_up(fabric: Fabric, config: Config, data: DataSet, model: nn.Module) -> Learner:
+    """Everything that training changes, on the fabric's device."""
+    task = make_task(config, data)
+    optimizer = make_optimizer(config, model.parameters())
+    schedule = make_schedule(config, optimizer, steps_per_epoch(data, config, fabric.world_size))
+    wrapped, optimizer = fabric.setup(model, optimizer)
+    spec = parse_method(config.method, config.domain)
+    mixing = None
+    if spec.name != VANILLA:
+        mixing = Mixing(
+            spec,
+            config.domain,
+            through=wrapped,
+            autocast=fabric.autocast,
+            device=fabric.device,
+            epochs=config.epochs,
+            num_samples=len(data.train),
+            num_elements=math.prod(data.train.shape[2:]) if config.domain == "image" else data.train.shape[1],
+            **task.mixing_options(model),
+        )
+        if mixing.inside and config.parts:
+            raise ExperimentError(f"{config.method}: mixing in feature space is for whole samples, not for parts.")
+    return Learner(model, wrapped, optimizer, schedule, task, mixing)
+
+
+def run(
+    fabric: Fabric,
+    config: Config,
+    data: DataSet,
+    folder: Path,
+    *,
+    resume: bool = False,
+    watcher: Watcher | None = None,
+) -> RunResult:
+    """Train one configuration into a folder, or go on from the folder's last checkpoint.
+
+    Args:
+        fabric: launched.
+        config: the run.
+        data: the run's.
+        folder: written by the first device; there must be nothing in it unless `resume`.
+        resume: go on where the last checkpoint was written; from the start where there is none.
+        watcher: is told of progress.
+
+    Returns:
+        What is in the folder at the end. A loss that is not finite, or a full disk, ends the run with a sentence in
+        `RunResult.stopped`; what was saved stays.
+
+    Raises:
+        ExperimentError: a damaged checkpoint, one of another run or of other data, or another process that trains in
+            the folder.
+        KeyboardInterrupt: `stopping` heard a signal.
+    """
+    watcher, main = watcher or Watcher(), fabric.is_global_zero
+    if asked_to_stop():  # an orphan must not take the folder from who goes on
+        raise KeyboardInterrupt
+    with claim(folder) if main else nullcontext():  # before anything is read: nobody else writes from here on
+        return _run(fabric, config, data, folder, resume, watcher, main)
+
+
+def _run(
+    fabric: Fabric, config: Config, data: DataSet, folder: Path, resume: bool, watcher: Watcher, main: bool
+) -> RunResult:
+    """`run` in a folder that is this process's."""
+    origin = Origin.of(config, data)
+    data = data.to(fabric.device)
+    model = new_model(config, data)
+    learner = set_up(fabric, config, data, model)
+    bank = None if learner.mixing is None else learner.mixing.bank
+    parts: dict[str, Any] = {
+        "model": model, "optimizer": learner.optimizer, "schedule": learner.schedule, "bank": bank,
+        "devices": fabric.world_size,
+    }  # fmt: skip
+    records: list[EpochRecord] = []
+    last = folder / "checkpoints" / LAST
+    if resume and last.exists():
+        content = load_checkpoint(last, fabric.device)
+        check_origin(content, origin, folder)
+        records = restore(content, **parts)
+        if len(records) > config.epochs:
+            raise ExperimentError(f"{folder} has {len(records)} epochs, its recipe.toml wants {config.epochs}.")
+    parts["origin"] = origin
+    state = _State(config, records, describe(config, data, model))
+    environment = describe_environment(fabric.device, config.precision)
+    best = max((record.scores.get(learner.task.score, -1.0) for record in records), default=-1.0)
+    board: Board | None = None
+
+    def epoch(record: EpochRecord) -> None:
+        nonlocal best
+        records.append(record)
+        if main:
+            if record.scores.get(learner.task.score, -1.0) > best:  # first, so that the last never is without it
+                best = record.scores[learner.task.score]
+                save_checkpoint(last.with_name(BEST), records=records, **parts)
+            save_checkpoint(last, records=records, **parts)
+            write_metrics(folder, config, records)
+            if board is not None:
+                board.log(record)
+            write_json(folder / SUMMARY, state.summary("running"))
+        watcher.epoch(record)
+
+    stopped = None
+    try:
+        if main:
+            write_whole(folder / RECIPE, to_toml(config))
+            write_json(folder / ENVIRONMENT, environment)
+            write_metrics(folder, config, records)
+            write_json(folder / SUMMARY, state.summary("running"))
+            board = Board(folder / "tensorboard", first_epoch=len(records) + 1, scored=config.scored)
+        first = len(records) + 1
+        train(
+            fabric, learner, data, config,
+            first_epoch=first, watcher=Watcher(watcher.step, epoch),
+        )  # fmt: skip
+    except RunStoppedError as error:
+        stopped = f"{error}; the run stops here and keeps what was saved"
+    except BaseException:
+        if main:
+            _try_write(folder / SUMMARY, state.summary("interrupted"))
+        raise
+    finally:
+        if board is not None:
+            board.close()
+    status = "complete" if stopped is None else "stopped"
+    if main:
+        _try_write(folder / SUMMARY, state.summary(status, stopped))
+    return RunResult(folder, config, records, status, stopped, state.about, environment)
+
+
+def begin(folder: Path, config: Config) -> Path:
+    """A folder for a new run, the next free one; its recipe is there at once, so that --resume always finds it."""
+    folder = make_output(folder)
+    write_whole(folder / RECIPE, to_toml(config))
+    return folder
+
+
+def describe(config: Config, data: DataSet, model: nn.Module) -> dict[str, Any]:
+    """What tables and reports say of a run's data and model."""
+    return {
+        "data_title": data.title,
+        "train_samples": len(data.train),
+        "scored": data.scored,
+        f"{data.scored}_samples": len(data.test),
+        "held_samples": 0 if data.held is None else len(data.held),
+        "sample_shape": list(data.train.shape[1:]),
+        "classes": len(data.classes),
+        "augmentation": data.augmentation,
+        "domain": config.domain,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "recipe_in_words": config.describe(),
+    }
+
+
+def load_trained(folder: Path, roots: Sequence[Path], *, best: bool = False) -> tuple[Config, DataSet, nn.Module]:
+    """The configuration, data and trained model of a run's folder, on the CPU, in eval mode.
+
+    Raises:
+        ExperimentError: no run, no checkpoint, a damaged one, or one of another run or of other data.
+    """
+    result = read_run(folder)
+    data = load(result.config, roots)
+    model = new_model(result.config, data)
+    content = load_checkpoint(folder / "checkpoints" / (BEST if best else LAST))
+    check_origin(content, Origin.of(result.config, data), folder)
+    try:
+        model.load_state_dict(content["model"])
+    except RuntimeError as error:
+        raise ExperimentError(f"the checkpoint in {folder} is of another model than its recipe.toml.") from error
+    return result.config, data, model.eval()
+
+
+@dataclass
+class _State:
+    """What summary.json is made of."""
+
+    config: Config
+    records: list[EpochRecord]
+    about: dict[str, Any]
+    when: str = ""
+
+    def __post_init__(self) -> None:
+        self.when = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+
+    def summary(self, status: str, stopped: str | None = None) -> dict[str, Any]:
+        return {
+            "status": status,
+            "stopped": stopped,
+            "title": self.config.title,
+            "config": self.config.values(),
+            "started": self.when,
+            "seconds": sum(record.seconds for record in self.records),
+            "epochs": len(self.records),
+            **RunResult(Path(), self.config, self.records, status, stopped, self.about).scores(),
+            "about": self.about,
+        }
+
+
+def _try_write(path: Path, content: dict[str, Any]) -> None:
+    """On the way out there is nobody left to tell that the disk is full."""
+    try:
+        write_json(path, content)
+    except RunStoppedError as error:
+        logging.getLogger(__name__).warning("%s", error)

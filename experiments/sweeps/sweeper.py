@@ -1,0 +1,139 @@
+"""Many runs in one folder: what is done is skipped, what was begun goes on, and a report stands at the end."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from experiments.base.console import make_console
+from experiments.base.errors import ExperimentError
+from experiments.base.files import claim, wait_until_free, write_json
+from experiments.base.machine import make_fabric
+from experiments.base.stopping import stopped_by_signals
+from experiments.data.base import DataSet
+from experiments.report.summary import make_summary
+from experiments.report.terminal import print_tables
+from experiments.report.write import write_report
+from experiments.run.config import Config, folder_name
+from experiments.run.loop import Watcher, steps_per_epoch
+from experiments.run.progress import Monitor
+from experiments.run.records import RECIPE, SUMMARY
+from experiments.run.results import RunResult, epochs_done, make_output, outcome, read_run
+from experiments.run.runner import load, run
+from experiments.sweeps.plan import Sweep
+from experiments.sweeps.processes import in_processes
+
+
+def run_sweep(sweep: Sweep) -> int:
+    """Train every run that is not done, write everything, print the table.
+
+    Returns:
+        0, or 1 where a run did not end well.
+
+    Raises:
+        ExperimentError: data that are not there, a folder with runs of other configurations, or one that another
+            process is training in; before anything runs.
+    """
+    console = make_console()
+    data: dict[Any, DataSet] = {}
+    steps = {config: steps_per_epoch(_data(config, sweep, data), config, sweep.processes) for config in sweep.runs}
+    folder = sweep.output if sweep.resume else make_output(sweep.output)
+    if folder != sweep.output:
+        console.print(f"{sweep.output} is in use; writing to {folder}", highlight=False, soft_wrap=True)
+    folders = {config: run_folder(folder, config) for config in sweep.runs}
+    with claim(folder):
+        wait_until_free(list(folders.values()))
+        return _sweep(sweep, console, folder, folders, data, steps)
+
+
+def _sweep(
+    sweep: Sweep,
+    console: Console,
+    folder: Path,
+    folders: dict[Config, Path],
+    data: dict[Any, DataSet],
+    steps: dict[Config, int],
+) -> int:
+    """`run_sweep` in a folder that is this process's, with nobody at work in the folders of the runs."""
+    done = {config: _done(folders[config], config) for config in sweep.runs}
+    waiting = [config for config in sweep.runs if done[config] is None]
+    started = time.perf_counter()
+    results: dict[Config, RunResult] = {}
+
+    def note(config: Config, result: RunResult) -> None:
+        results[config] = result
+        write_json(folder / SUMMARY, summarise("running"))
+
+    def summarise(status: str) -> dict[str, Any]:
+        ordered = [results[one] for one in sweep.runs if one in results]
+        seconds = time.perf_counter() - started if len(waiting) == len(sweep.runs) else None
+        return make_summary(sweep.command, folder.name, ordered, status, seconds)
+
+    total = sum(config.epochs * steps[config] for config in sweep.runs)
+    with Monitor(console, len(sweep.runs), total) as monitor, stopped_by_signals():
+        for config, before in done.items():
+            if before is not None:
+                monitor.skip(config.title, config.epochs * steps[config], f"done before: {outcome(before)}")
+                note(config, before)
+        if sweep.jobs == 1 and sweep.processes == 1:
+            for config in waiting:
+                watcher = monitor.begin(config.title, config.epochs, steps[config], epochs_done(folders[config]))
+                result = _here(sweep, config, _data(config, sweep, data), folders[config], watcher)
+                monitor.end(outcome(result))
+                note(config, result)
+        else:
+            data.clear()
+            with closing(in_processes(sweep, waiting, folders)) as ended:
+                for config, result in ended:
+                    monitor.skip(config.title, config.epochs * steps[config], outcome(result))
+                    note(config, result)
+    well = all(result.status == "complete" for result in results.values())
+    summary = summarise("complete" if well else "stopped")
+    write_json(folder / SUMMARY, summary)
+    with console.status("writing the report"):
+        ordered = [results[config] for config in sweep.runs]
+        page = write_report(folder, summary, ordered, sweep.roots, sweep.gallery)
+    print_tables(console, summary)
+    console.print(f"\n{page}  ({summary['seconds']:.0f} s)", highlight=False, soft_wrap=True)
+    return 0 if well else 1
+
+
+def run_folder(folder: Path, config: Config) -> Path:
+    """The folder of one run of a sweep."""
+    name = folder_name(config).removeprefix(f"{config.arm}-")
+    return folder / config.arm / name
+
+
+def _data(config: Config, sweep: Sweep, cache: dict[Any, DataSet]) -> DataSet:
+    """The run's data, loaded once for all runs on the same."""
+    held = (config.validation, config.calibration)
+    key = (config.domain, config.dataset, config.limit, *held, config.num_points, config.parts)
+    if key not in cache:
+        cache[key] = load(config, sweep.roots)
+    return cache[key]
+
+
+def _done(folder: Path, config: Config) -> RunResult | None:
+    """The run in the folder if it is complete; None if it is not, or there is none."""
+    if not (folder / RECIPE).exists():
+        return None
+    result = read_run(folder)
+    if result.config != config:
+        raise ExperimentError(f"{folder} holds a run of another configuration: choose another --output.")
+    return result if result.status == "complete" else None
+
+
+def _here(sweep: Sweep, config: Config, data: DataSet, folder: Path, watcher: Watcher) -> RunResult:
+    """Run one configuration in this process; what the user can put right stops this run alone."""
+    fabric = make_fabric(sweep.machine, config.precision)
+    try:
+        return run(fabric, config, data, folder, resume=True, watcher=watcher)
+    except ExperimentError as error:
+        if not (folder / RECIPE).exists():
+            raise
+        return replace(read_run(folder), status="stopped", stopped=str(error))
