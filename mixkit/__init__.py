@@ -12,6 +12,7 @@ from mixkit.factory import create_mixer
 from mixkit.labels import PerElement, PerSample
 from mixkit.losses import soft_cross_entropy
 from mixkit.manifold import ManifoldMixer
+from mixkit.methods import Method, PlanContext
 from mixkit.metrics import hard_targets
 from mixkit.mixer import Mixer
 from mixkit.plan import MixPlan
@@ -29,10 +30,12 @@ __all__ = [
     "ElementSet",
     "GradientSaliency",
     "ManifoldMixer",
+    "Method",
     "MixPlan",
     "Mixer",
     "PerElement",
     "PerSample",
+    "PlanContext",
     "SaliencyBank",
     "Schedule",
     "assign",

@@ -12,6 +12,8 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
+from mixkit.elements import same_in_all
+
 #: Coordinates beyond this could not be squared in float32.
 LARGEST_COORDINATE = 1e18
 
@@ -39,7 +41,7 @@ def check_coords(coords: Tensor) -> None:
     check_float("coords", coords)
     if coords.dim() != 3 or not coords.numel():
         raise ValueError(f"coords must be (B, N, D), got {tuple(coords.shape)}")
-    if coords.stride(0) == 0:  # the same places in every sample
+    if same_in_all(coords):
         coords = coords[:1]
     if readable(coords):
         least, most = coords.detach().aminmax()  # one quick pass; the sample is looked for only where there is one

@@ -17,7 +17,7 @@ from mixkit.show import options_of
 class Domain(ABC):
     """Turns a batch of some modality into an `ElementSet` and back.
 
-    `elements`, `batch` and `length_scale` must be written; the rest has defaults that suit a grid.
+    `elements` and `batch` must be written; the rest has defaults that suit a grid.
     """
 
     #: Defaults of methods in this domain where the paper's differ by domain: ``{"sagemix": {"theta": 0.3}}``.
@@ -34,15 +34,16 @@ class Domain(ABC):
 
     @abstractmethod
     def elements(self, batch: Tensor) -> ElementSet:
-        """The elements of a batch. Raises TypeError or ValueError, naming what came, for what is not of this domain."""
+        """The elements of a batch, with their length scale, which is a method's default sigma.
+
+        Raises:
+            TypeError: a batch of another type than this domain's.
+            ValueError: a batch of another shape; both name what came.
+        """
 
     @abstractmethod
     def batch(self, elements: ElementSet, like: Tensor) -> Tensor:
         """The inverse of `elements`: a batch in the layout, dtype and memory format of ``like``."""
-
-    @abstractmethod
-    def length_scale(self, elements: ElementSet) -> float:
-        """The default sigma, in the units of the coordinates: how far an element's neighbourhood reaches."""
 
     def assign(self, coords_a: Tensor, coords_b: Tensor) -> Tensor | None:
         """(B, N) the element of b that each element of a is paired with; None, the default: the same positions."""
@@ -79,7 +80,7 @@ class Domain(ABC):
 
         Args:
             activation: what a layer returns, a tensor or a tuple.
-            elements: the input's.
+            elements: the input's, whose length scale is the layer's too.
             channels_last: whether the channels come last, where the shape leaves that open. Default None: not known.
 
         Raises:

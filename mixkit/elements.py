@@ -20,8 +20,8 @@ class ElementSet:
             uint8 pixels, can be moved from one sample to another, but not interpolated.
         grid: the grid's sides, (H, W) for pixels in row-major order; None for sets without one. The coordinates run the
             other way, (x, y): the first belongs to the last side.
-        length_scale: the domain's unit of locality in the coordinates' units; a method's ``sigma=None`` means this.
-            The mixer fills it in from `Domain.length_scale`.
+        length_scale: how far an element's neighbourhood reaches, in the coordinates' units, > 0; it is what a method's
+            ``sigma=None`` means. Default None: unknown, so that such a method asks for its sigma.
 
     Raises:
         TypeError: integer coordinates, or complex values. ValueError: shapes that do not fit together.
@@ -61,9 +61,14 @@ class ElementSet:
         return self.coords.shape[1]
 
 
+def same_in_all(tensor: Tensor) -> bool:
+    """Whether a tensor (B, ...) is one sample's, expanded over the batch, as the coordinates of a grid are."""
+    return tensor.stride(0) == 0
+
+
 def take_samples(tensor: Tensor, samples: Tensor) -> Tensor:
     """``tensor[samples]`` along the batch; one expanded over the batch is the same for all, so it is not copied."""
-    if tensor.stride(0) == 0 and len(tensor) == len(samples):
+    if same_in_all(tensor) and len(tensor) == len(samples):
         return tensor
     return tensor.index_select(0, samples)
 

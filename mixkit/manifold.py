@@ -147,7 +147,7 @@ class ManifoldMixer(nn.Module):
                 known = saliency
                 if known is not None and self.saliency_at == "input" and features is not None:
                     known = mixer.domain.pool_saliency(known, elements, features)
-                plan = mixer.draw(there, known, generator, length_scale=mixer.domain.length_scale(elements))
+                plan = mixer.draw(there, known, generator)
                 if per_element and plan.num_elements is not None:  # else one weight a sample, the same for every label
                     _refuse_other_elements(name, features, elements)
                 plans.append(plan.keep(spared))

@@ -18,7 +18,7 @@ from mixkit.domain import Domain
 from mixkit.elements import ElementSet
 from mixkit.label_tree import NumClasses, check_ignore_index, check_num_classes, map_labels, map_leaves, read_labels
 from mixkit.labels import Label, Size
-from mixkit.methods.base import Method
+from mixkit.methods.base import Method, PlanContext
 from mixkit.plan import MixPlan
 from mixkit.saliency import GradientSaliency, Observer
 from mixkit.schedule import Schedule, check_settings, with_options
@@ -248,23 +248,15 @@ class Mixer(nn.Module):
             return checked_saliency(saliency(batch), self.domain.elements(batch))
 
     @torch.no_grad()
-    def draw(
-        self,
-        elements: ElementSet,
-        saliency: Tensor | None,
-        generator: torch.Generator | None = None,
-        length_scale: float | None = None,
-    ) -> MixPlan:
-        """Let the method draw a plan for a set of elements; ``length_scale`` is the domain's unless given."""
+    def draw(self, elements: ElementSet, saliency: Tensor | None, generator: torch.Generator | None = None) -> MixPlan:
+        """Let the method draw a plan for a set of elements."""
         if saliency is not None:
             saliency = checked_saliency(saliency, elements)
             self._empty_rows.look(saliency)
         if elements.grid is None:  # where coordinates are data
             check_coords(elements.coords)
         assign = self.domain.assign if "assign" in self.method.needs else None
-        scale = self.domain.length_scale(elements) if length_scale is None else length_scale
-        elements = ElementSet(elements.coords, elements.values, elements.grid, scale)
-        return self.method.plan(elements, saliency=saliency, assign=assign, generator=generator)
+        return self.method.plan(elements, PlanContext(saliency, assign, generator))
 
     def spared(self, batch: Tensor, labels: Any, generator: torch.Generator | None = None) -> Tensor | None:
         """(B,) bool, the samples that the schedule leaves unmixed, given the model's confidence; None: none."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mixkit.checks import readable
 from mixkit.combine import all_finite, combine, refuse_not_finite
+from mixkit.elements import same_in_all
 from mixkit.label_tree import check_num_classes
 from mixkit.labels import PerSample, Size, read_element_label, read_label
 from mixkit.moving import move
@@ -322,7 +323,7 @@ class MixPlan:
         """The sources and their shares of the sample as two (M, S) tensors, S = K or K * N."""
         weight = self.weight_at_least_float32
         if self.source.shape[2] == 1:
-            if weight.stride(0) == 0:  # the same in every output: one mean serves all
+            if same_in_all(weight):  # one mean serves all outputs
                 return self.source[:, :, 0], weight[:1].mean(2).expand(self.num_outputs, -1)
             return self.source[:, :, 0], weight.mean(2)
         # float64 where there is one: many thousand terms go into one sum

@@ -15,11 +15,9 @@ class Signal(mixkit.Domain):
     def elements(self, batch: Tensor) -> mixkit.ElementSet:
         if batch.dim() != 3:
             raise ValueError(f"signals must be (B, C, L), got {tuple(batch.shape)}")
-        steps = torch.arange(batch.shape[2], dtype=torch.float32, device=batch.device)
-        return mixkit.ElementSet(steps[None, :, None].expand(len(batch), -1, -1), batch.mT, grid=(batch.shape[2],))
+        length = batch.shape[2]
+        steps = torch.arange(length, dtype=torch.float32, device=batch.device)[None, :, None].expand(len(batch), -1, -1)
+        return mixkit.ElementSet(steps, batch.mT, grid=(length,), length_scale=length / 8)
 
     def batch(self, elements: mixkit.ElementSet, like: Tensor) -> Tensor:
         return elements.values.mT.contiguous()
-
-    def length_scale(self, elements: mixkit.ElementSet) -> float:
-        return elements.num_elements / 8

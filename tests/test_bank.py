@@ -15,8 +15,17 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from mixkit import GradientSaliency, ManifoldMixer, Mixer, MixPlan, SaliencyBank, create_mixer
-from mixkit.methods.base import Assign, Method
+from mixkit import (
+    ElementSet,
+    GradientSaliency,
+    ManifoldMixer,
+    Method,
+    Mixer,
+    MixPlan,
+    PlanContext,
+    SaliencyBank,
+    create_mixer,
+)
 from tests.conftest import ImageModel, PointModel
 
 NUM, SIDE = 24, 6
@@ -44,16 +53,16 @@ class Cut(Method):
 
     needs = frozenset({"saliency", "assign"})
 
-    def plan(
-        self, elements: Any, *, saliency: Tensor | None = None, assign: Assign | None = None, generator: Any = None
-    ) -> MixPlan:
-        self.saliency = saliency
+    def plan(self, elements: ElementSet, context: PlanContext) -> MixPlan:
+        self.saliency = context.saliency
         size, number = elements.coords.shape[:2]
-        partner = torch.randperm(size, generator=generator)
+        partner = context.partners(elements)
         weight = (torch.arange(number) < number // 2).float().expand(size, -1)
-        if torch.rand((), generator=generator) < 0.5:  # so that every place is shown in time
+        if torch.rand((), generator=context.generator) < 0.5:  # so that every place is shown in time
             weight = 1 - weight
-        return MixPlan.pair(partner, weight, None if assign is None else assign(elements.coords, elements.coords))
+        return MixPlan.pair(
+            partner, weight, None if context.assign is None else context.assign(elements.coords, elements.coords)
+        )
 
 
 def self_loss(mixed: Tensor, scale: float = 1.0) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 import mixkit
-from mixkit import ElementSet, MixPlan, functional, methods
+from mixkit import ElementSet, MixPlan, PlanContext, functional, methods
 
 
 def pixel_set(batch: int, height: int, width: int) -> ElementSet:
@@ -51,7 +51,7 @@ def test_cutmix_cuts_boxes_of_whole_pixels_of_the_drawn_volume(size: tuple[int, 
     elements, shares, kept = pixel_set(1, *size), [], []
     for seed in range(300):
         generator = torch.Generator().manual_seed(seed)
-        cut = replaced(methods.CutMix().plan(elements, generator=generator))[0].unflatten(0, size)
+        cut = replaced(methods.CutMix().plan(elements, PlanContext(generator=generator)))[0].unflatten(0, size)
         rows, columns = cut.any(1), cut.any(0)
         assert torch.equal(cut, rows[:, None] & columns[None])  # a box
         for side in (rows, columns):
@@ -66,9 +66,9 @@ def test_cutmix_draws_one_box_a_batch_unless_told_otherwise() -> None:
     elements = pixel_set(6, 16, 16)
     for seed in range(5):
         generator = torch.Generator().manual_seed(seed)
-        together = replaced(methods.CutMix().plan(elements, generator=generator))
+        together = replaced(methods.CutMix().plan(elements, PlanContext(generator=generator)))
         assert torch.equal(together, together[:1].expand(6, -1))
-    assert len(replaced(methods.CutMix(per_sample=True).plan(elements)).unique(dim=0)) > 1
+    assert len(replaced(methods.CutMix(per_sample=True).plan(elements, PlanContext())).unique(dim=0)) > 1
 
 
 def test_cutmix_of_clouds_replaces_what_lies_in_the_box() -> None:
@@ -92,7 +92,7 @@ def test_cutmix_boxes_have_the_drawn_share_of_a_clouds_extent() -> None:
     widths = []
     for seed in range(300):
         generator = torch.Generator().manual_seed(seed)
-        cut = replaced(methods.CutMix().plan(elements, generator=generator))[0]
+        cut = replaced(methods.CutMix().plan(elements, PlanContext(generator=generator)))[0]
         widths.append(cut.float().mean().item())
     # sides s are U[0, 1] of the extent, of which clipping at a uniform centre takes s^2 / 4
     assert sum(widths) / 300 == pytest.approx(0.5 - 1 / 3 / 4, abs=0.04)
@@ -105,7 +105,7 @@ def test_cutmix_on_feature_cells_is_cutmix_on_cells() -> None:
     cells = domain.feature_elements(torch.randn(3, 4, 7, 7), domain.elements(torch.randn(3, 2, 100, 100)))
     for seed in range(50):
         plans = [
-            methods.CutMix(per_sample=True).plan(e, generator=torch.Generator().manual_seed(seed))
+            methods.CutMix(per_sample=True).plan(e, PlanContext(generator=torch.Generator().manual_seed(seed)))
             for e in (plain, cells)
         ]
         assert torch.equal(*(replaced(plan) for plan in plans))
@@ -118,7 +118,8 @@ def test_saliencymix_centres_the_box_on_the_partners_peak() -> None:
     elements = pixel_set(8, 15, 21)
     saliency = torch.rand(8, 15 * 21)
     for seed in range(10):
-        plan = methods.SaliencyMix().plan(elements, saliency=saliency, generator=torch.Generator().manual_seed(seed))
+        context = PlanContext(saliency, generator=torch.Generator().manual_seed(seed))
+        plan = methods.SaliencyMix().plan(elements, context)
         cut = replaced(plan).unflatten(1, (15, 21))
         peak = saliency.argmax(1)[plan.source[:, 1, 0]]
         for b in range(8):
@@ -130,7 +131,7 @@ def test_saliencymix_centres_the_box_on_the_partners_peak() -> None:
 
 def test_saliencymix_as_the_authors_shares_one_box() -> None:
     elements, saliency = pixel_set(8, 15, 21), torch.rand(8, 315)
-    cut = replaced(methods.SaliencyMix(per_sample=False).plan(elements, saliency=saliency))
+    cut = replaced(methods.SaliencyMix(per_sample=False).plan(elements, PlanContext(saliency=saliency)))
     assert torch.equal(cut, cut[:1].expand(8, -1))
     assert functional.saliencymix is functional.cutmix
 
@@ -141,7 +142,7 @@ def test_saliencymix_as_the_authors_shares_one_box() -> None:
 @pytest.mark.parametrize("method", [methods.PointCutMixR(), methods.PointCutMixK()])
 def test_pointcutmix_replaces_a_uniform_number_of_points(method: methods.Method) -> None:
     elements = cloud_set(400, 20)
-    counts = replaced(method.plan(elements)).sum(1)
+    counts = replaced(method.plan(elements, PlanContext())).sum(1)
     assert counts.min() == 1  # never none
     assert counts.max() == 19
     assert counts.float().mean() == pytest.approx(9.55, abs=1)

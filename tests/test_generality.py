@@ -1,4 +1,4 @@
-"""A domain of 30 lines, written here as a third party would, serves every method that needs only coordinates."""
+"""A domain and a method of a few lines, written as a third party would: each serves all that there is of the other."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import nn
 
 import mixkit
 from tests import signal_domain
+from tests.half_method import HalfMix
 
 
 def test_the_domain_is_listed() -> None:
@@ -35,3 +36,18 @@ def test_sagemix_mixes_neighbours_alike() -> None:
     assert weight.diff(dim=1).abs().max() < 0.25  # at most (L / 4) / sigma^2 * |q - q'| / 4 a step, sigma = L / 8
     assert weight.std(1).max() > 0.1
     assert isinstance(mixer.domain, signal_domain.Signal)
+
+
+@pytest.mark.parametrize("domain", ["signal", "image", "points"])
+def test_a_method_of_a_few_lines_mixes_every_domain(domain: str) -> None:
+    batch = {"signal": torch.randn(4, 2, 40), "image": torch.rand(4, 3, 8, 8), "points": torch.randn(4, 60, 3)}[domain]
+    mixer = mixkit.create_mixer(HalfMix(), domain, num_classes=4)
+    plan = mixer.plan(batch, torch.arange(4)).validate()
+    own, partner = plan.weight.unbind(1)
+    assert set(own.unique().tolist()) == {0, 1}
+    torch.testing.assert_close(own.mean(1), torch.full((4,), 0.5), atol=1e-6, rtol=0)
+    assert (plan.index is None) == (domain != "points")
+    mixed, targets = mixer.apply(plan, batch, torch.arange(4))
+    assert mixed.shape == batch.shape
+    torch.testing.assert_close(targets, plan.sample_weights @ torch.eye(4))
+    torch.testing.assert_close(partner, 1 - own)

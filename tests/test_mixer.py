@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import mixkit
-from mixkit import Mixer, MixPlan, create_mixer
+from mixkit import Mixer, MixPlan, PlanContext, create_mixer
 from tests.conftest import ImageModel, PointModel
 
 METHODS = ["mixup", "pointmixup", "sagemix"]
@@ -238,7 +239,9 @@ def test_sigma_defaults_to_the_length_scale(domain: str) -> None:
     plans = [m.plan(inputs, labels, generator=torch.Generator().manual_seed(2)) for m in (mixer, explicit)]
     assert torch.equal(plans[0].weight, plans[1].weight)
     with pytest.raises(ValueError, match="sigma is needed"):
-        mixkit.methods.SageMix(query="uniform").plan(mixer.domain.elements(inputs))
+        mixkit.methods.SageMix(query="uniform").plan(
+            replace(mixer.domain.elements(inputs), length_scale=None), PlanContext()
+        )
 
 
 def test_pointmixup_gives_the_partner_the_smaller_half() -> None:

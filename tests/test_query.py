@@ -139,8 +139,8 @@ def test_sagemix_draws_by_its_sharpness(name: str) -> None:
 
     def weight(saliency: Tensor, sharpness: float) -> Tensor:
         method = mixkit.methods.SageMix(query=name, sharpness=sharpness)
-        draw = torch.Generator().manual_seed(1)
-        return torch.stack([method.plan(elements, saliency=saliency, generator=draw).weight for _ in range(50)])
+        context = mixkit.PlanContext(saliency, generator=torch.Generator().manual_seed(1))
+        return torch.stack([method.plan(elements, context).weight for _ in range(50)])
 
     assert torch.equal(weight(SALIENCY, 3.0), weight(SALIENCY**3, 1.0))
     assert not torch.equal(weight(SALIENCY, 3.0), weight(SALIENCY, 1.0))

@@ -141,7 +141,8 @@ def _around(saliency: Tensor, domain: mixkit.Domain, batch: Tensor, sigma: float
     """(B, N) the saliency within SageMix's reach of each element."""
     elements = domain.elements(batch)
     coords = elements.coords.float()
-    reach = domain.length_scale(elements) if sigma is None else sigma
+    reach = elements.length_scale if sigma is None else sigma
+    assert reach is not None
     nearness = torch.exp(torch.cdist(coords, coords).square() / (-2 * reach**2))
     return (nearness @ saliency[..., None].to(nearness.dtype))[..., 0]
 

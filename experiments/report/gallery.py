@@ -70,7 +70,8 @@ def make_gallery(data: DataSet, model: nn.Module, *, pairs: int = 3, seed: int =
     uniform = torch.rand(2, 2 * pairs, generator=generator).to(device)
     query, partner_query = queries.sequential(elements.coords, saliency, partner, uniform)
     assignment = domain.assign(elements.coords, elements.coords[partner])
-    sigma = domain.length_scale(elements)
+    sigma = elements.length_scale
+    assert sigma is not None
     prior = torch.full((2 * pairs,), PRIOR, device=device)
     plan = mixkit.functional.sagemix(elements.coords, partner, assignment, query, partner_query, prior, sigma)
     mixed, _ = mixer.apply(plan, batch, labels)

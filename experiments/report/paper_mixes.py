@@ -13,7 +13,7 @@ from experiments.base.errors import ExperimentError
 from experiments.data.base import DataSet
 from mixkit import ElementSet, MixPlan, functional
 from mixkit import query as queries
-from mixkit.methods.base import assigned
+from mixkit.methods import PlanContext
 
 RATIO = 0.5  # of every method and the prior of SageMix where it is not swept: both samples alike
 RADIUS = 0.5  # of RSMix's ball, the mean of its Beta(1, 1)
@@ -209,6 +209,7 @@ def _make_pair(data: DataSet, model: nn.Module, places: tuple[int, int], generat
     batch, labels = data.prepare(data.test[chosen]), data.test_labels[chosen]
     domain = mixkit.create_mixer("mixup", domain=data.domain, num_classes=len(data.classes)).domain
     elements = domain.elements(batch)
+    assert elements.length_scale is not None
     saliency = mixkit.GradientSaliency(model)(batch, labels, domain)
     uniform = torch.rand(2, 2, generator=generator)
     query, partner_query = queries.sequential(elements.coords, saliency, PAIR, uniform)
@@ -220,8 +221,8 @@ def _make_pair(data: DataSet, model: nn.Module, places: tuple[int, int], generat
         elements,
         saliency,
         (int(query[0]), int(partner_query[0])),
-        assigned(elements, PAIR, domain.assign),
-        domain.length_scale(elements),
+        PlanContext(assign=domain.assign).assignment(elements, PAIR),
+        elements.length_scale,
         torch.rand(2, elements.num_elements, generator=generator),
     )
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mixkit.checks import check_assignment, check_coords, check_numbers, check_partner
+from mixkit.elements import same_in_all
 from mixkit.plan import MixPlan
 
 
@@ -36,13 +37,13 @@ def cutmix(coords: Tensor, partner: Tensor, assignment: Tensor | None, centre: T
     check_assignment(assignment, size, num_elements)
     check_numbers("centre", centre, ((size, dim), (1, dim)))
     check_numbers("half", half, ((size, dim), (1, dim)), 0)
-    if coords.stride(0) == 0:  # the same places in every sample: as many weights as there are boxes
+    if same_in_all(coords):  # as many weights as there are boxes
         coords = coords[:1]
     centre, half, places = (
         centre[:, :, None],
         half[:, :, None],
         coords.mT.contiguous(),
-    )  # (B, D, N), a row for each axis
+    )  # (B, D, N), a row per axis
     outside = (places < centre - half).logical_or_(places >= centre + half)
     weight = functools.reduce(torch.logical_or, outside.unbind(1)).to(torch.float32)
     return MixPlan.pair(partner, weight, assignment)

@@ -15,7 +15,7 @@ from mixkit.checks import (
     check_partner,
     check_positive,
 )
-from mixkit.elements import take_elements, take_samples
+from mixkit.elements import same_in_all, take_elements, take_samples
 from mixkit.plan import MixPlan
 
 
@@ -86,8 +86,8 @@ def _distance_difference(
     coords: Tensor, partner: Tensor, assignment: Tensor | None, query_a: Tensor, query_b: Tensor
 ) -> Tensor:
     """(B, N) d_b^2 - d_a^2, how much closer each element is to a's query than its pair is to b's."""
-    if coords.stride(0) == 0 and assignment is None:
-        # the same places in every sample, as on a grid: |p - q_b|^2 - |p - q_a|^2 is linear in p
+    if same_in_all(coords) and assignment is None:
+        # as on a grid: |p - q_b|^2 - |p - q_a|^2 is linear in p
         apart, centre = query_a - query_b, (query_a + query_b) / 2
         terms = (((coords[0, :, d] - centre[:, d, None]) * apart[:, d, None]) for d in range(coords.shape[2]))
         return 2 * sum(terms, torch.zeros((), dtype=coords.dtype, device=coords.device))

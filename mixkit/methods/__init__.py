@@ -1,6 +1,6 @@
 """The methods: each draws what is random, then calls its pure function in `mixkit.functional`."""
 
-from mixkit.methods.base import Method
+from mixkit.methods.base import Method, PlanContext
 from mixkit.methods.cutmix import CutMix, SaliencyMix
 from mixkit.methods.mixup import ManifoldMixup, Mixup, PointMixup
 from mixkit.methods.pointcutmix import PointCutMixK, PointCutMixR
@@ -12,6 +12,7 @@ __all__ = [
     "ManifoldMixup",
     "Method",
     "Mixup",
+    "PlanContext",
     "PointCutMixK",
     "PointCutMixR",
     "PointMixup",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from mixkit import draws
 from mixkit.elements import ElementSet, take_samples
 from mixkit.plan import MixPlan
 from mixkit.show import options_of
@@ -17,10 +19,36 @@ from mixkit.show import options_of
 Assign = Callable[[Tensor, Tensor], Tensor | None]
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class PlanContext:
+    """What a method draws a plan by, besides the elements.
+
+    Args:
+        saliency: (B, N) >= 0, given where `Method.needs` says so. Default None.
+        assign: the domain's assignment, given where `Method.needs` says so. Default None: it pairs the same positions.
+        generator: CPU generator of all draws. Default None: torch's global one.
+    """
+
+    saliency: Tensor | None = None
+    assign: Assign | None = None
+    generator: torch.Generator | None = None
+
+    def partners(self, elements: ElementSet) -> Tensor:
+        """(B,) the partner of each sample, drawn as a random permutation; it is sometimes the sample itself."""
+        return draws.partners(elements.num_samples, self.generator, elements.coords.device)
+
+    def assignment(self, elements: ElementSet, partner: Tensor) -> Tensor | None:
+        """(B, N) the assignment of each sample's elements to its partner's, or None for the same positions."""
+        return None if self.assign is None else self.assign(elements.coords, take_samples(elements.coords, partner))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({options_of(self)})"
+
+
 class Method(ABC):
     """Draws a `MixPlan` for an `ElementSet`."""
 
-    #: What `plan` asks for, of "saliency", "assign" and "values"; what is not here is not computed.
+    #: What `plan` asks its context for, of "saliency" and "assign"; what is not here is not computed.
     needs: frozenset[str] = frozenset()
 
     #: The share of batches that the method's paper mixes; a mixer's default ``p``.
@@ -33,27 +61,8 @@ class Method(ABC):
     clean_weight: ClassVar[float] = 0.0
 
     @abstractmethod
-    def plan(
-        self,
-        elements: ElementSet,
-        *,
-        saliency: Tensor | None = None,
-        assign: Assign | None = None,
-        generator: torch.Generator | None = None,
-    ) -> MixPlan:
-        """Draw a plan.
-
-        Args:
-            elements: the batch as sets of elements.
-            saliency: (B, N) >= 0, needed where `needs` says so.
-            assign: the domain's assignment; None pairs the same positions.
-            generator: CPU generator of all draws. Default: torch's global one.
-        """
+    def plan(self, elements: ElementSet, context: PlanContext) -> MixPlan:
+        """Draw a plan for a batch, given as sets of elements, by what the context holds."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({options_of(self)})"
-
-
-def assigned(elements: ElementSet, partner: Tensor, assign: Assign | None) -> Tensor | None:
-    """(B, N) the assignment of each sample's elements to its partner's, or None for the same positions."""
-    return None if assign is None else assign(elements.coords, take_samples(elements.coords, partner))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,7 +9,7 @@ from torch import Tensor
 from mixkit import draws, functional
 from mixkit.checks import check_concentration, check_flag
 from mixkit.elements import ElementSet, take_elements, take_samples
-from mixkit.methods.base import Assign, Method, assigned
+from mixkit.methods.base import Method, PlanContext
 from mixkit.plan import MixPlan
 from mixkit.query import maximum
 from mixkit.registry import register_method
@@ -39,40 +37,24 @@ class CutMix(Method):
         self.alpha = check_concentration("alpha", alpha)
         self.per_sample = check_flag("per_sample", per_sample)
 
-    def plan(
-        self,
-        elements: ElementSet,
-        *,
-        saliency: Tensor | None = None,
-        assign: Assign | None = None,
-        generator: torch.Generator | None = None,
-    ) -> MixPlan:
+    def plan(self, elements: ElementSet, context: PlanContext) -> MixPlan:
         """See `Method.plan`."""
         from scipy.special import expit  # SciPy is imported when first used
 
         boxes = elements.num_samples if self.per_sample else 1
-        partner = draws.partners(elements.num_samples, generator, elements.coords.device)
-        log_ratio = draws.beta_log_ratio(self.alpha, boxes, generator, _HOST).numpy()
+        partner = context.partners(elements)
+        log_ratio = draws.beta_log_ratio(self.alpha, boxes, context.generator, _HOST).numpy()
         share = expit(-log_ratio)[:, None] ** np.float32(1 / elements.coords.shape[2])  # of each side
-        frame = _frame(elements)
-        centre, half = self._box(elements, frame, share / 2, saliency, partner, generator)
-        return functional.cutmix(elements.coords, partner, assigned(elements, partner, assign), centre, half)
+        start, way = self._centre(elements, boxes, partner, context)
+        box = _set_box if elements.grid is None else _grid_box
+        centre, half = box(elements, start, way, share / 2)
+        return functional.cutmix(elements.coords, partner, context.assignment(elements, partner), centre, half)
 
-    def _box(
-        self,
-        elements: ElementSet,
-        frame: _Frame,
-        half: np.ndarray,
-        saliency: Tensor | None,
-        partner: Tensor,
-        generator: torch.Generator | None,
-    ) -> tuple[Tensor, Tensor]:
-        """The centre, uniform in the frame, and half the sides of each box, given as shares (boxes, 1) of the frame's.
-
-        On a grid the centre lies between cells, where no rounding can move an edge across one.
-        """
-        uniform = draws.uniform((half.shape[0], elements.coords.shape[2]), generator, _HOST).numpy()
-        return frame.low + frame.length(uniform, less=0.5), frame.length(half)
+    def _centre(
+        self, elements: ElementSet, boxes: int, partner: Tensor, context: PlanContext
+    ) -> tuple[Tensor | None, np.ndarray]:
+        """Where centres lie: a place to start from, None for the lowest corner, and shares of the sides from there."""
+        return None, draws.uniform((boxes, elements.coords.shape[2]), context.generator, _HOST).numpy()
 
 
 @register_method("saliencymix")
@@ -90,48 +72,43 @@ class SaliencyMix(CutMix):
     def __init__(self, alpha: float = 1.0, per_sample: bool = True) -> None:
         super().__init__(alpha, per_sample)
 
-    def _box(
-        self,
-        elements: ElementSet,
-        frame: _Frame,
-        half: np.ndarray,
-        saliency: Tensor | None,
-        partner: Tensor,
-        generator: torch.Generator | None,
-    ) -> tuple[Tensor, Tensor]:
-        uniform = draws.uniform((2, elements.num_samples), generator, elements.coords.device)
-        most = maximum(elements.coords, saliency, partner, uniform)[1]
-        peak = take_elements(take_samples(elements.coords, partner), most)[: half.shape[0]]
-        return peak + frame.length(np.zeros_like(half), less=0.5), frame.length(half)
+    def _centre(
+        self, elements: ElementSet, boxes: int, partner: Tensor, context: PlanContext
+    ) -> tuple[Tensor | None, np.ndarray]:
+        uniform = draws.uniform((2, elements.num_samples), context.generator, elements.coords.device)
+        most_salient = maximum(elements.coords, context.saliency, partner, uniform)[1]
+        peak = take_elements(take_samples(elements.coords, partner), most_salient)[:boxes]
+        return peak, np.zeros((boxes, 1), dtype=np.float32)
 
 
-class _Frame(NamedTuple):
-    """The box around a set: its lowest corner, how many units it is wide, and a unit: a side, or on a grid a cell."""
+def _grid_box(elements: ElementSet, start: Tensor | None, way: np.ndarray, half: np.ndarray) -> tuple[Tensor, Tensor]:
+    """The centre and half the sides of each box, in whole cells; ``way`` and ``half`` are shares of the grid's sides.
 
-    low: Tensor  # (B or 1, D)
-    units: np.ndarray | None  # (D,) cells; None for one unit a side
-    unit: Tensor  # (B or 1, D)
-
-    def length(self, share: np.ndarray, less: float = 0.0) -> Tensor:
-        """(B or 1, D) a share (boxes, D or 1) of each side; on a grid whole cells, ``less`` a part of one.
-
-        Shares are drawn on the CPU and made whole there, so that no device rounds them otherwise.
-        """
-        if self.units is not None:
-            share = np.floor(share * self.units) - np.float32(less)
-        return torch.from_numpy(share).to(self.unit.device, non_blocking=True) * self.unit
-
-
-def _frame(elements: ElementSet) -> _Frame:
-    coords = elements.coords
-    if coords.dtype.itemsize < 4:
-        coords = coords.float()
-    if elements.grid is None:
-        low, high = coords.aminmax(dim=1)
-        return _Frame(low, None, high - low)
-    diagonal, stride = 0, 1  # the cell next to the first along every axis
+    The centre lies between cells, where no rounding can move an edge across one.
+    """
+    assert elements.grid is not None
+    coords, sides = _at_least_float32(elements.coords[:1]), np.array(elements.grid[::-1], dtype=np.float32)
+    next_cell, stride = 0, 1  # the one that lies beside the first along every axis
     for size in reversed(elements.grid):
-        diagonal += stride * min(1, size - 1)
+        next_cell += stride * min(1, size - 1)
         stride *= size
-    low = coords[:1, 0]
-    return _Frame(low, np.array(elements.grid[::-1], dtype=np.float32), coords[:1, diagonal] - low)
+    low = coords[:, 0]
+    cell = coords[:, next_cell] - low
+    start = low if start is None else start
+    return start + _of(np.floor(way * sides) - np.float32(0.5), cell), _of(np.floor(half * sides), cell)
+
+
+def _set_box(elements: ElementSet, start: Tensor | None, way: np.ndarray, half: np.ndarray) -> tuple[Tensor, Tensor]:
+    """The centre and half the sides of each box; ``way`` and ``half`` are shares of the set's extent."""
+    low, high = _at_least_float32(elements.coords).aminmax(dim=1)
+    start = low if start is None else start
+    return start + _of(way, high - low), _of(half, high - low)
+
+
+def _of(numbers: np.ndarray, unit: Tensor) -> Tensor:
+    """Numbers of units; they are drawn on the CPU and made whole there, so that no device rounds them otherwise."""
+    return torch.from_numpy(numbers).to(unit.device, non_blocking=True) * unit
+
+
+def _at_least_float32(coords: Tensor) -> Tensor:
+    return coords.float() if coords.dtype.itemsize < 4 else coords

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from mixkit import draws, functional
 from mixkit.checks import check_concentration, check_flag
 from mixkit.elements import ElementSet
-from mixkit.methods.base import Assign, Method, assigned
+from mixkit.methods.base import Method, PlanContext
 from mixkit.plan import MixPlan
 from mixkit.registry import register_method
 
@@ -30,20 +29,13 @@ class Mixup(Method):
         self.per_sample = check_flag("per_sample", per_sample)
         self.fold = check_flag("fold", fold)
 
-    def plan(
-        self,
-        elements: ElementSet,
-        *,
-        saliency: Tensor | None = None,
-        assign: Assign | None = None,
-        generator: torch.Generator | None = None,
-    ) -> MixPlan:
+    def plan(self, elements: ElementSet, context: PlanContext) -> MixPlan:
         """See `Method.plan`."""
         size, device = elements.num_samples, elements.coords.device
-        partner = draws.partners(size, generator, device)
-        log_ratio = draws.beta_log_ratio(self.alpha, size if self.per_sample else 1, generator, device)
+        partner = context.partners(elements)
+        log_ratio = draws.beta_log_ratio(self.alpha, size if self.per_sample else 1, context.generator, device)
         ratio = torch.sigmoid(log_ratio.abs() if self.fold else log_ratio)
-        return functional.mixup(partner, ratio, assigned(elements, partner, assign))
+        return functional.mixup(partner, ratio, context.assignment(elements, partner))
 
 
 @register_method("pointmixup")

@@ -8,7 +8,7 @@ from torch import Tensor
 from mixkit import draws, functional
 from mixkit.checks import check_concentration
 from mixkit.elements import ElementSet
-from mixkit.methods.base import Assign, Method, assigned
+from mixkit.methods.base import Method, PlanContext
 from mixkit.plan import MixPlan
 from mixkit.query import uniform as uniform_query
 from mixkit.registry import register_method
@@ -29,20 +29,13 @@ class PointCutMixR(Method):
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = check_concentration("alpha", alpha)
 
-    def plan(
-        self,
-        elements: ElementSet,
-        *,
-        saliency: Tensor | None = None,
-        assign: Assign | None = None,
-        generator: torch.Generator | None = None,
-    ) -> MixPlan:
+    def plan(self, elements: ElementSet, context: PlanContext) -> MixPlan:
         """See `Method.plan`."""
         size, device = elements.num_samples, elements.coords.device
-        partner = draws.partners(size, generator, device)
-        share = torch.sigmoid(draws.beta_log_ratio(self.alpha, size, generator, device))
+        partner = context.partners(elements)
+        share = torch.sigmoid(draws.beta_log_ratio(self.alpha, size, context.generator, device))
         count = (share * elements.num_elements).long().clamp_min(1)
-        return self._replace(elements, partner, assigned(elements, partner, assign), count, generator)
+        return self._replace(elements, partner, context.assignment(elements, partner), count, context)
 
     def _replace(
         self,
@@ -50,9 +43,9 @@ class PointCutMixR(Method):
         partner: Tensor,
         assignment: Tensor | None,
         count: Tensor,
-        generator: torch.Generator | None,
+        context: PlanContext,
     ) -> MixPlan:
-        keys = draws.uniform((elements.num_samples, elements.num_elements), generator, elements.coords.device)
+        keys = draws.uniform((elements.num_samples, elements.num_elements), context.generator, elements.coords.device)
         return functional.pointcutmix_r(partner, assignment, keys, count)
 
 
@@ -70,8 +63,8 @@ class PointCutMixK(PointCutMixR):
         partner: Tensor,
         assignment: Tensor | None,
         count: Tensor,
-        generator: torch.Generator | None,
+        context: PlanContext,
     ) -> MixPlan:
-        uniform = draws.uniform((2, elements.num_samples), generator, elements.coords.device)
+        uniform = draws.uniform((2, elements.num_samples), context.generator, elements.coords.device)
         centre, _ = uniform_query(elements.coords, None, partner, uniform)
         return functional.pointcutmix_k(elements.coords, partner, assignment, centre, count)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from mixkit import draws, functional
 from mixkit.checks import check_concentration, check_flag
 from mixkit.elements import ElementSet
-from mixkit.methods.base import Assign, Method
+from mixkit.methods.base import Method, PlanContext
 from mixkit.plan import MixPlan
 from mixkit.query import uniform as uniform_query
 from mixkit.registry import register_method
@@ -21,7 +20,7 @@ class RSMix(Method):
     """RSMix (Lee et al., CVPR 2021): a ball of the partner, moved whole into the place of a ball of the sample.
 
     The radius is Beta(beta, beta) of the radius of the clouds, one for the batch; the centres are random points. The
-    clouds' radius is 10/3 of their length scale (`Domain.length_scale`): 1 in the unit sphere, and what the points
+    clouds' radius is 10/3 of their length scale (`ElementSet.length_scale`): 1 in the unit sphere, and what the points
     domain is given as ``radius``.
 
     Args:
@@ -37,22 +36,15 @@ class RSMix(Method):
         self.beta = check_concentration("beta", beta)
         self.knn = check_flag("knn", knn)
 
-    def plan(
-        self,
-        elements: ElementSet,
-        *,
-        saliency: Tensor | None = None,
-        assign: Assign | None = None,
-        generator: torch.Generator | None = None,
-    ) -> MixPlan:
+    def plan(self, elements: ElementSet, context: PlanContext) -> MixPlan:
         """See `Method.plan`."""
         size, device = elements.num_samples, elements.coords.device
-        partner = draws.partners(size, generator, device)
-        radius = torch.sigmoid(draws.beta_log_ratio(self.beta, 1, generator, device))
+        partner = context.partners(elements)
+        radius = torch.sigmoid(draws.beta_log_ratio(self.beta, 1, context.generator, device))
         if not self.knn and elements.length_scale is not None:
             radius = radius * (elements.length_scale / _LENGTH_SCALE)
         centre, partner_centre = uniform_query(
-            elements.coords, None, partner, draws.uniform((2, size), generator, device)
+            elements.coords, None, partner, draws.uniform((2, size), context.generator, device)
         )
-        keys = draws.uniform((size, elements.num_elements), generator, device)
+        keys = draws.uniform((size, elements.num_elements), context.generator, device)
         return functional.rsmix(elements.coords, partner, centre, partner_centre, radius, keys, knn=self.knn)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
 from mixkit import draws, functional
 from mixkit.checks import check_concentration, check_positive
 from mixkit.elements import ElementSet
-from mixkit.methods.base import Assign, Method, assigned
+from mixkit.methods.base import Method, PlanContext
 from mixkit.plan import MixPlan
 from mixkit.query import SAMPLERS, sharpen
 from mixkit.registry import register_method
@@ -40,26 +37,20 @@ class SageMix(Method):
             raise ValueError(f"query={query!r} draws nothing by saliency, so sharpness must be 1, got {sharpness}")
         self.needs = frozenset({"assign"} if query == "uniform" else {"assign", "saliency"})
 
-    def plan(
-        self,
-        elements: ElementSet,
-        *,
-        saliency: Tensor | None = None,
-        assign: Assign | None = None,
-        generator: torch.Generator | None = None,
-    ) -> MixPlan:
+    def plan(self, elements: ElementSet, context: PlanContext) -> MixPlan:
         """See `Method.plan`."""
         sigma = elements.length_scale if self.sigma is None else self.sigma
         if sigma is None:
             raise ValueError("sigma is needed: give sigma=, or elements with a length_scale")
         size, device = elements.num_samples, elements.coords.device
-        partner = draws.partners(size, generator, device)
-        prior = draws.beta_log_ratio(self.theta, size, generator, device)
-        uniform = draws.uniform((2, size), generator, device)
+        partner = context.partners(elements)
+        prior = draws.beta_log_ratio(self.theta, size, context.generator, device)
+        uniform = draws.uniform((2, size), context.generator, device)
+        saliency = context.saliency
         if saliency is not None and self.sharpness != 1:
             saliency = sharpen(saliency, self.sharpness)
         query, partner_query = SAMPLERS[self.query](elements.coords, saliency, partner, uniform)
-        assignment = assigned(elements, partner, assign)
+        assignment = context.assignment(elements, partner)
         return functional.sagemix(
             elements.coords, partner, assignment, query, partner_query, prior, sigma, log_ratio=True
         )

@@ -48,7 +48,7 @@ class PixelGrid(Domain):
             raise TypeError(f"images must be real numbers, got {batch.dtype}")
         height, width = batch.shape[-2:]
         coords = pixel_coords(height, width, batch.device).expand(len(batch), -1, -1)
-        return ElementSet(coords, batch.flatten(1, -3).flatten(2).mT, (height, width))
+        return ElementSet(coords, batch.flatten(1, -3).flatten(2).mT, (height, width), min(height, width) / 4)
 
     def batch(self, elements: ElementSet, like: Tensor) -> Tensor:
         """See `Domain.batch`."""
@@ -57,10 +57,6 @@ class PixelGrid(Domain):
             return images.unflatten(1, (-1, like.shape[2])).contiguous()
         channels_last = like.is_contiguous(memory_format=torch.channels_last) and not like.is_contiguous()
         return images.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
-
-    def length_scale(self, elements: ElementSet) -> float:
-        """A quarter of the shorter side, in pixels."""
-        return min(elements.grid or ()) / 4
 
     def feature_elements(
         self, activation: Any, elements: ElementSet, channels_last: bool | None = None
@@ -81,7 +77,7 @@ class PixelGrid(Domain):
         rows, columns = layout.grid
         step = torch.tensor([width / columns, height / rows]).to(activation.device, non_blocking=True)
         coords = (pixel_coords(rows, columns, activation.device) + 0.5) * step - 0.5
-        return ElementSet(coords.expand(len(activation), -1, -1), layout.values, layout.grid)
+        return ElementSet(coords.expand(len(activation), -1, -1), layout.values, layout.grid, elements.length_scale)
 
     def mix_feature(
         self, plan: MixPlan, activation: Any, features: ElementSet | None, channels_last: bool | None = None

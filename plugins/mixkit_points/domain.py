@@ -77,7 +77,8 @@ class PointSet(Domain):
                 f"{points.shape[2]} channels each; is it the other layout?",
                 stacklevel=2,
             )
-        return ElementSet(points[:, :, : self.num_coords], points[:, :, self.num_coords :])
+        coords, values = points[:, :, : self.num_coords], points[:, :, self.num_coords :]
+        return ElementSet(coords, values, length_scale=0.3 * self.radius)
 
     def batch(self, elements: ElementSet, like: Tensor) -> Tensor:
         """See `Domain.batch`."""
@@ -95,10 +96,6 @@ class PointSet(Domain):
         self.channels.check(self.num_coords, self.num_coords + elements.values.shape[2])
         coords = plan.apply_coords(elements.coords, finite=True)
         return self.batch(ElementSet(coords, self.channels.mix(plan, elements)), like)
-
-    def length_scale(self, elements: ElementSet) -> float:
-        """0.3 of the radius, in the clouds' units."""
-        return 0.3 * self.radius
 
     def assign(self, coords_a: Tensor, coords_b: Tensor) -> Tensor | None:
         """(B, N) the point of b that each point of a is paired with, at the least total distance within `tolerance`."""
@@ -122,7 +119,8 @@ class PointSet(Domain):
             if coords is None or 1 in values.shape[1:]:
                 return None
             points = self._coords_of(coords)
-            return ElementSet(points, self._by_point(values, points.shape[1], channels_last))
+            values = self._by_point(values, points.shape[1], channels_last)
+            return ElementSet(points, values, length_scale=elements.length_scale)
         if not isinstance(activation, Tensor) or activation.dim() != 3:
             return super().feature_elements(activation, elements)
         size = elements.num_elements
@@ -133,7 +131,8 @@ class PointSet(Domain):
                 raise ambiguous(activation, "(B, C, n)", "(B, n, C)")
             if channels_last != (activation.shape[2] == 1):
                 return None
-        return ElementSet(elements.coords, self._by_point(activation, size, channels_last))
+        values = self._by_point(activation, size, channels_last)
+        return ElementSet(elements.coords, values, length_scale=elements.length_scale)
 
     def mix_feature(
         self, plan: MixPlan, activation: Any, features: ElementSet | None, channels_last: bool | None = None

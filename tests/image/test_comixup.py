@@ -219,6 +219,6 @@ def test_errors() -> None:
         comixup(saliency, (8, 9), prior, torch.zeros(2, 16, dtype=torch.long))
     elements = mixkit_image.PixelGrid().elements(torch.rand(2, 3, 8, 8))
     with pytest.raises(ValueError, match="saliency"):
-        CoMixup().plan(elements)
+        CoMixup().plan(elements, mixkit.PlanContext())
     with pytest.raises(ValueError, match="serves image"):
         mixkit.create_mixer("comixup", "points", num_classes=2)

@@ -30,8 +30,8 @@ def test_elements_are_pixels_in_row_major_order() -> None:
 
 def test_length_scale_is_the_papers_on_cifar() -> None:
     grid = PixelGrid()
-    assert grid.length_scale(grid.elements(torch.zeros(1, 3, 32, 32))) == 8
-    assert grid.length_scale(grid.elements(torch.zeros(1, 3, 32, 20))) == 5
+    assert grid.elements(torch.zeros(1, 3, 32, 32)).length_scale == 8
+    assert grid.elements(torch.zeros(1, 3, 32, 20)).length_scale == 5
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 12), (12, 5)])

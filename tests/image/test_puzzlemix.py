@@ -282,7 +282,8 @@ def test_sides_of_the_grid_are_drawn_among_those_that_divide() -> None:
     elements = mixkit_image.PixelGrid().elements(images)
     finest = set()
     for seed in range(40):
-        plan = method.plan(elements, saliency=saliency, generator=torch.Generator().manual_seed(seed))
+        context = mixkit.PlanContext(saliency, generator=torch.Generator().manual_seed(seed))
+        plan = method.plan(elements, context)
         changes = plan.weight[:, 0].reshape(4, 32, 32).diff(dim=2).abs().sum((0, 1)).nonzero().flatten() + 1
         finest.add(min([math.gcd(int(c), 32) for c in changes], default=32))
     assert {2, 4, 8} <= finest  # 16, 8 and 4 cells a side have all been drawn
@@ -328,8 +329,8 @@ def test_errors() -> None:
         puzzlemix(**good, cells=5)
     coords = torch.rand(2, 16, 2)
     with pytest.raises(ValueError, match="grid"):
-        PuzzleMix().plan(mixkit.ElementSet(coords, values), saliency=saliency)
+        PuzzleMix().plan(mixkit.ElementSet(coords, values), mixkit.PlanContext(saliency=saliency))
     with pytest.raises(ValueError, match="saliency"):
-        PuzzleMix().plan(mixkit.ElementSet(coords, values, (4, 4)))
+        PuzzleMix().plan(mixkit.ElementSet(coords, values, (4, 4)), mixkit.PlanContext())
     with pytest.raises(ValueError, match="serves image"):
         mixkit.create_mixer("puzzlemix", "points", num_classes=2)

@@ -56,9 +56,9 @@ def test_other_dimensions(num_coords: int) -> None:
 
 
 def test_radius_scales_the_length() -> None:
-    elements = PointSet().elements(torch.randn(2, 9, 3))
-    assert PointSet().length_scale(elements) == pytest.approx(0.3)
-    assert PointSet(radius=10.0).length_scale(elements) == pytest.approx(3.0)
+    points = torch.randn(2, 9, 3)
+    assert PointSet().elements(points).length_scale == pytest.approx(0.3)
+    assert PointSet(radius=10.0).elements(points).length_scale == pytest.approx(3.0)
 
 
 def test_per_point_features_are_the_same_points() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mixkit import ElementSet, MixPlan, register_method
 from mixkit.checks import check_concentration, check_count, check_not_negative, check_number
-from mixkit.methods.base import Assign, Method
+from mixkit.methods.base import Method, PlanContext
 from mixkit_image import functional
 from mixkit_image.functional.comixup import cell_shape
 from mixkit_image.methods.grid import image_grid
@@ -62,26 +62,19 @@ class CoMixup(Method):
         self.omega = float(omega)
         self.sweeps = check_count("sweeps", sweeps)
 
-    def plan(
-        self,
-        elements: ElementSet,
-        *,
-        saliency: Tensor | None = None,
-        assign: Assign | None = None,
-        generator: torch.Generator | None = None,
-    ) -> MixPlan:
+    def plan(self, elements: ElementSet, context: PlanContext) -> MixPlan:
         """See `Method.plan`. Raises ValueError for elements without a grid (H, W), or without saliency."""
         grid = image_grid(elements, self)
-        if saliency is None:
+        if context.saliency is None:
             raise ValueError("CoMixup needs saliency (B, N)")
         size, device = elements.num_samples, elements.coords.device
         members = torch.tensor([min(self.group, size - i // self.group * self.group) for i in range(size)])
         rows, columns = cell_shape(grid, self.cells)
-        log_prior = log_dirichlet(self.alpha, members, generator)
-        uniform = torch.rand(size, rows * columns, generator=generator, dtype=torch.float64)
+        log_prior = log_dirichlet(self.alpha, members, context.generator)
+        uniform = torch.rand(size, rows * columns, generator=context.generator, dtype=torch.float64)
         initial = (uniform * members[:, None]).long()
         return functional.comixup(
-            saliency,
+            context.saliency,
             grid,
             log_prior.to(device, non_blocking=True),
             initial.to(device, non_blocking=True),

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from mixkit import ElementSet, MixPlan, draws, register_method
-from mixkit.checks import check_concentration, check_count, check_flag, check_not_negative, check_number, check_positive
-from mixkit.methods.base import Assign, Method
+from mixkit.checks import check_concentration, check_count, check_flag, check_not_negative, check_positive
+from mixkit.methods.base import Method, PlanContext
 from mixkit_image import functional
 from mixkit_image.functional.cells import per_channel
 from mixkit_image.methods.grid import image_grid
@@ -34,12 +33,11 @@ class PuzzleMix(Method):
         t_eps: price of a block's way, >= 0. Default 0.8.
         block: side in pixels of the blocks that move, at most; never more than a mask cell's. Default: an eighth of the
             image's shorter side, which is the paper's 4 on CIFAR.
-        mean: the means by which the images were normalised, one per channel. Default: none. Accepted so that both
-            numbers of a pipeline can be given; the method uses differences of pixels only, from which it cancels.
-        std: the standard deviations likewise, which bring differences back to pixels in [0, 1]. Default: none.
+        std: the standard deviations by which the images were normalised, one per channel, which bring differences of
+            pixels back to those of pixels in [0, 1] (of the means they do not depend). Default: none.
     """
 
-    needs = frozenset({"saliency", "values"})
+    needs = frozenset({"saliency"})
 
     #: The paper's weight of the clean pass's loss (the authors' clean_lam); the mixer's business.
     clean_weight: ClassVar[float] = 0.0
@@ -53,7 +51,6 @@ class PuzzleMix(Method):
         transport: bool = True,
         t_eps: float = 0.8,
         block: int | None = None,
-        mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
         self.alpha = check_concentration("alpha", alpha)
@@ -63,31 +60,23 @@ class PuzzleMix(Method):
         self.transport = check_flag("transport", transport)
         self.t_eps = check_not_negative("t_eps", t_eps)
         self.block = None if block is None else check_count("block", block)
-        self.mean = per_channel("mean", mean, check_number)
         self.std = per_channel("std", std, check_positive)
 
-    def plan(
-        self,
-        elements: ElementSet,
-        *,
-        saliency: Tensor | None = None,
-        assign: Assign | None = None,
-        generator: torch.Generator | None = None,
-    ) -> MixPlan:
+    def plan(self, elements: ElementSet, context: PlanContext) -> MixPlan:
         """See `Method.plan`. Raises ValueError for elements without a grid (H, W), or without saliency."""
         grid = image_grid(elements, self)
-        if saliency is None:
+        if context.saliency is None:
             raise ValueError("PuzzleMix needs saliency (B, N)")
         device = elements.coords.device
-        partner = draws.partners(elements.num_samples, generator, device)
+        partner = context.partners(elements)
         sides = cells_per_side(grid)
         # a draw on the CPU, so reading it waits for no device
-        cells = sides[int(torch.randint(len(sides), (), generator=generator))]
-        ratio = torch.sigmoid(draws.beta_log_ratio(self.alpha, 1, generator, device))
+        cells = sides[int(torch.randint(len(sides), (), generator=context.generator))]
+        ratio = torch.sigmoid(draws.beta_log_ratio(self.alpha, 1, context.generator, device))
         return functional.puzzlemix(
             elements.values,
             grid,
-            saliency,
+            context.saliency,
             partner,
             ratio,
             cells,
