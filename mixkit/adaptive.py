@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
+from mixkit.checks import LARGEST_OPTION, check_positive
 from mixkit.schedule import Schedule, Setting, off_at_end
 
 
@@ -57,12 +59,9 @@ class Adaptive(Schedule):
         **settings: Setting,
     ) -> None:
         super().__init__(total_steps, **settings)
-        for name, value in (("threshold", threshold), ("epochs", epochs), ("patience", patience)):
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be above 0, got {value}")
-        self.threshold = threshold
-        self.epochs = epochs
-        self.patience = patience
+        self.threshold = check_positive("threshold", threshold)
+        self.epochs = None if epochs is None else check_positive("epochs", epochs, limit=LARGEST_OPTION)
+        self.patience = check_positive("patience", patience)
 
     @property
     def needs_share(self) -> bool:
@@ -78,7 +77,8 @@ class Adaptive(Schedule):
 
     def chances(self, confidence: Tensor) -> Tensor:
         """(B,) the probability with which each sample is mixed, given the confidence (B,) in its own label."""
-        return (confidence / self.current_threshold).clamp(0, 1)
+        least = torch.finfo(confidence.dtype).tiny  # a threshold that is 0 in this dtype would make NaN of confidence 0
+        return (confidence / max(self.current_threshold, least)).clamp(0, 1)
 
     def extra_repr(self) -> str:
         """What ``print(schedule)`` says."""

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from mixkit.carry import carry_back
+from mixkit.checks import check_count, check_share
 from mixkit.plan import MixPlan
 from mixkit.watch import Unheard
 
 _STATE = ("maps", "peaks", "updates", "merged", "uses")
+_MOST = (1 << 31) - 1  # what is counted in int32
 _CHUNK = 1 << 24  # numbers that `SaliencyBank.sync` decodes at a time
 
 
@@ -66,22 +68,17 @@ class SaliencyBank:
         unseen: str = "uniform",
         refresh_every: int | None = None,
     ) -> None:
-        if num_samples < 1 or (num_elements is not None and num_elements < 1):
-            raise ValueError(f"a bank needs at least one sample and element, got {num_samples} and {num_elements}")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must lie in [0, 1), got {momentum}")
+        num_samples = check_count("num_samples", num_samples, high=_MOST)
         if dtype not in (torch.float32, torch.float16, torch.bfloat16, torch.uint8):
             raise ValueError(f"dtype must be float32, float16, bfloat16 or uint8, got {dtype}")
         if unseen not in ("uniform", "exact"):
             raise ValueError(f"unseen must be 'uniform' or 'exact', got {unseen!r}")
-        if refresh_every is not None and refresh_every < 1:
-            raise ValueError(f"refresh_every must be at least 1, or None, got {refresh_every}")
         self.num_samples = num_samples
-        self.momentum = momentum
+        self.momentum = check_share("momentum", momentum, whole=False)
         self.dtype = dtype
         self.device = torch.device(device)
         self.unseen = unseen
-        self.refresh_every = refresh_every
+        self.refresh_every = None if refresh_every is None else check_count("refresh_every", refresh_every, high=_MOST)
         self._maps = torch.empty(num_samples, 0, dtype=dtype, device=self.device)  # (num_samples, num_elements)
         self._peaks = torch.ones(num_samples, device=self.device)  # of a sample, which uint8 levels are relative to
         self._updates = torch.zeros(num_samples, dtype=torch.int32, device=self.device)
@@ -90,7 +87,7 @@ class SaliencyBank:
         # times that a sample came, each from a start of its own: then every batch has its share of those to refresh
         self._uses = torch.arange(num_samples, dtype=torch.int32, device=self.device) % (refresh_every or 1)
         if num_elements is not None:
-            self._allocate(num_elements)
+            self._allocate(check_count("num_elements", num_elements, high=_MOST))
 
     # ---- what it is
 

@@ -124,7 +124,10 @@ def check_number(name: str, value: float) -> float:
     """Return ``value`` as a float; TypeError if it is no number, ValueError if it is NaN."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond all floats
+        number = math.inf if value > 0 else -math.inf
     if math.isnan(number):
         raise ValueError(f"{name} must be a number, got nan")
     return number
@@ -148,6 +151,14 @@ def check_not_negative(name: str, value: float) -> float:
     number = check_number(name, value)
     if not 0 <= number < LARGEST_OPTION:
         raise ValueError(f"{name} must be >= 0 and below {LARGEST_OPTION:g}, got {value}")
+    return number
+
+
+def check_share(name: str, value: float, *, least: float = 0.0, whole: bool = True) -> float:
+    """Return a probability or a share as a float, or raise: it must lie in [least, 1], or below 1 if not ``whole``."""
+    number = check_number(name, value)
+    if not least <= number <= 1 or (number == 1 and not whole):
+        raise ValueError(f"{name} must lie in [{least:g}, 1{']' if whole else ')'}, got {value}")
     return number
 
 

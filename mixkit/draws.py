@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mixkit.checks import check_count
+
 
 def partners(num_samples: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
     """(B,) a random permutation: the partner of each sample, sometimes itself."""
@@ -55,6 +57,7 @@ def rank_generator(seed: int, rank: int | None = None) -> torch.Generator:
         dist = torch.distributed
         known = dist.is_available() and dist.is_initialized()
         rank = dist.get_rank() if known else int(os.environ.get("RANK", "0"))
+    seed, rank = check_count("seed", seed, 0), check_count("rank", rank, 0)
     words = np.random.SeedSequence([seed, rank]).generate_state(2)
     return torch.Generator().manual_seed(int(words[0]) << 31 ^ int(words[1]))
 

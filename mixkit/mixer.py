@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mixkit import draws
 from mixkit.arrays import check_dense
 from mixkit.bank import SaliencyBank
-from mixkit.checks import check_coords
+from mixkit.checks import check_coords, check_not_negative, check_share
 from mixkit.collate import collate_pairs
 from mixkit.confidence import label_confidence
 from mixkit.domain import Domain
@@ -86,7 +86,7 @@ class Mixer(nn.Module):
         self.method = method
         self.domain = domain
         self.num_classes = check_num_classes(num_classes)
-        self.p = method.p if p is None else p
+        self.p = method.p if p is None else check_share("p", p)
         self.ignore_index = check_ignore_index(ignore_index)
         # without a model there is no clean pass to weigh; asking for it all the same is an error
         has_model = isinstance(saliency, GradientSaliency)
@@ -95,10 +95,8 @@ class Mixer(nn.Module):
         self._empty_rows = EmptyRows()
         self._saliency = (saliency,)  # in a tuple, so that nn.Module does not register a saliency that is a module
         self.exact = exact
-        if not 0 <= self.p <= 1:
-            raise ValueError(f"p must lie in [0, 1], got {p}")
-        if self.clean_weight < 0 or (self.clean_weight and not has_model):
-            raise ValueError(f"clean_weight must be >= 0, and above 0 needs model=, got {clean_weight}")
+        if check_not_negative("clean_weight", self.clean_weight) and not has_model:
+            raise ValueError(f"a clean_weight above 0 needs model=, and a method with saliency, got {clean_weight}")
         if isinstance(saliency, SaliencyBank) and saliency.needs_exact and exact is None:
             raise ValueError("a SaliencyBank with unseen='exact' or refresh_every needs model=")
         if "saliency" in method.needs and saliency is None:

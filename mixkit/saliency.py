@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mixkit.backward import NO_GRADIENT, differentiate, in_float16
+from mixkit.checks import check_number
 from mixkit.confidence import label_confidence
 from mixkit.default_loss import default_loss
 from mixkit.domain import Domain
@@ -73,7 +74,7 @@ class GradientSaliency:
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-        if not 0 < resolution <= 1:
+        if not 0 < check_number("resolution", resolution) <= 1:
             raise ValueError(f"resolution must be above 0 and at most 1, got {resolution}")
         self.model = model
         self.loss = default_loss if loss is None else loss

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
+from mixkit.checks import LARGEST_OPTION, check_share
 from mixkit.methods.base import Method
 from mixkit.registry import accepted, unknown
 
@@ -65,7 +65,9 @@ class Schedule(nn.Module):
 
     def __init__(self, total_steps: int | None = None, **settings: Setting) -> None:
         super().__init__()
-        if total_steps is not None and (not isinstance(total_steps, Integral) or total_steps < 1):
+        if total_steps is not None and (
+            not isinstance(total_steps, Integral) or isinstance(total_steps, bool) or total_steps < 1
+        ):
             raise ValueError(f"total_steps must be a whole number of batches, at least 1, got {total_steps!r}")
         for name, setting in settings.items():
             if not callable(setting) and not _is_number(setting):
@@ -182,12 +184,12 @@ def linear(share: float) -> float:
 
 def off_at_end(share: float, last: float = 0.15) -> float:
     """Every batch is mixed, and none in the last share of the run, in [0, 1]."""
-    return 1.0 if share < 1 - last else 0.0
+    return 1.0 if share < 1 - check_share("last", last) else 0.0
 
 
 def warmup(share: float, first: float = 0.15) -> float:
     """The probability rises linearly from 0 to 1 over the first share of the run, in [0, 1]."""
-    return 1.0 if share >= first else share / first
+    return 1.0 if share >= check_share("first", first) else share / first
 
 
 def _adaptive(total_steps: int | None) -> Schedule:
@@ -246,9 +248,9 @@ def check_settings(values: Mapping[str, float], share: float | None) -> dict[str
         if name == "p":
             good, wanted = 0 <= value <= 1, "lie in [0, 1]"
         elif name == "clean_weight":
-            good, wanted = 0 <= value < math.inf, "be >= 0 and finite"
+            good, wanted = 0 <= value < LARGEST_OPTION, f"be >= 0 and below {LARGEST_OPTION:g}"
         else:
-            good, wanted = not math.isnan(value), "be a number"
+            good, wanted = value == value, "be a number"
         if not good:
             raise ValueError(f"the schedule's {name} at share {share} must {wanted}, got {value}")
     return dict(values)

@@ -50,6 +50,19 @@ def test_elsewhere_the_sample_is_named(value: float) -> None:
     assert plan.apply(values)[0].isfinite().all()
 
 
+@pytest.mark.parametrize("method", ["mixup", "cutmix", "sagemix", "puzzlemix", "comixup"])
+def test_labels_of_samples_of_weight_0_are_absent(method: str) -> None:
+    torch.manual_seed(0)
+    mixer = create_mixer(method, "image", saliency="spectral_residual", p=1.0)
+    images, values, shares = torch.rand(8, 3, 16, 16), torch.randn(8, 2), torch.rand(8, 4)
+    values[3, 0] = shares[3, 1] = math.nan
+    plan = mixer.plan(images, values)
+    part = plan.sample_weights[:, 3] > 0
+    assert 0 < part.sum() < 8
+    assert torch.equal(mixer.apply(plan, images, values)[1].isnan(), torch.stack([part, torch.zeros(8) > 0], 1))
+    assert torch.equal(plan.targets(shares, num_classes=4).isnan().any(1), part)
+
+
 @pytest.mark.parametrize("largest", [3e38, torch.finfo(torch.float32).max])
 def test_finite_numbers_have_finite_means(largest: float) -> None:
     plan = MixPlan.pair(torch.tensor([1, 0]), torch.tensor([[0.7], [0.2]]))

@@ -75,11 +75,18 @@ def test_chances() -> None:
     assert (Adaptive(1e-9).chances(confidence)[1:] == 1).all()
     assert (Adaptive(math.inf).chances(confidence) == 0).all()
     for name in ("epochs", "patience"):
-        with pytest.raises(ValueError, match=f"{name} must be above 0, got 0"):
+        with pytest.raises(ValueError, match=f"{name} must be > 0.*, got 0"):
             Adaptive(**{name: 0})
     for wrong in (0.0, -1.0, math.nan):
-        with pytest.raises(ValueError, match="threshold must be above 0, got"):
+        with pytest.raises(ValueError, match=r"threshold must be (> 0|a number), got"):
             Adaptive(wrong)
+
+
+def test_a_threshold_that_is_0_in_float32_mixes_what_has_any_confidence() -> None:
+    schedule = Adaptive(0.5, epochs=1e6)
+    schedule.share = 0.0
+    assert schedule.current_threshold == 0
+    assert schedule.chances(torch.tensor([0.0, 1e-6, 1.0])).tolist() == [0, 1, 1]
 
 
 def test_the_more_epochs_are_left_the_more_is_mixed() -> None:

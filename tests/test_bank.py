@@ -394,11 +394,11 @@ def test_errors_name_what_came(change: dict[str, Any], error: type[Exception], m
 
 def test_other_errors() -> None:
     for wrong, message in (
-        ({"num_samples": 0}, "at least one sample"),
+        ({"num_samples": 0}, "num_samples must lie in 1 .. 2147483647, got 0"),
         ({"momentum": 1.0}, r"momentum must lie in \[0, 1\), got 1.0"),
         ({"dtype": torch.int8}, "or uint8, got torch.int8"),
         ({"unseen": "none"}, "'uniform' or 'exact', got 'none'"),
-        ({"refresh_every": 0}, "refresh_every must be at least 1"),
+        ({"refresh_every": 0}, "refresh_every must lie in 1 .. 2147483647, got 0"),
     ):
         with pytest.raises(ValueError, match=message):
             SaliencyBank(**({"num_samples": 3} | wrong))

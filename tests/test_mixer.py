@@ -320,8 +320,14 @@ def test_the_clean_pass_can_be_trained_on_too() -> None:
     mixer.p = 0.0
     mixer(inputs, labels)
     assert mixer.clean_loss == 0
-    for bad in ({"clean_weight": -1.0}, {"model": None, "saliency": lambda x: x.norm(dim=2), "clean_weight": 1.0}):
-        with pytest.raises(ValueError, match="clean_weight must be >= 0"):
+    for bad, message in (
+        ({"clean_weight": -1.0}, "clean_weight must be >= 0"),
+        (
+            {"model": None, "saliency": lambda x: x.norm(dim=2), "clean_weight": 1.0},
+            "clean_weight above 0 needs model=",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
             create_mixer("sagemix", **{"domain": "points", "num_classes": 5, "model": model, **bad})
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from mixkit.assignment.certificate import certify, matching_cost
 from mixkit.assignment.normalise import normalise
+from mixkit.checks import check_not_negative
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "auto": (),
@@ -139,8 +139,7 @@ def _check(a: Tensor, b: Tensor, tolerance: float, solver: str, options: dict[st
         raise ValueError(f"a bijection needs equal shapes, got coords_a {tuple(a.shape)} and coords_b {tuple(b.shape)}")
     if a.dtype != b.dtype or a.device != b.device:
         raise TypeError(f"coords_a is {a.dtype} on {a.device}, coords_b is {b.dtype} on {b.device}: make them alike")
-    if not (math.isfinite(tolerance) and tolerance >= 0):
-        raise ValueError(f"tolerance must be a finite number >= 0, got {tolerance}")
+    check_not_negative("tolerance", tolerance)  # a larger one would overflow in float32
     if solver not in OPTIONS:
         raise ValueError(f"unknown solver {solver!r}: choose one of {', '.join(OPTIONS)}")
     unknown = sorted(set(options) - set(OPTIONS[solver]))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from mixkit import Mixer, Schedule, create_mixer
+from mixkit.checks import check_count, check_share
 from mixkit.label_tree import check_num_classes
 from mixkit.mixer import Saliency
 from mixkit.registry import accepted, get_method
@@ -92,18 +93,15 @@ class TimmMixup:
         schedule: str | Schedule | None = None,
         total_steps: int | None = None,
     ) -> None:
-        for name, value in (("prob", prob), ("switch_prob", switch_prob), ("label_smoothing", label_smoothing)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {value}")
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
         self.num_classes: int = check_num_classes(num_classes)
-        self.prob = prob
-        self.switch_prob = switch_prob
+        self.prob = check_share("prob", prob)
+        self.switch_prob = check_share("switch_prob", switch_prob)
         self.mode = mode
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = check_share("label_smoothing", label_smoothing)
         self.multi_label = multi_label
-        self.mixup_off_epoch = mixup_off_epoch
+        self.mixup_off_epoch = check_count("mixup_off_epoch", mixup_off_epoch, 0)
         self.mixup_enabled = True
         self.schedule = make_schedule(schedule, total_steps)
         self.pairs: TimmPairs | None = None

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mixkit.checks import check_not_negative, check_number
+
 MODES = ("batch", "pair", "elem", "half")
 
 
@@ -74,14 +76,14 @@ class TimmPairs:
         random: Any = np.random,
     ) -> None:
         if cutmix_minmax is not None:
-            if len(cutmix_minmax) != 2 or not 0 <= cutmix_minmax[0] <= cutmix_minmax[1] <= 1:
+            shares = [check_number("cutmix_minmax", share) for share in cutmix_minmax]
+            if len(shares) != 2 or not 0 <= shares[0] <= shares[1] <= 1:
                 raise ValueError(
                     f"cutmix_minmax must be two shares of a side, the smaller first, got {cutmix_minmax!r}"
                 )
             cutmix_alpha = 1.0
         for name, alpha in (("mixup_alpha", mixup_alpha), ("cutmix_alpha", cutmix_alpha)):
-            if not 0 <= alpha < float("inf"):
-                raise ValueError(f"{name} must be >= 0 and finite, got {alpha}")
+            check_not_negative(name, alpha)
         if not mixup_alpha and not cutmix_alpha:
             raise ValueError("one of mixup_alpha, cutmix_alpha and cutmix_minmax must be on, and all are off")
         self.mixup_alpha, self.cutmix_alpha, self.cutmix_minmax = mixup_alpha, cutmix_alpha, cutmix_minmax

@@ -14,6 +14,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from mixkit import MixPlan, PerElement, Schedule, create_mixer
+from mixkit.checks import check_share
 from mixkit.methods import Method
 from mixkit.mixer import Saliency
 from mixkit.saliency import GradientSaliency, Loss
@@ -103,15 +104,13 @@ class MixTransform(v2.Transform):
             raise ValueError(
                 f"labels_getter must be 'default', a function of the sample, or None, got {labels_getter!r}"
             )
-        if not 0 <= min_score <= 1:
-            raise ValueError(f"min_score must lie in [0, 1], got {min_score}")
         if ignore_index is not None and not isinstance(ignore_index, Mapping):
             ignore_index = {"labels" if mask_classes is None else "mask": ignore_index}
         self._number = register(self)
         self.labels_getter = labels_getter
         self.num_classes = num_classes
         self.mask_classes = mask_classes
-        self.min_score = min_score
+        self.min_score = check_share("min_score", min_score)
         self.mixer = create_mixer(
             method,
             "image",
