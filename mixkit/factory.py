@@ -12,6 +12,7 @@ from mixkit.domain import Domain
 from mixkit.label_tree import NumClasses
 from mixkit.methods.base import Method
 from mixkit.mixer import Mixer, Saliency
+from mixkit.partners import Partners
 from mixkit.registry import accepted, get_domain, get_method, name_of
 from mixkit.saliency import GradientSaliency, Loss
 from mixkit.schedule import Schedule, make_schedule
@@ -31,6 +32,7 @@ def create_mixer(
     clean_weight: float | None = None,
     schedule: str | Schedule | None = None,
     total_steps: int | None = None,
+    partners: Partners = "random",
     **options: Any,
 ) -> Mixer:
     """Make a mixer by name: ``create_mixer("sagemix", domain="image", num_classes=100, model=model)``.
@@ -51,6 +53,7 @@ def create_mixer(
         clean_weight: see `Mixer`.
         schedule: a name of `list_schedules`, or a `Schedule`. Default None: the same settings all the time.
         total_steps: batches in the whole run, of a schedule given by name (`Schedule`).
+        partners: whom each sample is mixed with, a rule's name or a function (`Mixer`). Default "random".
         options: the method's own (``theta=0.2``) and the domain's (``layout="bcn"``).
 
     Raises:
@@ -103,4 +106,5 @@ def create_mixer(
         clean_weight=clean_weight,
         exact=exact,
         schedule=schedule,
+        partners=partners,
     )

@@ -126,7 +126,7 @@ class ManifoldMixer(nn.Module):
             return self._run(batch, read), mixer.targets(MixPlan.identity(len(batch), batch.device), read)
         name = self.layers[int(torch.randint(len(self.layers), (), generator=generator))]
         if name == "input":
-            plan = mixer.draw(elements, mixer.find_saliency(batch, read), generator)
+            plan = mixer.draw(elements, mixer.find_saliency(batch, read), generator, read)
             spared = mixer.spared(batch, read, generator)
             plan = plan.keep(spared)
             return self._run(mixer.domain.mix(plan, elements, batch), read), mixer.targets(plan, read)
@@ -147,7 +147,7 @@ class ManifoldMixer(nn.Module):
                 known = saliency
                 if known is not None and self.saliency_at == "input" and features is not None:
                     known = mixer.domain.pool_saliency(known, elements, features)
-                plan = mixer.draw(there, known, generator)
+                plan = mixer.draw(there, known, generator, read)
                 if per_element and plan.num_elements is not None:  # else one weight a sample, the same for every label
                     _refuse_other_elements(name, features, elements)
                 plans.append(plan.keep(spared))

@@ -19,10 +19,12 @@ from mixkit.elements import ElementSet
 from mixkit.label_tree import NumClasses, check_ignore_index, check_num_classes, map_labels, map_leaves, read_labels
 from mixkit.labels import Label, Size
 from mixkit.methods.base import Method, PlanContext
+from mixkit.moving import refuse_integers
+from mixkit.partners import Partners, check_partners, choose_partners
 from mixkit.plan import MixPlan
 from mixkit.saliency import GradientSaliency, Observer
 from mixkit.schedule import Schedule, check_settings, with_options
-from mixkit.show import short
+from mixkit.show import show_mixer
 from mixkit.targets import mix_label
 from mixkit.untraced import untraced
 from mixkit.watch import EmptyRows, checked_saliency
@@ -62,10 +64,14 @@ class Mixer(nn.Module):
             taken exactly, and the confidence that a schedule measures. Default None.
         schedule: changes p, clean_weight and the method's options as training goes on; its state is then the mixer's.
             Default None.
+        partners: whom each sample is mixed with: "random", now and then itself; "derangement", at random, never itself;
+            "previous", the one before it; "reversed", the one as far from the other end; "same_class"; "other_class";
+            or a function (docs/partners.md). Default "random".
 
     Raises:
-        ValueError: p outside [0, 1], a method that needs a saliency and has none, a clean_weight without a model, or a
-            bank that wants exact saliency or a schedule that measures confidence without one.
+        ValueError: p outside [0, 1], a method that needs a saliency and has none, a clean_weight without a model, a
+            bank that wants exact saliency or a schedule that measures confidence without one, or partners for a method
+            that pairs no samples.
         TypeError: a schedule of an option that the method has not.
     """
 
@@ -81,9 +87,11 @@ class Mixer(nn.Module):
         clean_weight: float | None = None,
         exact: GradientSaliency | None = None,
         schedule: Schedule | None = None,
+        partners: Partners = "random",
     ) -> None:
         super().__init__()
         self.method = method
+        self.partners = check_partners(partners, type(method).__name__, method.needs)
         self.domain = domain
         self.num_classes = check_num_classes(num_classes)
         self.p = method.p if p is None else check_share("p", p)
@@ -145,7 +153,7 @@ class Mixer(nn.Module):
             labels: see the class.
             saliency: (B, N) or (B, H, W) where it is known already. Default None: computed if the method needs it.
             generator: CPU generator of all draws. Default: torch's global one.
-            keys: (B,) which samples of the data set they are. A `SaliencyBank` needs them; nothing else reads them.
+            keys: (B,) which samples of the data set they are. A `SaliencyBank` needs them, and ``partners`` may.
             index: (B, N) or (B, H, W), which element of the stored sample each element is, -1 for none. Default None:
                 the same positions.
 
@@ -210,7 +218,8 @@ class Mixer(nn.Module):
             check_dense("the batch", batch)
         elements = self.domain.elements(batch)
         if not elements.values.is_floating_point():
-            self._check_moves(elements)
+            gradient = isinstance(self.saliency, (GradientSaliency, SaliencyBank))
+            refuse_integers(self.method, elements.values.dtype, self.domain.conversion, gradient=gradient)
         read = read_labels(labels, self.num_classes, Size.of(elements), self.ignore_index, batch.device)
         return elements, map_labels(Label.check, read)
 
@@ -246,15 +255,23 @@ class Mixer(nn.Module):
             return checked_saliency(saliency(batch), self.domain.elements(batch))
 
     @torch.no_grad()
-    def draw(self, elements: ElementSet, saliency: Tensor | None, generator: torch.Generator | None = None) -> MixPlan:
-        """Let the method draw a plan for a set of elements."""
+    def draw(
+        self,
+        elements: ElementSet,
+        saliency: Tensor | None,
+        generator: torch.Generator | None = None,
+        labels: Any = None,
+        keys: Any = None,
+    ) -> MixPlan:
+        """Let the method draw a plan for a set of elements; labels as `read` returns them, for partners by class."""
         if saliency is not None:
             saliency = checked_saliency(saliency, elements)
             self._empty_rows.look(saliency)
         if elements.grid is None:  # where coordinates are data
             check_coords(elements.coords)
         assign = self.domain.assign if "assign" in self.method.needs else None
-        return self.method.plan(elements, PlanContext(saliency, assign, generator))
+        partner = choose_partners(self.partners, elements, labels, saliency, keys, generator)
+        return self.method.plan(elements, PlanContext(saliency, assign, generator, partner))
 
     def spared(self, batch: Tensor, labels: Any, generator: torch.Generator | None = None) -> Tensor | None:
         """(B,) bool, the samples that the schedule leaves unmixed, given the model's confidence; None: none."""
@@ -291,17 +308,7 @@ class Mixer(nn.Module):
 
     def extra_repr(self) -> str:
         """What ``print(mixer)`` says."""
-        shown: dict[str, Any] = {"num_classes": self.num_classes}
-        if "saliency" in self.method.needs:
-            shown["saliency"] = self.saliency
-        shown["p"] = self.p
-        if self.ignore_index is not None:
-            shown["ignore_index"] = self.ignore_index
-        if self.clean_weight:
-            shown["clean_weight"] = self.clean_weight
-        if self.schedule is not None:
-            shown["schedule"] = self.schedule
-        return f"{self.method!r}, {self.domain!r},\n  " + ", ".join(f"{n}={short(v)}" for n, v in shown.items())
+        return show_mixer(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
@@ -320,7 +327,7 @@ class Mixer(nn.Module):
         if self.skips(generator):
             return MixPlan.identity(elements.num_samples, batch.device)
         saliency = self.find_saliency(batch, labels, keys, index) if saliency is None else saliency
-        plan = self.draw(elements, saliency, generator)
+        plan = self.draw(elements, saliency, generator, labels, keys)
         return plan.keep(self.spared(batch, labels, generator))
 
     def _settle(self, settings: dict[str, float], share: float | None) -> float:
@@ -333,15 +340,6 @@ class Mixer(nn.Module):
             raise ValueError(f"the schedule's clean_weight is {self.clean_weight} at share {share}, {needs}")
         self.method = with_options(self.method, options, share)
         return p
-
-    def _check_moves(self, elements: ElementSet) -> None:
-        """Raise TypeError for values that are no floating-point numbers, unless the method only moves them."""
-        dtype, convert = elements.values.dtype, self.domain.conversion
-        if not self.method.moves:
-            name = type(self.method).__name__
-            raise TypeError(f"{name} interpolates, so it takes floating-point values, got {dtype}; {convert}")
-        if "saliency" in self.method.needs and isinstance(self.saliency, (GradientSaliency, SaliencyBank)):
-            raise TypeError(f"a model's saliency is a gradient by floating-point values, got {dtype}; {convert}")
 
     @property
     def _model(self) -> GradientSaliency | None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from mixkit.methods.base import Method
     from mixkit.plan import MixPlan
 
 
@@ -33,3 +34,12 @@ def move(plan: MixPlan, values: Tensor) -> Tensor:
         there = (plan.weight[:, k] > 0).reshape(-1, plan.weight.shape[2], *[1] * (values.dim() - 2))
         moved = torch.where(there, plan.gather(values, k), moved)
     return moved
+
+
+def refuse_integers(method: Method, dtype: torch.dtype, conversion: str, *, gradient: bool) -> None:
+    """Raise TypeError for integer values, unless the method only moves them and its saliency is no ``gradient``."""
+    if not method.moves:
+        name = type(method).__name__
+        raise TypeError(f"{name} interpolates, so it takes floating-point values, got {dtype}; {conversion}")
+    if gradient and "saliency" in method.needs:
+        raise TypeError(f"a model's saliency is a gradient by floating-point values, got {dtype}; {conversion}")

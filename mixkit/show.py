@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from mixkit.elements import ElementSet
+    from mixkit.mixer import Mixer
     from mixkit.plan import MixPlan
 
 
@@ -62,3 +63,21 @@ def show_plan(plan: MixPlan) -> str:
         largest = [k for k in row.argsort(descending=True).tolist() if row[k] > 0][:4]
         lines.append(f"  {m}: " + " + ".join(f"{row[k]:.3f} of sample {k}" for k in largest))
     return "\n".join(lines) + (f"; ... {len(weights) - 2} more" if len(weights) > 2 else "")
+
+
+def show_mixer(mixer: Mixer) -> str:
+    """What a `Mixer` prints between its brackets; what it does not use, or has by default, is left out."""
+    shown: dict[str, Any] = {"num_classes": mixer.num_classes}
+    if "saliency" in mixer.method.needs:
+        shown["saliency"] = mixer.saliency
+    shown["p"] = mixer.p
+    if mixer.partners != "random":
+        shown["partners"] = mixer.partners
+    if mixer.ignore_index is not None:
+        shown["ignore_index"] = mixer.ignore_index
+    if mixer.clean_weight:
+        shown["clean_weight"] = mixer.clean_weight
+    if mixer.schedule is not None:
+        shown["schedule"] = mixer.schedule
+    options = ", ".join(f"{name}={short(value)}" for name, value in shown.items())
+    return f"{mixer.method!r}, {mixer.domain!r},\n  {options}"

@@ -10,7 +10,7 @@ import mixkit
 class HalfMix(mixkit.Method):
     """Elements beyond the median of a random axis become the partner's. ``@register_method("half")`` would list it."""
 
-    needs = frozenset({"assign"})
+    needs = frozenset({"partners", "assign"})
     moves = True
 
     def plan(self, elements: mixkit.ElementSet, context: mixkit.PlanContext) -> mixkit.MixPlan:

@@ -51,7 +51,7 @@ class Encoded(Dataset):
 class Cut(Method):
     """The partner, a draw, takes one half of the elements; with an assignment, those that are paired with them."""
 
-    needs = frozenset({"saliency", "assign"})
+    needs = frozenset({"partners", "assign", "saliency"})
 
     def plan(self, elements: ElementSet, context: PlanContext) -> MixPlan:
         self.saliency = context.saliency

@@ -27,14 +27,22 @@ class PlanContext:
         saliency: (B, N) >= 0, given where `Method.needs` says so. Default None.
         assign: the domain's assignment, given where `Method.needs` says so. Default None: it pairs the same positions.
         generator: CPU generator of all draws. Default None: torch's global one.
+        partner: (B,) long, the partner of each sample, where a rule has chosen them (`Mixer`'s ``partners=``).
+            Default None: they are drawn.
     """
 
     saliency: Tensor | None = None
     assign: Assign | None = None
     generator: torch.Generator | None = None
+    partner: Tensor | None = None
 
     def partners(self, elements: ElementSet) -> Tensor:
-        """(B,) the partner of each sample, drawn as a random permutation; it is sometimes the sample itself."""
+        """(B,) the partner of each sample: as chosen, else a random permutation, sometimes the sample itself.
+
+        A method that asks for them has "partners" in `Method.needs`.
+        """
+        if self.partner is not None:
+            return self.partner
         return draws.partners(elements.num_samples, self.generator, elements.coords.device)
 
     def assignment(self, elements: ElementSet, partner: Tensor) -> Tensor | None:
@@ -48,7 +56,7 @@ class PlanContext:
 class Method(ABC):
     """Draws a `MixPlan` for an `ElementSet`."""
 
-    #: What `plan` asks its context for, of "saliency" and "assign"; what is not here is not computed.
+    #: What `plan` asks its context for, of "partners", "saliency" and "assign"; what is not here is not computed.
     needs: frozenset[str] = frozenset()
 
     #: The share of batches that the method's paper mixes; a mixer's default ``p``.

@@ -30,7 +30,7 @@ class CutMix(Method):
     """
 
     p = 0.5  # on CIFAR; the paper mixes every batch of ImageNet
-    needs = frozenset({"assign"})
+    needs = frozenset({"partners", "assign"})
     moves = True
 
     def __init__(self, alpha: float = 1.0, per_sample: bool = False) -> None:
@@ -67,7 +67,7 @@ class SaliencyMix(CutMix):
             of the first sample's partner, as the authors do.
     """
 
-    needs = frozenset({"assign", "saliency"})
+    needs = frozenset({"partners", "assign", "saliency"})
 
     def __init__(self, alpha: float = 1.0, per_sample: bool = True) -> None:
         super().__init__(alpha, per_sample)

@@ -22,7 +22,7 @@ class Mixup(Method):
         fold: give the partner the smaller half, ``max(lambda, 1 - lambda)`` to the sample itself. Default False.
     """
 
-    needs = frozenset({"assign"})
+    needs = frozenset({"partners", "assign"})
 
     def __init__(self, alpha: float = 1.0, per_sample: bool = False, fold: bool = False) -> None:
         self.alpha = check_concentration("alpha", alpha)

@@ -23,7 +23,7 @@ class PointCutMixR(Method):
     """
 
     p = 0.5
-    needs = frozenset({"assign"})
+    needs = frozenset({"partners", "assign"})
     moves = True
 
     def __init__(self, alpha: float = 1.0) -> None:

@@ -31,6 +31,7 @@ class RSMix(Method):
     """
 
     p = 0.5
+    needs = frozenset({"partners"})
 
     def __init__(self, beta: float = 1.0, knn: bool = False) -> None:
         self.beta = check_concentration("beta", beta)

@@ -35,7 +35,7 @@ class SageMix(Method):
         self.sharpness = check_positive("sharpness", sharpness)
         if sharpness != 1 and query in ("max", "uniform"):
             raise ValueError(f"query={query!r} draws nothing by saliency, so sharpness must be 1, got {sharpness}")
-        self.needs = frozenset({"assign"} if query == "uniform" else {"assign", "saliency"})
+        self.needs = frozenset({"partners", "assign"} | (set() if query == "uniform" else {"saliency"}))
 
     def plan(self, elements: ElementSet, context: PlanContext) -> MixPlan:
         """See `Method.plan`."""

@@ -6,6 +6,7 @@ from torch import nn
 
 from mixkit import Schedule
 from mixkit.mixer import Saliency
+from mixkit.partners import Partners
 from mixkit_image.transforms import LabelsGetter, MixTransform
 
 
@@ -13,7 +14,7 @@ class SageMix(MixTransform):
     """SageMix for images (`mixkit.methods.SageMix`), by spectral-residual saliency unless a model is given.
 
     Args:
-        num_classes, model, saliency, p, labels_getter, schedule, total_steps: see `MixTransform`.
+        num_classes, model, saliency, p, labels_getter, schedule, total_steps, partners: see `MixTransform`.
         theta: the prior is Beta(theta, theta). Default 0.3, the paper's for CIFAR.
         sigma: bandwidth in pixels. Default None: a quarter of the shorter side.
         query: "sequential" (the method), "saliency", "max" or "uniform".
@@ -32,6 +33,7 @@ class SageMix(MixTransform):
         query: str = "sequential",
         schedule: str | Schedule | None = None,
         total_steps: int | None = None,
+        partners: Partners = "random",
     ) -> None:
         super().__init__(
             "sagemix",
@@ -45,6 +47,7 @@ class SageMix(MixTransform):
             query=query,
             schedule=schedule,
             total_steps=total_steps,
+            partners=partners,
         )
 
 
@@ -52,7 +55,7 @@ class Mixup(MixTransform):
     """Mixup for images (`mixkit.methods.Mixup`).
 
     Args:
-        num_classes, p, labels_getter, schedule, total_steps: see `MixTransform`.
+        num_classes, p, labels_getter, schedule, total_steps, partners: see `MixTransform`.
         alpha: the ratio is Beta(alpha, alpha). Default 1.
         per_sample: one ratio per sample instead of one per batch. Default False.
     """
@@ -67,6 +70,7 @@ class Mixup(MixTransform):
         per_sample: bool = False,
         schedule: str | Schedule | None = None,
         total_steps: int | None = None,
+        partners: Partners = "random",
     ) -> None:
         super().__init__(
             "mixup",
@@ -77,4 +81,5 @@ class Mixup(MixTransform):
             per_sample=per_sample,
             schedule=schedule,
             total_steps=total_steps,
+            partners=partners,
         )

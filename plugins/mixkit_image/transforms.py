@@ -17,6 +17,7 @@ from mixkit import MixPlan, PerElement, Schedule, create_mixer
 from mixkit.checks import check_share
 from mixkit.methods import Method
 from mixkit.mixer import Saliency
+from mixkit.partners import Partners
 from mixkit.saliency import GradientSaliency, Loss
 from mixkit_image.boxes import is_detection, mix_boxes
 from mixkit_image.samples import (
@@ -68,6 +69,8 @@ class MixTransform(v2.Transform):
         schedule: a name of ``mixkit.list_schedules()`` or a `mixkit.Schedule`, which counts the batches that this
             transform is given. Default None.
         total_steps: batches in the whole run, of a schedule given by name.
+        partners: whom each image is mixed with: "random", "derangement", "previous" (v2's), "reversed", "same_class",
+            "other_class", or a function (`mixkit.Mixer`). Default "random".
         options: the method's own.
 
     Raises:
@@ -97,6 +100,7 @@ class MixTransform(v2.Transform):
         min_score: float = 0.0,
         schedule: str | Schedule | None = None,
         total_steps: int | None = None,
+        partners: Partners = "random",
         **options: Any,
     ) -> None:
         super().__init__()
@@ -122,6 +126,7 @@ class MixTransform(v2.Transform):
             ignore_index=ignore_index,
             schedule=schedule,
             total_steps=total_steps,
+            partners=partners,
             frames=True,
             **options,
         )

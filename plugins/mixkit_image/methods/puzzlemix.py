@@ -37,7 +37,7 @@ class PuzzleMix(Method):
             pixels back to those of pixels in [0, 1] (of the means they do not depend). Default: none.
     """
 
-    needs = frozenset({"saliency"})
+    needs = frozenset({"partners", "saliency"})
 
     #: The paper's weight of the clean pass's loss (the authors' clean_lam); the mixer's business.
     clean_weight: ClassVar[float] = 0.0

@@ -1,0 +1,161 @@
+"""Which sample each one is mixed with: rules by name, or a function of the user's."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mixkit import draws
+from mixkit.checks import check_partner
+from mixkit.elements import ElementSet
+from mixkit.label_tree import map_labels, plain
+from mixkit.labels import Label
+from mixkit.metrics import hard_targets
+from mixkit.show import short
+
+#: A rule of `RULES`, or a function of any of `ARGUMENTS` by their names, which returns (B,) the partners.
+Partners = str | Callable[..., Any]
+
+#: What a function of the user's may ask for.
+ARGUMENTS = ("elements", "labels", "saliency", "keys", "generator")
+
+
+def check_partners(partners: Partners, method: str, needs: frozenset[str]) -> Partners:
+    """Return a rule, found to be one that the method follows.
+
+    Raises:
+        ValueError: an unknown name, a method that pairs no samples, or a function of saliency beside a method without.
+        TypeError: neither a name nor a function, or one of other arguments.
+    """
+    if isinstance(partners, str):
+        if partners != "random" and partners not in RULES:
+            raise ValueError(f"partners must be one of random, {', '.join(RULES)}, or a function, got {partners!r}")
+        asked: list[str] = []
+    elif callable(partners):
+        asked = _asked(partners)
+    else:
+        raise TypeError(f"partners must be a name or a function, got {partners!r}")
+    if partners != "random" and "partners" not in needs:
+        raise ValueError(
+            f"{method} asks for no partners (Method.needs), so it cannot follow partners={short(partners)}: "
+            "leave partners='random'"
+        )
+    if "saliency" in asked and "saliency" not in needs:
+        raise ValueError(f"partners={short(partners)} asks for the saliency, and {method} has none")
+    return partners
+
+
+def choose_partners(
+    partners: Partners,
+    elements: ElementSet,
+    labels: Any,
+    saliency: Tensor | None,
+    keys: Any,
+    generator: torch.Generator | None,
+) -> Tensor | None:
+    """(B,) the partner of each sample by a rule, on the elements' device; None: the method draws as it does.
+
+    Raises:
+        TypeError: labels that are no classes of samples, for a rule that asks for them.
+        TypeError, ValueError: a function that returns something else than (B,) samples of the batch.
+    """
+    if partners == "random":
+        return None
+    size, device = elements.num_samples, elements.coords.device
+    if isinstance(partners, str):
+        return RULES[partners](size, labels, generator, device)
+    given = dict(zip(ARGUMENTS, (elements, plain(labels), saliency, keys, generator), strict=True))
+    found = partners(**{name: given[name] for name in _asked(partners)})
+    chosen = torch.as_tensor(found, device=device)
+    if chosen.dtype in (torch.int32, torch.int16, torch.uint8):
+        chosen = chosen.long()
+    check_partner(chosen, size)
+    return chosen
+
+
+def _derangement(size: int, labels: Any, generator: torch.Generator | None, device: torch.device) -> Tensor:
+    order = torch.randperm(size, generator=generator)  # samples in a ring, each with the next one
+    return torch.empty_like(order).index_put_((order,), order.roll(-1)).to(device, non_blocking=True)
+
+
+def _previous(size: int, labels: Any, generator: torch.Generator | None, device: torch.device) -> Tensor:
+    return torch.arange(size, device=device).roll(1)
+
+
+def _reversed(size: int, labels: Any, generator: torch.Generator | None, device: torch.device) -> Tensor:
+    return torch.arange(size, device=device).flip(0)
+
+
+def _same_class(size: int, labels: Any, generator: torch.Generator | None, device: torch.device) -> Tensor:
+    order, first, last = _by_class(size, labels, generator, device)
+    here = torch.arange(size, device=device)
+    following = torch.where(here == last, first, here + 1)  # in a ring within the class
+    return torch.empty_like(order).index_put_((order,), order[following])
+
+
+def _other_class(size: int, labels: Any, generator: torch.Generator | None, device: torch.device) -> Tensor:
+    order, first, last = _by_class(size, labels, generator, device)
+    here, own = torch.arange(size, device=device), last - first + 1
+    number = (draws.uniform((size,), generator, device) * (size - own)).long()  # of those that are left
+    place = torch.where(number < first, number, number + own)
+    return torch.empty_like(order).index_put_((order,), order[torch.where(own == size, here, place)])
+
+
+#: ``rule(B, labels, generator, device) -> (B,) long``; "random" is the method's own draw.
+RULES: dict[str, Callable[[int, Any, torch.Generator | None, torch.device], Tensor]] = {
+    "derangement": _derangement,
+    "previous": _previous,
+    "reversed": _reversed,
+    "same_class": _same_class,
+    "other_class": _other_class,
+}
+
+
+def _by_class(
+    size: int, labels: Any, generator: torch.Generator | None, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(B,) the samples in order of their classes, at random within one, and each one's class's first and last place."""
+    shuffled = torch.randperm(size, generator=generator).to(device, non_blocking=True)
+    classes, order = _classes(size, labels).to(device)[shuffled].sort(stable=True)
+    first = torch.searchsorted(classes, classes)
+    return shuffled[order], first, torch.searchsorted(classes, classes, right=True) - 1
+
+
+def _classes(size: int, labels: Any) -> Tensor:
+    """(B,) the class of each sample; one without a label is of a class of its own."""
+    found: list[Label] = []
+    map_labels(found.append, labels)
+    for label in found:
+        if label.places is not None or (label.kind == "shares" and label.tensor.dim() != 2):
+            continue
+        if label.kind == "classes":
+            classes, nobody = label.classes, label.ignore_index
+        elif label.kind == "shares":
+            classes, nobody = hard_targets(label.numbers), -100
+        else:
+            continue
+        alone = -1 - torch.arange(size, device=classes.device)
+        return classes if nobody is None else torch.where(classes == nobody, alone, classes)
+    got = ", ".join(f"{label.kind} {tuple(label.tensor.shape)}" for label in found) or "none"
+    raise TypeError(f"partners by class need labels (B,) or shares (B, K) of the samples' classes, got {got}")
+
+
+def _asked(function: Callable[..., Any]) -> list[str]:
+    """The arguments that a function asks for."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except ValueError:  # a builtin, which has no signature
+        parameters = []
+    named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+    unknown = [each.name for each in parameters if each.name not in ARGUMENTS and each.default is each.empty]
+    asked = [each.name for each in named if each.name in ARGUMENTS]
+    if unknown or not asked:
+        raise TypeError(
+            f"partners must be a function of any of {', '.join(ARGUMENTS)}, by these names, got "
+            f"{short(function)}({', '.join(each.name for each in parameters)})"
+        )
+    return asked

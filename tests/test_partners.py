@@ -1,0 +1,231 @@
+"""Whom each sample is mixed with: every rule, by every method that pairs samples, in every way of use."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import mixkit
+from mixkit import MixPlan, create_mixer
+from mixkit.partners import RULES
+from mixkit_image import MixTransform, SageMix
+from tests.half_method import HalfMix
+
+LABELS = torch.tensor([0, 1, 0, 2, 1, 0, 1])
+PAIRING = [
+    (name, domain) for domain in ("image", "points") for name in mixkit.list_methods(domain) if name != "comixup"
+]
+
+
+def batch_of(domain: str, size: int = 7) -> Tensor:
+    return torch.rand(size, 3, 8, 8) if domain == "image" else torch.randn(size, 12, 4)
+
+
+def partner_of(plan: MixPlan) -> list[int]:
+    assert torch.equal(plan.source[:, 0].unique(dim=1)[:, 0], torch.arange(plan.num_outputs))
+    return plan.source[:, 1, 0].tolist()
+
+
+def pair(partners: Any, labels: Any = LABELS, seed: int = 0, **options: Any) -> list[int]:
+    torch.manual_seed(seed)
+    mixer = create_mixer("mixup", "points", **{"num_classes": 3, **options}, partners=partners)
+    return partner_of(mixer.plan(torch.zeros(len(labels), 5, 3), labels))
+
+
+@pytest.mark.parametrize(("name", "domain"), PAIRING)
+@pytest.mark.parametrize("rule", ["random", *RULES])
+def test_every_method_follows_every_rule(name: str, domain: str, rule: str) -> None:
+    saliency = (lambda batch: torch.rand(len(batch), 64 if domain == "image" else 12)) if name != "mixup" else None
+    mixer = create_mixer(name, domain, num_classes=3, saliency=saliency, p=1.0, partners=rule)
+    batch = batch_of(domain)
+    plans = [mixer.plan(batch, LABELS, generator=torch.Generator().manual_seed(3)) for _ in range(2)]
+    found = partner_of(plans[0])
+    assert found == partner_of(plans[1])
+    classes = LABELS.tolist()
+    if rule == "previous":
+        assert found == [6, 0, 1, 2, 3, 4, 5]
+    elif rule == "reversed":
+        assert found == [6, 5, 4, 3, 2, 1, 0]
+    elif rule in ("random", "derangement"):
+        assert sorted(found) == list(range(7))
+        assert rule == "random" or all(b != a for a, b in enumerate(found))
+    elif rule == "same_class":
+        assert sorted(found) == list(range(7))
+        assert [classes[b] for b in found] == classes
+        assert [a for a, b in enumerate(found) if a == b] == [3], "alone in its class, so it is its own partner"
+    else:
+        assert all(classes[b] != classes[a] for a, b in enumerate(found))
+    mixed, targets = mixer(batch, LABELS)
+    assert mixed.isfinite().all()
+    torch.testing.assert_close(targets.sum(1), torch.ones(7))
+
+
+def test_random_draws_are_what_they_were() -> None:
+    torch.manual_seed(5)
+    expected = torch.randperm(7).tolist()
+    assert pair("random", seed=5) == expected
+    mixer = create_mixer("mixup", "points", num_classes=3)
+    torch.manual_seed(5)
+    assert partner_of(mixer.plan(torch.zeros(7, 5, 3), LABELS)) == expected
+
+
+@pytest.mark.parametrize("rule", ["derangement", "same_class", "other_class"])
+def test_each_candidate_is_as_likely(rule: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    mixer = create_mixer("mixup", "points", num_classes=3, partners=rule)
+    count = torch.zeros(7, 7)
+    for _ in range(2000):
+        plan = mixer.plan(torch.zeros(7, 2, 3), LABELS, generator=generator)
+        count[torch.arange(7), plan.source[:, 1, 0]] += 1
+    same = LABELS[:, None] == LABELS
+    allowed = same if rule == "same_class" else ~same if rule == "other_class" else torch.ones(7, 7, dtype=torch.bool)
+    allowed = allowed & (~torch.eye(7, dtype=torch.bool) | (allowed.sum(1) == 1)[:, None])
+    assert (count[~allowed] == 0).all()
+    expected = 2000 * allowed / allowed.sum(1, keepdim=True)
+    assert ((count - expected).abs() <= 5 * (expected * (1 - expected / 2000)).sqrt() + 1e-3).all()
+
+
+def test_batches_with_nobody_to_mix_with() -> None:
+    for rule in ("random", *RULES):
+        assert pair(rule, torch.tensor([1])) == [0]
+    assert pair("other_class", torch.tensor([2, 2, 2])) == [0, 1, 2]
+    assert pair("same_class", torch.tensor([2, 0, 1])) == [0, 1, 2]
+    points = torch.randn(3, 5, 3)
+    mixer = create_mixer("mixup", "points", num_classes=3, partners="other_class")
+    mixed, targets = mixer(points, torch.tensor([2, 2, 2]))
+    torch.testing.assert_close(mixed, points)
+    assert torch.equal(targets, torch.eye(3)[[2, 2, 2]])
+    assert pair("other_class", torch.tensor([0, 1])) == pair("derangement", torch.tensor([0, 1])) == [1, 0]
+
+
+def test_classes_come_from_labels_of_any_kind() -> None:
+    shares = torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.6, 0.4, 0.0], [0.1, 0.9, 0.0]])
+    for labels, options in (
+        (shares, {}),
+        ({"depth": torch.rand(4), "kind": shares}, {"num_classes": {"depth": None, "kind": 3}}),
+        ((torch.randint(3, (4, 5)), torch.tensor([0, 1, 0, 1])), {"num_classes": (3, 2)}),
+        ([0, 1, 0, 1], {}),
+    ):
+        torch.manual_seed(1)
+        mixer = create_mixer("mixup", "points", **{"num_classes": 3, **options}, partners="same_class")
+        assert partner_of(mixer.plan(torch.randn(4, 5, 3), labels)) == [2, 3, 0, 1]
+    unknown = torch.tensor([0, -1, 0, -1])  # of two samples without a label nobody knows whether they are of one class
+    assert pair("same_class", unknown, ignore_index=-1) == [2, 1, 0, 3]
+    for _ in range(10):
+        assert all(b not in (a, 2 - a) for a, b in enumerate(pair("other_class", unknown, ignore_index=-1)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "num_classes"), [(torch.rand(4), None), (torch.randint(3, (4, 5)), 3), (torch.rand(4, 3, 5), 3)]
+)
+def test_without_classes_of_samples_there_is_no_class(labels: Tensor, num_classes: int | None) -> None:
+    with pytest.raises(TypeError, match=r"partners by class need labels \(B,\) or shares \(B, K\).*, got \w+ \(4"):
+        pair("same_class", labels, num_classes=num_classes)
+
+
+def test_a_function_is_given_what_it_names() -> None:
+    seen: dict[str, Any] = {}
+
+    def by_label(labels: Tensor, *, keys: Any, elements: Any, saliency: Tensor, generator: Any) -> Tensor:
+        seen.update(labels=labels, keys=keys, elements=elements, saliency=saliency, generator=generator)
+        return (labels[:, None] - labels).abs().argmax(1)  # the farthest
+
+    mixer = create_mixer("sagemix", "points", saliency=lambda points: points.norm(dim=2), partners=by_label)
+    points, ages = torch.randn(3, 6, 3), torch.tensor([3.0, 70.0, 20.0])
+    generator = torch.Generator().manual_seed(0)
+    plan = mixer.plan(points, ages, keys=[7, 8, 9], generator=generator)
+    assert partner_of(plan) == [1, 0, 1]
+    assert seen["labels"] is ages
+    assert seen["keys"] == [7, 8, 9]
+    assert seen["generator"] is generator
+    torch.testing.assert_close(seen["saliency"], points.norm(dim=2))
+    assert torch.equal(seen["elements"].coords, points)
+    assert pair(lambda labels, times=2: labels.roll(times).argsort()) == LABELS.roll(2).argsort().tolist()
+
+
+def wrong_argument(classes: Tensor) -> Tensor:
+    return classes
+
+
+@pytest.mark.parametrize(
+    ("method", "partners", "error", "message"),
+    [
+        ("mixup", "nearest", ValueError, "partners must be one of random, derangement, previous, .*got 'nearest'"),
+        ("mixup", 3, TypeError, "partners must be a name or a function, got 3"),
+        ("mixup", wrong_argument, TypeError, r"any of elements, labels, .*got wrong_argument\(classes\)"),
+        ("mixup", lambda: 3, TypeError, "partners must be a function of any of"),
+        ("mixup", lambda **given: 3, TypeError, "partners must be a function of any of"),
+        ("mixup", lambda saliency: 3, ValueError, "asks for the saliency, and Mixup has none"),
+        ("comixup", "derangement", ValueError, "CoMixup asks for no partners.*cannot follow partners='derangement'"),
+        ("comixup", lambda labels: labels, ValueError, "CoMixup asks for no partners"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused(method: str, partners: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        create_mixer(method, "image", num_classes=3, saliency="spectral_residual", partners=partners)
+
+
+@pytest.mark.parametrize(
+    ("found", "error", "message"),
+    [
+        (torch.zeros(3, dtype=torch.long), ValueError, r"partner must be \(7,\), got \(3,\)"),
+        ([0, 1, 2, 3, 4, 5, 7], ValueError, r"partner must lie in \[0, 7\), got 0 to 7"),
+        (torch.zeros(7), TypeError, "partner must be int64, got torch.float32"),
+    ],
+)
+def test_what_a_function_returns_is_checked(found: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        pair(lambda labels: found)
+
+
+def test_a_method_that_says_nothing_of_partners_refuses_rules() -> None:
+    class Silent(HalfMix):
+        needs = frozenset({"assign"})
+
+    mixer = create_mixer(HalfMix(), "points", num_classes=3, partners="previous")
+    assert partner_of(mixer.plan(batch_of("points"), LABELS)) == [6, 0, 1, 2, 3, 4, 5]
+    with pytest.raises(ValueError, match="Silent asks for no partners"):
+        create_mixer(Silent(), "points", num_classes=3, partners="previous")
+    create_mixer(Silent(), "points", num_classes=3)
+
+
+def test_they_go_with_p_and_with_spared_samples() -> None:
+    mixer = create_mixer("mixup", "points", num_classes=3, p=0.0, partners="previous")
+    points = batch_of("points")
+    assert torch.equal(mixer(points, LABELS)[0], points)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 3))
+    mixer = create_mixer("mixup", "points", num_classes=3, model=model, schedule="adaptive", partners="previous")
+    with torch.no_grad():
+        model[1].weight.zero_()
+        model[1].bias.copy_(torch.tensor([-50.0, 50.0, -50.0]))  # certain of class 1, which alone is mixed
+    plan = mixer.plan(points, LABELS)
+    mixed = LABELS == 1
+    assert plan.source[mixed, 1, 0].tolist() == [0, 3, 5]
+    assert (plan.sample_weights.diagonal()[~mixed] == 1).all()
+
+
+def test_inside_a_model() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(256, 3))
+    mixer = mixkit.ManifoldMixer(model, ["0"], "mixup", "image", num_classes=3, partners="same_class")
+    labels = torch.tensor([0, 1, 0, 1])
+    _, targets = mixer(torch.rand(4, 3, 8, 8), labels)
+    torch.testing.assert_close(targets, torch.eye(3)[labels])
+
+
+@pytest.mark.parametrize("make", [lambda **o: MixTransform("cutmix", p=1.0, **o), SageMix])
+def test_transforms(make: Callable[..., MixTransform]) -> None:
+    transform = make(num_classes=7, partners="previous")
+    images = torch.arange(7.0)[:, None, None, None].expand(-1, 3, 8, 8).clone()
+    for each in (transform, copy.deepcopy(transform), pickle.loads(pickle.dumps(transform))):
+        mixed, targets = each(images, torch.arange(7))
+        assert 2 - 1e-5 <= mixed[3].min() <= mixed[3].max() <= 3 + 1e-5
+        assert targets[3].nonzero().flatten().tolist() in ([2, 3], [3], [2])
+    assert "partners='previous'" in repr(transform)
+    same = make(num_classes=7, partners="same_class")
+    torch.testing.assert_close(same({"images": images, "labels": torch.arange(7)})["labels"], torch.eye(7))
