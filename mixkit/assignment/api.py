@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from dataclasses import dataclass
 from types import ModuleType
@@ -10,17 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mixkit.assignment.arguments import check_arguments, check_coordinates
 from mixkit.assignment.certificate import certify, matching_cost
 from mixkit.assignment.normalise import normalise
-from mixkit.checks import check_not_negative
 
-OPTIONS: dict[str, tuple[str, ...]] = {
-    "auto": (),
-    "auction": (),
-    "exact": (),
-    "identity": (),
-    "auction_rounds": ("eps", "iterations"),
-}
+SMALL = 64  # up to so many points a dense exact solver is the fastest on a CPU, at every tolerance
 FLOAT32_TOLERANCE = 1e-4  # below it accelerators, which work in float32, leave the pair to the CPU
 
 
@@ -52,7 +47,8 @@ def assign(
             (envelope theorem). It is the unit vector from the partner to the point; zero, a subgradient, where both
             coincide. Without such an input no graph is built, and nothing costs more.
         coords_b: (B, N, D), same shape, dtype and device.
-        tolerance: the certified relative gap to reach, >= 0; 0 is exact (gap <= 1e-9).
+        tolerance: the certified relative gap to reach, >= 0; 0 is exact (gap <= 1e-9). On a CPU pairs of up to 64
+            elements are exact at any tolerance.
         solver: "auto" and "auction", the epsilon-scaled auction for the input's device: compiled by numba on a CPU, a
             Triton kernel on CUDA, batched torch elsewhere. "exact", SciPy pair by pair, on the CPU. "identity", i with
             i, of which nothing is certified (infinite gap). "auction_rounds", the auction that the SageMix authors
@@ -65,14 +61,17 @@ def assign(
 
     Raises:
         TypeError: not tensors, not floating point, different dtypes or devices, an option the solver does not take.
-        ValueError: shapes that are not one (B, N, D) without empty sides, a negative tolerance, an unknown solver, NaN
-            or infinity. On an accelerator, where raising would make the host wait, a pair with NaN or infinity gets a
-            NaN cost and gap instead, and a pair that float32 cannot bring within the tolerance its true, larger gap;
-            a tolerance below 1e-4 is worked out on the CPU.
+        ValueError: shapes that are not one (B, N, D) without empty sides, a tolerance that is negative or not finite,
+            an unknown solver, coordinates that are not finite or 1e303 and more (the sample is named). On an
+            accelerator, where raising would make the host wait, a pair with NaN or infinity gets a NaN cost and gap
+            instead, and a pair that float32 cannot bring within the tolerance its true, larger gap; a tolerance below
+            1e-4 is worked out on the CPU.
     """
-    _check(coords_a, coords_b, tolerance, solver, options)
+    check_arguments(coords_a, coords_b, tolerance, solver, options)
+    if not (coords_a.requires_grad or coords_b.requires_grad):
+        return _solve(coords_a, coords_b, tolerance, solver, options)
     match = _solve(coords_a.detach(), coords_b.detach(), tolerance, solver, options)
-    if (coords_a.requires_grad or coords_b.requires_grad) and torch.is_grad_enabled():
+    if torch.is_grad_enabled():
         from mixkit.assignment.gradient import PairedCost
 
         return Assignment(match.index, PairedCost.apply(coords_a, coords_b, match.index, match.cost), match.gap)
@@ -81,25 +80,28 @@ def assign(
 
 def _solve(a: Tensor, b: Tensor, tolerance: float, solver: str, options: dict[str, Any]) -> Assignment:
     """`assign` for input that was checked and needs no gradient."""
+    optimal = solver in ("auto", "auction")
+    if optimal and a.is_cpu and a.shape[1] <= SMALL:
+        return Assignment(*_small().solve(a, b))
     device = a.device
+    if solver == "exact" or (optimal and tolerance < FLOAT32_TOLERANCE) or device.type == "mps":  # it has no float64
+        a, b = a.cpu(), b.cpu()
+    if optimal and a.is_cpu:
+        from mixkit.assignment import cpu  # its numba takes a while to import
+
+        index, cost, gap = cpu.solve(a, b, tolerance)
+        return Assignment(index.to(device), cost.to(device), gap.to(device))
+    if a.is_cpu:
+        check_coordinates(a, b)
     if solver == "auction_rounds":
         from mixkit.assignment.rounds import auction_rounds
 
         index = auction_rounds(a, b, **options)
     elif solver == "identity":
-        index = torch.arange(a.shape[1], device=device).repeat(a.shape[0], 1)
-    if solver == "exact" or tolerance < FLOAT32_TOLERANCE or device.type == "mps":  # which has no float64
-        a, b = a.cpu(), b.cpu()
-    if a.device.type == "cpu" and not all(coords.isfinite().all() for coords in (*a, *b)):
-        raise ValueError("coordinates must be finite, got NaN or infinity")
-    if a.device.type == "cpu" and solver in ("auto", "auction"):
-        from mixkit.assignment import cpu  # its numba takes a while to import
-
-        index, cost, gap = cpu.solve(a, b, tolerance)
-        return Assignment(index.to(device), cost.to(device), gap.to(device))
+        index = torch.arange(a.shape[1], device=a.device).repeat(a.shape[0], 1)
     a, b, scale = normalise(a, b)
     if solver in ("identity", "auction_rounds"):
-        cost = matching_cost(a, b, index.to(a.device))
+        cost = matching_cost(a, b, index)
         gap = torch.full_like(cost, torch.inf)
     elif solver == "exact":
         from mixkit.assignment import exact
@@ -109,6 +111,14 @@ def _solve(a: Tensor, b: Tensor, tolerance: float, solver: str, options: dict[st
         index, price = _accelerator(device).solve(_single(a), _single(b), tolerance)
         cost, gap = certify(a, b, index, price)
     return Assignment(index.to(device), (cost * scale).to(device), gap.to(device))
+
+
+@functools.cache  # an import statement takes longer than the rest of a small call
+def _small() -> ModuleType:
+    """The solver of small pairs on the CPU; its numba takes a while to import."""
+    from mixkit.assignment import small
+
+    return small
 
 
 def _single(coords: Tensor) -> Tensor:
@@ -125,24 +135,3 @@ def _accelerator(device: torch.device) -> ModuleType:
     from mixkit.assignment import torch_auction
 
     return torch_auction
-
-
-def _check(a: Tensor, b: Tensor, tolerance: float, solver: str, options: dict[str, Any]) -> None:
-    for name, coords in (("coords_a", a), ("coords_b", b)):
-        if not isinstance(coords, Tensor):
-            raise TypeError(f"{name} must be a tensor, got {type(coords).__name__}")
-        if not coords.is_floating_point():
-            raise TypeError(f"{name} must be floating point, got {coords.dtype}: use {name}.float()")
-        if coords.ndim != 3 or 0 in coords.shape:
-            raise ValueError(f"{name} must be (B, N, D) with B, N, D >= 1, got {tuple(coords.shape)}")
-    if a.shape != b.shape:
-        raise ValueError(f"a bijection needs equal shapes, got coords_a {tuple(a.shape)} and coords_b {tuple(b.shape)}")
-    if a.dtype != b.dtype or a.device != b.device:
-        raise TypeError(f"coords_a is {a.dtype} on {a.device}, coords_b is {b.dtype} on {b.device}: make them alike")
-    check_not_negative("tolerance", tolerance)  # a larger one would overflow in float32
-    if solver not in OPTIONS:
-        raise ValueError(f"unknown solver {solver!r}: choose one of {', '.join(OPTIONS)}")
-    unknown = sorted(set(options) - set(OPTIONS[solver]))
-    if unknown:
-        takes = ", ".join(OPTIONS[solver]) or "no options"
-        raise TypeError(f"solver {solver!r} takes {takes}, got {', '.join(unknown)}")

@@ -6,11 +6,14 @@ A pair's result does not depend on who computes it.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from mixkit.assignment import cpu_auction, cpu_paths, cpu_swaps
+from mixkit.assignment.arguments import refuse_sample
 from mixkit.assignment.certificate import relative_gap
 from mixkit.assignment.cpu_order import prepare
 from mixkit.threads import in_threads
@@ -34,15 +37,20 @@ def solve(coords_a: Tensor, coords_b: Tensor, tolerance: float) -> tuple[Tensor,
     batch, size, _ = coords_a.shape
     tolerance = float(tolerance)  # the compiled code would be compiled again for an int
     a, b = (_float64(coords) for coords in (coords_a, coords_b))
-    index, bounds = np.empty((batch, size), np.int64), np.empty((batch, 2))
+    index, bounds, bad = np.empty((batch, size), np.int64), np.empty((batch, 2)), list[int]()
 
     def solve_pair(pair: int) -> None:
         first, second, scale, order_a, order_b = prepare(a[pair], b[pair])
+        if math.isnan(scale):
+            bad.append(pair)
+            return
         matching, cost, lower = _match(first, second, tolerance)
         index[pair, order_a] = order_b[matching]
         bounds[pair] = cost * scale, lower * scale
 
     in_threads(solve_pair, batch)
+    if bad:
+        refuse_sample(coords_a, coords_b, min(bad))
     cost, lower = torch.from_numpy(bounds).unbind(1)
     return torch.from_numpy(index), cost, relative_gap(cost, lower)
 

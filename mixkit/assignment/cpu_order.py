@@ -4,20 +4,32 @@ together. Nothing about assignments.
 
 from __future__ import annotations
 
+import math
+
 import numba
 import numpy as np
+
+from mixkit.assignment.normalise import LARGEST
 
 LEAF, BLOCK = 4, 64  # points that stay unsorted; splits of more than BLOCK points fall on its multiples
 
 
-@numba.njit(cache=True, nogil=True)  # no fastmath: it would divide by a subnormal scale through its infinite inverse
+# No fastmath, which would divide by a subnormal scale through its infinite inverse, and assume that nothing is NaN.
+@numba.njit(cache=True, nogil=True, fastmath=False)
 def normalise(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """`mixkit.assignment.normalise` for one pair (N, D) float64, with axes of zeros added up to the third.
 
-    Here too because a dozen small operations of torch take as long as a tenth of the solver.
+    Here too because a dozen small operations of torch take as long as a tenth of the solver. The scale is NaN, and the
+    clouds are zeros, where a coordinate is not finite or too large.
     """
     size, dim = a.shape
     first, second = np.zeros((size, max(dim, 3))), np.zeros((size, max(dim, 3)))
+    fine = True
+    for i in range(size):
+        for d in range(dim):
+            fine &= (abs(a[i, d]) < LARGEST) & (abs(b[i, d]) < LARGEST)
+    if not fine:
+        return first, second, math.nan
     scale = 0.0
     for d in range(dim):
         low, high = min(a[:, d].min(), b[:, d].min()), max(a[:, d].max(), b[:, d].max())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+LARGEST = 1e303  # a coordinate from there on could make a sum of distances overflow float64
+
 
 def normalise(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Both clouds in float64 around the middle of their common box, within [-1, 1], and the length (B,) that was 1.
