@@ -16,6 +16,7 @@ from mixkit.methods import Method, PlanContext
 from mixkit.metrics import hard_targets
 from mixkit.mixer import Mixer
 from mixkit.plan import MixPlan
+from mixkit.ragged import Packed, RaggedPlan, RaggedSet
 from mixkit.registry import list_domains, list_methods, register_domain, register_method
 from mixkit.saliency import GradientSaliency
 from mixkit.schedule import Schedule, list_schedules
@@ -33,9 +34,12 @@ __all__ = [
     "Method",
     "MixPlan",
     "Mixer",
+    "Packed",
     "PerElement",
     "PerSample",
     "PlanContext",
+    "RaggedPlan",
+    "RaggedSet",
     "SaliencyBank",
     "Schedule",
     "assign",

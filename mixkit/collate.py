@@ -7,10 +7,13 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from numbers import Number
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import default_collate
 
 from mixkit.plan import MixPlan
+from mixkit.ragged import RaggedPlan, mixing, open_form
 
 if TYPE_CHECKING:
     from mixkit.mixer import Mixer
@@ -32,7 +35,9 @@ class Collate:
         labels: the entry that holds the labels, whose place the targets take; or a list of entries, for which the
             mixer's ``num_classes`` is a tuple in the same order, or a dict by the same keys.
         collate: makes a batch of a list of samples. Default: `torch.utils.data.default_collate`, once labels that are
-            lists of numbers have become tensors.
+            lists of numbers have become tensors. Inputs and labels of different sizes, such as clouds, never reach it:
+            they become a list, which a mixer takes where its domain does.
+        stack: False keeps inputs in a list even where all samples of a batch have one size. Default True.
 
     Raises:
         ValueError: no entry of ``inputs`` or ``labels``, one named twice, or (on the first batch) the saliency of a
@@ -56,12 +61,14 @@ class Collate:
         labels: Entry | Sequence[Entry] = 1,
         *,
         collate: Callable[[list[Any]], Any] = default_collate,
+        stack: bool = True,
     ) -> None:
         self.mixer = mixer
         self.inputs = _listed(inputs)
         self.labels = _listed(labels)
         self.several = not isinstance(labels, (str, int))
         self.collate = collate
+        self.stack = stack
         named = [*self.inputs, *self.labels]
         if not self.inputs or not self.labels or len(set(named)) < len(named):
             raise ValueError(f"inputs and labels must name different entries, got {inputs!r} and {labels!r}")
@@ -73,7 +80,7 @@ class Collate:
         if not isinstance(samples[0], (Mapping, tuple, list)):
             raise TypeError(f"samples must be tuples or dicts, got {type(samples[0]).__name__}")
         _check_there(samples[0], [*self.inputs, *self.labels])
-        batch = self.collate([self._with_tensors(sample) for sample in samples])
+        batch = self._batch([self._with_tensors(sample) for sample in samples])
         labels: Any = [batch[entry] for entry in self.labels]
         if not self.several:
             labels = labels[0]
@@ -90,6 +97,20 @@ class Collate:
         inputs = self.inputs if len(self.inputs) > 1 else self.inputs[0]
         labels = self.labels if self.several else self.labels[0]
         return f"Collate({self.mixer!r},\n  inputs={inputs!r}, labels={labels!r})"
+
+    def _batch(self, samples: list[Any]) -> Any:
+        """The samples as a batch; of what differs in size, a list."""
+        lists: dict[Entry, Any] = {}
+        for entry in [*self.inputs, *self.labels]:
+            parts = [sample[entry] for sample in samples]
+            if all(isinstance(part, (Tensor, np.ndarray)) and part.ndim for part in parts):
+                unequal = len({len(part) for part in parts}) > 1
+                if unequal or (not self.stack and entry in self.inputs):
+                    lists[entry] = [torch.as_tensor(part) for part in parts]
+        if not lists:
+            return self.collate(samples)
+        places = dict.fromkeys(lists, 0)  # what is listed leaves its place to a number
+        return _replaced(self.collate([_replaced(sample, places) for sample in samples]), lists)
 
     def _with_tensors(self, sample: Any) -> Any:
         """The sample, its labels that are lists of numbers as tensors: collation would take each number apart."""
@@ -134,6 +155,8 @@ def mix_alike(mixer: Mixer, batches: list[Any], labels: Any) -> tuple[list[Any],
         one, targets = mixer(batches[0], labels)
         return [one], targets
     first = batches[0]
+    if open_form(first) is not None:
+        return _mix_forms_alike(mixer, batches, labels)
     plan = mixer.plan(first, labels) if mixer.training else MixPlan.identity(len(first), first.device)
     of_first, read = mixer.read(first, labels)
     mixed = []
@@ -145,6 +168,21 @@ def mix_alike(mixer: Mixer, batches: list[Any], labels: Any) -> tuple[list[Any],
             )
         mixed.append(mixer.domain.mix(plan, elements, batch))
     return mixed, mixer.targets(plan, read)
+
+
+def _mix_forms_alike(mixer: Mixer, batches: list[Any], labels: Any) -> tuple[list[Any], Any]:
+    """As `mix_alike`, for samples of different sizes."""
+    forms = [form for batch in batches if (form := open_form(batch)) is not None]
+    if len(forms) < len(batches) or any(
+        not torch.equal(form.packed.offsets, forms[0].packed.offsets) for form in forms
+    ):
+        raise ValueError("inputs mixed by one plan must be of the same sizes")
+    elements, read = mixing.read(mixer, forms[0], labels)
+    if not mixer.training:
+        return batches, mixing.targets(forms[0], RaggedPlan.identity(elements.offsets, len(elements.coords)), read)
+    plan = mixing.draw(mixer, forms[0], elements, read)
+    mixed = [mixing.apply(mixer, form, plan, mixer.domain.ragged_elements(form.packed)) for form in forms]
+    return mixed, mixing.targets(forms[0], plan, read)
 
 
 def _refuse_none(samples: list[Any]) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mixkit.elements import ElementSet
 from mixkit.plan import MixPlan
+from mixkit.ragged import Packed, Pairing, RaggedPlan, RaggedSet, pair_up
 from mixkit.show import options_of
 
 
@@ -48,6 +49,35 @@ class Domain(ABC):
     def assign(self, coords_a: Tensor, coords_b: Tensor) -> Tensor | None:
         """(B, N) the element of b that each element of a is paired with; None, the default: the same positions."""
         return None
+
+    # ---- samples of different sizes
+
+    def ragged_elements(self, packed: Packed) -> RaggedSet:
+        """The elements of samples of different sizes, packed (L, C); TypeError, the default, where there are none."""
+        raise TypeError(
+            f"{type(self).__name__} takes samples of one size, got {packed.num_samples} of different "
+            "sizes, in a list or packed"
+        )
+
+    def pair(
+        self, elements: RaggedSet, partner: Tensor, generator: torch.Generator | None = None, matched: bool = True
+    ) -> Pairing:
+        """Which elements of each sample and its partner are mixed (`mixkit.ragged.pair_up`).
+
+        Args:
+            elements: the samples.
+            partner: (B,) long, the partner of each.
+            generator: CPU generator of all draws. Default: torch's global one.
+            matched: pair them by the domain's assignment, if it has one. Default True; False by their places.
+        """
+        return pair_up(elements, partner, generator=generator)
+
+    def mix_ragged(self, plan: RaggedPlan, elements: RaggedSet) -> Tensor:
+        """(L', C) the mixed samples, packed."""
+        coords = plan.apply_coords(elements.coords, finite=True)
+        return torch.cat([coords, plan.apply(elements.values, finite=True)], 1)
+
+    # ---- saliency
 
     def saliency(self, grad: Tensor) -> Tensor:
         """(B, N) saliency of a gradient shaped like a batch: its norm over all channels of an element."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from mixkit.methods.base import Method, PlanContext
 from mixkit.moving import refuse_integers
 from mixkit.partners import Partners, check_partners, choose_partners
 from mixkit.plan import MixPlan
+from mixkit.ragged import RaggedPlan, mixing, open_form
 from mixkit.saliency import GradientSaliency, Observer
 from mixkit.schedule import Schedule, check_settings, with_options
 from mixkit.show import show_mixer
@@ -100,7 +101,7 @@ class Mixer(nn.Module):
         has_model = isinstance(saliency, GradientSaliency)
         self.clean_weight = (method.clean_weight if has_model else 0.0) if clean_weight is None else clean_weight
         self._clean_loss: Tensor | None = None
-        self._empty_rows = EmptyRows()
+        self.empty_rows = EmptyRows()
         self._saliency = (saliency,)  # in a tuple, so that nn.Module does not register a saliency that is a module
         self.exact = exact
         if check_not_negative("clean_weight", self.clean_weight) and not has_model:
@@ -116,7 +117,7 @@ class Mixer(nn.Module):
         self.schedule = schedule
         self._confidence: Tensor | None = None
         if schedule is not None:
-            if schedule.measures and self._model is None:
+            if schedule.measures and self.model is None:
                 raise ValueError(f"{type(schedule).__name__} follows the model's confidence: give model=")
             for share in (1.0, 0.0):  # what is wrong at either end is known before the run
                 self._settle(check_settings(schedule.at(share), share), share)
@@ -126,9 +127,13 @@ class Mixer(nn.Module):
         """What the last mixed batch adds to the loss: clean_weight times the loss of its clean pass, else 0."""
         return torch.zeros(()) if self._clean_loss is None else self._clean_loss
 
+    def set_clean_loss(self, loss: Tensor) -> None:
+        """Take the loss of a clean pass, of which `clean_loss` is clean_weight times."""
+        self._clean_loss = self.clean_weight * loss
+
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles leave the last batch behind."""
-        return {**self.__dict__, "_clean_loss": None, "_confidence": None, "_empty_rows": EmptyRows()}
+        return {**self.__dict__, "_clean_loss": None, "_confidence": None, "empty_rows": EmptyRows()}
 
     @property
     def saliency(self) -> Saliency | None:
@@ -141,29 +146,34 @@ class Mixer(nn.Module):
         batch: Tensor,
         labels: Any,
         *,
-        saliency: Tensor | None = None,
+        saliency: Any = None,
         generator: torch.Generator | None = None,
         keys: Any = None,
         index: Tensor | None = None,
-    ) -> tuple[Tensor, Any]:
+        mask: Tensor | None = None,
+    ) -> tuple[Any, Any]:
         """Mix a batch.
 
         Args:
-            batch: a batch of the mixer's domain.
+            batch: a batch of the mixer's domain; of samples of different sizes, in any form of
+                `mixkit.ragged.open_form`, where domain and method take them.
             labels: see the class.
             saliency: (B, N) or (B, H, W) where it is known already. Default None: computed if the method needs it.
             generator: CPU generator of all draws. Default: torch's global one.
             keys: (B,) which samples of the data set they are. A `SaliencyBank` needs them, and ``partners`` may.
             index: (B, N) or (B, H, W), which element of the stored sample each element is, -1 for none. Default None:
                 the same positions.
+            mask: (B, N) bool, the elements that there are of a padded batch (B, N, C). Default None: all.
 
         Returns:
-            The mixed batch in the dtype and layout of ``batch``, and its targets, never less than float32. With a bank
-            the mixed batch is a leaf that wants a gradient, which the bank reads in the backward pass.
+            The mixed batch in the dtype, layout and form of ``batch``, and its targets, never less than float32. With a
+            bank the mixed batch is a leaf that wants a gradient, which the bank reads in the backward pass.
 
         Raises:
             TypeError, ValueError: a batch or labels of the wrong kind; the message says what came and what was wanted.
         """
+        if (form := open_form(batch, mask)) is not None:
+            return mixing.mix(self, form, labels, saliency, generator)
         elements, labels = self.read(batch, labels)
         self._clean_loss = None
         if not self.training:
@@ -179,30 +189,68 @@ class Mixer(nn.Module):
     if TYPE_CHECKING:
         __call__ = forward
 
-    @untraced
+    @overload
     def plan(
         self,
         batch: Tensor,
         labels: Any,
         *,
-        saliency: Tensor | None = None,
+        saliency: Any = None,
         generator: torch.Generator | None = None,
         keys: Any = None,
         index: Tensor | None = None,
-    ) -> MixPlan:
+        mask: None = None,
+    ) -> MixPlan: ...
+
+    @overload
+    def plan(
+        self,
+        batch: Any,
+        labels: Any,
+        *,
+        saliency: Any = None,
+        generator: torch.Generator | None = None,
+        keys: Any = None,
+        index: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> MixPlan | RaggedPlan: ...
+
+    @untraced
+    def plan(
+        self,
+        batch: Any,
+        labels: Any,
+        *,
+        saliency: Any = None,
+        generator: torch.Generator | None = None,
+        keys: Any = None,
+        index: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> MixPlan | RaggedPlan:
         """Draw a plan without applying it; arguments as for `forward`. A bank learns only what it takes exactly."""
+        if (form := open_form(batch, mask)) is not None:
+            return mixing.draw(self, form, *mixing.read(self, form, labels), saliency, generator)
         elements, labels = self.read(batch, labels)
         return self._draw_for(elements, batch, labels, saliency, generator, keys, index)
 
-    def apply(self, plan: MixPlan, batch: Tensor | None = None, labels: Any = None) -> Any:  # type: ignore[override]
+    def apply(  # type: ignore[override]
+        self, plan: MixPlan | RaggedPlan, batch: Any = None, labels: Any = None, mask: Tensor | None = None
+    ) -> Any:
         """Apply a plan already drawn. Returns the mixed batch and its targets, as `forward`.
 
         (``nn.Module.apply(function)`` of a model that holds a mixer still works: a function is not a plan.)
         """
-        if not isinstance(plan, MixPlan):
+        if not isinstance(plan, (MixPlan, RaggedPlan)):
             return super().apply(plan)
         if batch is None:
             raise TypeError("apply takes a plan, a batch and its labels; got a plan alone")
+        form = open_form(batch, mask)
+        if isinstance(plan, RaggedPlan) is (form is None):
+            raise TypeError(f"a plan fits a batch of the form that it was drawn for, got {plan!r} and another")
+        if isinstance(plan, RaggedPlan) and form is not None:
+            of_form, labels = mixing.read(self, form, labels)
+            return mixing.apply(self, form, plan, of_form), mixing.targets(form, plan, labels)
+        assert isinstance(plan, MixPlan)
         elements, labels = self.read(batch, labels)
         return self.domain.mix(plan, elements, batch), self.targets(plan, labels)
 
@@ -247,7 +295,7 @@ class Mixer(nn.Module):
             if not self.clean_weight:
                 return saliency(batch, labels, self.domain, self.observer)
             found, loss = saliency.with_loss(batch, labels, self.domain, self.observer)
-            self._clean_loss = self.clean_weight * loss
+            self.set_clean_loss(loss)
             return found
         if saliency is None:
             raise ValueError(f"{type(self.method).__name__} needs saliency: make the mixer with model= or saliency=")
@@ -266,16 +314,22 @@ class Mixer(nn.Module):
         """Let the method draw a plan for a set of elements; labels as `read` returns them, for partners by class."""
         if saliency is not None:
             saliency = checked_saliency(saliency, elements)
-            self._empty_rows.look(saliency)
+            self.empty_rows.look(saliency)
         if elements.grid is None:  # where coordinates are data
             check_coords(elements.coords)
         assign = self.domain.assign if "assign" in self.method.needs else None
         partner = choose_partners(self.partners, elements, labels, saliency, keys, generator)
         return self.method.plan(elements, PlanContext(saliency, assign, generator, partner))
 
-    def spared(self, batch: Tensor, labels: Any, generator: torch.Generator | None = None) -> Tensor | None:
+    def spared(
+        self,
+        batch: Tensor,
+        labels: Any,
+        generator: torch.Generator | None = None,
+        model: GradientSaliency | None = None,
+    ) -> Tensor | None:
         """(B,) bool, the samples that the schedule leaves unmixed, given the model's confidence; None: none."""
-        schedule, model = self.schedule, self._model
+        schedule, model = self.schedule, model or self.model
         if schedule is None or model is None or self.observer is None:
             return None
         confidence = model.confidence(batch, labels) if self._confidence is None else self._confidence
@@ -342,7 +396,7 @@ class Mixer(nn.Module):
         return p
 
     @property
-    def _model(self) -> GradientSaliency | None:
+    def model(self) -> GradientSaliency | None:
         """The model's saliency, whether it is that of the method or beside it."""
         return self.saliency if isinstance(self.saliency, GradientSaliency) else self.exact
 

@@ -15,6 +15,7 @@ from mixkit.elements import ElementSet
 from mixkit.label_tree import map_labels, plain
 from mixkit.labels import Label
 from mixkit.metrics import hard_targets
+from mixkit.ragged.elements import RaggedSet
 from mixkit.show import short
 
 #: A rule of `RULES`, or a function of any of `ARGUMENTS` by their names, which returns (B,) the partners.
@@ -51,7 +52,7 @@ def check_partners(partners: Partners, method: str, needs: frozenset[str]) -> Pa
 
 def choose_partners(
     partners: Partners,
-    elements: ElementSet,
+    elements: ElementSet | RaggedSet,
     labels: Any,
     saliency: Tensor | None,
     keys: Any,

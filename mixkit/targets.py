@@ -43,15 +43,16 @@ def _mix_classes(plan: MixPlan, label: Label) -> Tensor:
 def _mix_element_classes(plan: MixPlan, label: Label) -> Tensor:
     classes = label.classes
     flat = classes.flatten(1)
-    weight = plan.weight_at_least_float32.expand(-1, -1, flat.shape[1])
-    mixed = weight.new_zeros(plan.num_outputs, label.num_classes or 0, flat.shape[1])
-    for k in range(plan.num_terms):
-        own, share = plan.gather(flat, k), weight[:, k]
+    terms = [plan.gather(flat, k) for k in range(plan.num_terms)]
+    weight = plan.weight_at_least_float32.expand(-1, -1, terms[0].shape[1])
+    mixed = weight.new_zeros(plan.num_outputs, label.num_classes or 0, terms[0].shape[1])
+    for k, own in enumerate(terms):
+        share = weight[:, k]
         if label.ignore_index is not None:
             ignored = own == label.ignore_index
             share, own = share.masked_fill(ignored, 0), own.masked_fill(ignored, 0)
         mixed.scatter_add_(1, own[:, None], share[:, None])
-    return mixed.unflatten(2, classes.shape[1:])
+    return mixed if classes.dim() == 2 else mixed.unflatten(2, classes.shape[1:])
 
 
 def _mix_numbers(plan: MixPlan, numbers: Tensor, places: tuple[int, int] | None) -> Tensor:
@@ -74,4 +75,5 @@ def _mix_element_numbers(plan: MixPlan, numbers: Tensor, places: tuple[int, int]
     rows = numbers.flatten(start, stop - 1).movedim(start, 1)  # (B, N, ...)
     beside = rows.shape[2:]
     mixed = plan.apply(rows.flatten(2)).unflatten(2, beside) if beside else plan.apply(rows)
-    return mixed.movedim(1, start).unflatten(start, sides).contiguous()
+    mixed = mixed.movedim(1, start)
+    return (mixed if len(sides) == 1 else mixed.unflatten(start, sides)).contiguous()

@@ -347,12 +347,17 @@ def test_what_fits_nothing_is_told_what_would(
         create_mixer("cutmix", "image", num_classes=num_classes)(torch.rand(B, 3, H, W), labels)
 
 
-@pytest.mark.parametrize("kind", ["meta", "sparse", "nested"])
+def test_nested_batches_are_of_clouds() -> None:
+    batch = torch.nested.nested_tensor([torch.rand(N, 3)] * B, layout=torch.jagged)
+    with pytest.raises(TypeError, match=r"takes samples of one size, got \d+ of different sizes"):
+        create_mixer("mixup", "image", num_classes=K)(batch, torch.zeros(B).long())
+
+
+@pytest.mark.parametrize("kind", ["meta", "sparse"])
 def test_batches_without_plain_memory_are_named(kind: str) -> None:
     batch = {
         "meta": lambda: torch.zeros(B, N, 3, device="meta"),
         "sparse": lambda: torch.rand(B, N, 3).to_sparse(),
-        "nested": lambda: torch.nested.nested_tensor([torch.rand(N, 3)] * B, layout=torch.jagged),
     }[kind]()
     with pytest.raises(TypeError, match=f"the batch must be a dense tensor, got .*{kind}"):
         points_and_images("mixup", num_classes=K)[0][0](batch, torch.zeros(B).long())

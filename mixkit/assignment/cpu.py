@@ -84,3 +84,12 @@ def _match(a: np.ndarray, b: np.ndarray, tolerance: float) -> tuple[np.ndarray, 
     if tolerance < EXACT or matching.min() < 0 or cost - lower > tolerance * lower:
         cost, lower = cpu_paths.finish(a, b, price, matching)
     return matching, cost, lower
+
+
+def match(coords_a: Tensor, coords_b: Tensor, tolerance: float) -> Tensor:
+    """Index (N,) long of one pair (N, D), on the calling thread: for pairs of many sizes, each on a thread."""
+    first, second, _, order_a, order_b = prepare(*(_float64(coords) for coords in (coords_a, coords_b)))
+    matching, _, _ = _match(first, second, float(tolerance))
+    index = np.empty(len(matching), np.int64)
+    index[order_a] = order_b[matching]
+    return torch.from_numpy(index)

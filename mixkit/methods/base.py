@@ -13,10 +13,16 @@ from torch import Tensor
 from mixkit import draws
 from mixkit.elements import ElementSet, take_samples
 from mixkit.plan import MixPlan
+from mixkit.ragged.elements import RaggedSet
+from mixkit.ragged.pairing import Pairing
+from mixkit.ragged.plan import RaggedPlan
 from mixkit.show import options_of
 
 #: ``assign(coords_a, coords_b) -> (B, N) long``, or None for the same positions.
 Assign = Callable[[Tensor, Tensor], Tensor | None]
+
+#: ``pair(elements, partner, generator, matched)``: see `Domain.pair`.
+Pair = Callable[[RaggedSet, Tensor, torch.Generator | None, bool], Pairing]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,14 +35,16 @@ class PlanContext:
         generator: CPU generator of all draws. Default None: torch's global one.
         partner: (B,) long, the partner of each sample, where a rule has chosen them (`Mixer`'s ``partners=``).
             Default None: they are drawn.
+        pair: the domain's pairing of samples of different sizes (`Domain.pair`), given where they are. Default None.
     """
 
     saliency: Tensor | None = None
     assign: Assign | None = None
     generator: torch.Generator | None = None
     partner: Tensor | None = None
+    pair: Pair | None = None
 
-    def partners(self, elements: ElementSet) -> Tensor:
+    def partners(self, elements: ElementSet | RaggedSet) -> Tensor:
         """(B,) the partner of each sample: as chosen, else a random permutation, sometimes the sample itself.
 
         A method that asks for them has "partners" in `Method.needs`.
@@ -48,6 +56,18 @@ class PlanContext:
     def assignment(self, elements: ElementSet, partner: Tensor) -> Tensor | None:
         """(B, N) the assignment of each sample's elements to its partner's, or None for the same positions."""
         return None if self.assign is None else self.assign(elements.coords, take_samples(elements.coords, partner))
+
+    def pairing(self, elements: RaggedSet, partner: Tensor, *, matched: bool = True) -> Pairing:
+        """Which elements of each sample and its partner are mixed, where samples differ in size.
+
+        Args:
+            elements: the samples.
+            partner: (B,) long.
+            matched: pair them by the domain's assignment. Default True; False by their places.
+        """
+        if self.pair is None:
+            raise ValueError("samples of different sizes need pair=, the domain's pairing")
+        return self.pair(elements, partner, self.generator, matched)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({options_of(self)})"
@@ -71,6 +91,17 @@ class Method(ABC):
     @abstractmethod
     def plan(self, elements: ElementSet, context: PlanContext) -> MixPlan:
         """Draw a plan for a batch, given as sets of elements, by what the context holds."""
+
+    def plan_ragged(self, elements: RaggedSet, context: PlanContext) -> RaggedPlan:
+        """Draw a plan for a batch of samples of different sizes, for which the context's saliency is (L,).
+
+        Raises:
+            TypeError: the method mixes samples of one size only, as it does unless it says how otherwise.
+        """
+        raise TypeError(
+            f"{type(self).__name__} mixes samples of one size; those that mix samples of different sizes have a "
+            "plan_ragged: SageMix, PointMixup, RSMix, PointCutMix, CutMix, SaliencyMix, Mixup"
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({options_of(self)})"

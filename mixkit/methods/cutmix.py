@@ -12,6 +12,9 @@ from mixkit.elements import ElementSet, take_elements, take_samples
 from mixkit.methods.base import Method, PlanContext
 from mixkit.plan import MixPlan
 from mixkit.query import maximum
+from mixkit.ragged import RaggedPlan, RaggedSet
+from mixkit.ragged import functional as ragged
+from mixkit.ragged.queries import draw_queries
 from mixkit.registry import register_method
 
 _HOST = torch.device("cpu")
@@ -39,16 +42,37 @@ class CutMix(Method):
 
     def plan(self, elements: ElementSet, context: PlanContext) -> MixPlan:
         """See `Method.plan`."""
-        from scipy.special import expit  # SciPy is imported when first used
-
         boxes = elements.num_samples if self.per_sample else 1
         partner = context.partners(elements)
-        log_ratio = draws.beta_log_ratio(self.alpha, boxes, context.generator, _HOST).numpy()
-        share = expit(-log_ratio)[:, None] ** np.float32(1 / elements.coords.shape[2])  # of each side
+        share = self._share(boxes, elements.coords.shape[2], context)
         start, way = self._centre(elements, boxes, partner, context)
         box = _set_box if elements.grid is None else _grid_box
         centre, half = box(elements, start, way, share / 2)
         return functional.cutmix(elements.coords, partner, context.assignment(elements, partner), centre, half)
+
+    def plan_ragged(self, elements: RaggedSet, context: PlanContext) -> RaggedPlan:
+        """See `Method.plan_ragged`."""
+        boxes = elements.num_samples if self.per_sample else 1
+        partner = context.partners(elements)
+        share = self._share(boxes, elements.coords.shape[1], context)
+        low, sides = ragged.frame(elements)
+        start, way = self._centre_ragged(elements, boxes, partner, context)
+        centre = (low if start is None else start) + _of(way, sides)
+        return ragged.cutmix(context.pairing(elements, partner), centre, _of(share / 2, sides))
+
+    def _share(self, boxes: int, num_coords: int, context: PlanContext) -> np.ndarray:
+        """(boxes, 1) the share of each side that a box has."""
+        from scipy.special import expit  # SciPy is imported when first used
+
+        log_ratio = draws.beta_log_ratio(self.alpha, boxes, context.generator, _HOST).numpy()
+        share: np.ndarray = expit(-log_ratio)[:, None] ** np.float32(1 / num_coords)
+        return share
+
+    def _centre_ragged(
+        self, elements: RaggedSet, boxes: int, partner: Tensor, context: PlanContext
+    ) -> tuple[Tensor | None, np.ndarray]:
+        """As `_centre`, for samples of different sizes."""
+        return None, draws.uniform((boxes, elements.coords.shape[1]), context.generator, _HOST).numpy()
 
     def _centre(
         self, elements: ElementSet, boxes: int, partner: Tensor, context: PlanContext
@@ -79,6 +103,13 @@ class SaliencyMix(CutMix):
         most_salient = maximum(elements.coords, context.saliency, partner, uniform)[1]
         peak = take_elements(take_samples(elements.coords, partner), most_salient)[:boxes]
         return peak, np.zeros((boxes, 1), dtype=np.float32)
+
+    def _centre_ragged(
+        self, elements: RaggedSet, boxes: int, partner: Tensor, context: PlanContext
+    ) -> tuple[Tensor | None, np.ndarray]:
+        uniform = draws.uniform((2, elements.num_samples), context.generator, elements.coords.device)
+        _, most_salient = draw_queries("max", elements, context.saliency, partner, uniform)
+        return elements.positions[most_salient][:boxes], np.zeros((boxes, 1), dtype=np.float32)
 
 
 def _grid_box(elements: ElementSet, start: Tensor | None, way: np.ndarray, half: np.ndarray) -> tuple[Tensor, Tensor]:

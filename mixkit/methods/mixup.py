@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from mixkit import draws, functional
 from mixkit.checks import check_concentration, check_flag
 from mixkit.elements import ElementSet
 from mixkit.methods.base import Method, PlanContext
 from mixkit.plan import MixPlan
+from mixkit.ragged import RaggedPlan, RaggedSet
+from mixkit.ragged import functional as ragged
 from mixkit.registry import register_method
 
 
@@ -31,11 +34,20 @@ class Mixup(Method):
 
     def plan(self, elements: ElementSet, context: PlanContext) -> MixPlan:
         """See `Method.plan`."""
-        size, device = elements.num_samples, elements.coords.device
         partner = context.partners(elements)
-        log_ratio = draws.beta_log_ratio(self.alpha, size if self.per_sample else 1, context.generator, device)
-        ratio = torch.sigmoid(log_ratio.abs() if self.fold else log_ratio)
-        return functional.mixup(partner, ratio, context.assignment(elements, partner))
+        return functional.mixup(partner, self._ratio(elements, context), context.assignment(elements, partner))
+
+    def plan_ragged(self, elements: RaggedSet, context: PlanContext) -> RaggedPlan:
+        """See `Method.plan_ragged`."""
+        partner = context.partners(elements)
+        ratio = self._ratio(elements, context)
+        return ragged.mixup(context.pairing(elements, partner), ratio)
+
+    def _ratio(self, elements: ElementSet | RaggedSet, context: PlanContext) -> Tensor:
+        """(B,) or (1,) the weight of each sample itself."""
+        size = elements.num_samples if self.per_sample else 1
+        log_ratio = draws.beta_log_ratio(self.alpha, size, context.generator, elements.coords.device)
+        return torch.sigmoid(log_ratio.abs() if self.fold else log_ratio)
 
 
 @register_method("pointmixup")

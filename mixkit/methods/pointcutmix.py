@@ -11,6 +11,9 @@ from mixkit.elements import ElementSet
 from mixkit.methods.base import Method, PlanContext
 from mixkit.plan import MixPlan
 from mixkit.query import uniform as uniform_query
+from mixkit.ragged import Pairing, RaggedPlan, RaggedSet
+from mixkit.ragged import functional as ragged
+from mixkit.ragged.queries import draw_queries
 from mixkit.registry import register_method
 
 
@@ -36,6 +39,19 @@ class PointCutMixR(Method):
         share = torch.sigmoid(draws.beta_log_ratio(self.alpha, size, context.generator, device))
         count = (share * elements.num_elements).long().clamp_min(1)
         return self._replace(elements, partner, context.assignment(elements, partner), count, context)
+
+    def plan_ragged(self, elements: RaggedSet, context: PlanContext) -> RaggedPlan:
+        """See `Method.plan_ragged`; the share is one of the elements of the mix."""
+        size, device = elements.num_samples, elements.coords.device
+        partner = context.partners(elements)
+        share = torch.sigmoid(draws.beta_log_ratio(self.alpha, size, context.generator, device))
+        pairing = context.pairing(elements, partner)
+        count = (share * pairing.offsets.diff()).long().clamp_min(1)
+        return ragged.pointcutmix(pairing, self._keys(pairing, partner, context), count)
+
+    def _keys(self, pairing: Pairing, partner: Tensor, context: PlanContext) -> Tensor:
+        """(L',) the order in which elements are replaced."""
+        return draws.uniform(pairing.own.shape, context.generator, pairing.own.device)
 
     def _replace(
         self,
@@ -68,3 +84,10 @@ class PointCutMixK(PointCutMixR):
         uniform = draws.uniform((2, elements.num_samples), context.generator, elements.coords.device)
         centre, _ = uniform_query(elements.coords, None, partner, uniform)
         return functional.pointcutmix_k(elements.coords, partner, assignment, centre, count)
+
+    def _keys(self, pairing: Pairing, partner: Tensor, context: PlanContext) -> Tensor:
+        elements = pairing.elements
+        uniform = draws.uniform((2, elements.num_samples), context.generator, elements.coords.device)
+        centre, _ = draw_queries("uniform", elements, None, partner, uniform)
+        coords = elements.positions
+        return (coords[pairing.own] - coords[centre][pairing.sample]).square().sum(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from mixkit import draws, functional
 from mixkit.checks import check_concentration, check_flag
@@ -10,6 +11,9 @@ from mixkit.elements import ElementSet
 from mixkit.methods.base import Method, PlanContext
 from mixkit.plan import MixPlan
 from mixkit.query import uniform as uniform_query
+from mixkit.ragged import RaggedPlan, RaggedSet
+from mixkit.ragged import functional as ragged
+from mixkit.ragged.queries import draw_queries
 from mixkit.registry import register_method
 
 _LENGTH_SCALE = 0.3  # of the unit sphere, for which the paper's radius is
@@ -41,11 +45,27 @@ class RSMix(Method):
         """See `Method.plan`."""
         size, device = elements.num_samples, elements.coords.device
         partner = context.partners(elements)
-        radius = torch.sigmoid(draws.beta_log_ratio(self.beta, 1, context.generator, device))
-        if not self.knn and elements.length_scale is not None:
-            radius = radius * (elements.length_scale / _LENGTH_SCALE)
+        radius = self._radius(elements, context)
         centre, partner_centre = uniform_query(
             elements.coords, None, partner, draws.uniform((2, size), context.generator, device)
         )
         keys = draws.uniform((size, elements.num_elements), context.generator, device)
         return functional.rsmix(elements.coords, partner, centre, partner_centre, radius, keys, knn=self.knn)
+
+    def plan_ragged(self, elements: RaggedSet, context: PlanContext) -> RaggedPlan:
+        """See `Method.plan_ragged`."""
+        size, device = elements.num_samples, elements.coords.device
+        partner = context.partners(elements)
+        radius = self._radius(elements, context)
+        uniform = draws.uniform((2, size), context.generator, device)
+        queries = draw_queries("uniform", elements, None, partner, uniform)
+        keys = draws.uniform((int(elements.lengths[partner].sum()),), context.generator, device)
+        pairing = context.pairing(elements, partner, matched=False)
+        return ragged.rsmix(pairing, partner, *queries, radius, keys, knn=self.knn)
+
+    def _radius(self, elements: ElementSet | RaggedSet, context: PlanContext) -> Tensor:
+        """(1,) of the balls, in the units of the coordinates; with ``knn``, the share of half the elements."""
+        share = torch.sigmoid(draws.beta_log_ratio(self.beta, 1, context.generator, elements.coords.device))
+        if self.knn or elements.length_scale is None:
+            return share
+        return share * (elements.length_scale / _LENGTH_SCALE)

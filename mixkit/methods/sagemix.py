@@ -8,6 +8,9 @@ from mixkit.elements import ElementSet
 from mixkit.methods.base import Method, PlanContext
 from mixkit.plan import MixPlan
 from mixkit.query import SAMPLERS, sharpen
+from mixkit.ragged import RaggedPlan, RaggedSet
+from mixkit.ragged import functional as ragged
+from mixkit.ragged.queries import draw_queries, sharpen_rows
 from mixkit.registry import register_method
 
 
@@ -39,9 +42,7 @@ class SageMix(Method):
 
     def plan(self, elements: ElementSet, context: PlanContext) -> MixPlan:
         """See `Method.plan`."""
-        sigma = elements.length_scale if self.sigma is None else self.sigma
-        if sigma is None:
-            raise ValueError("sigma is needed: give sigma=, or elements with a length_scale")
+        sigma = self._bandwidth(elements)
         size, device = elements.num_samples, elements.coords.device
         partner = context.partners(elements)
         prior = draws.beta_log_ratio(self.theta, size, context.generator, device)
@@ -54,3 +55,22 @@ class SageMix(Method):
         return functional.sagemix(
             elements.coords, partner, assignment, query, partner_query, prior, sigma, log_ratio=True
         )
+
+    def plan_ragged(self, elements: RaggedSet, context: PlanContext) -> RaggedPlan:
+        """See `Method.plan_ragged`."""
+        sigma = self._bandwidth(elements)
+        size, device = elements.num_samples, elements.coords.device
+        partner = context.partners(elements)
+        prior = draws.beta_log_ratio(self.theta, size, context.generator, device)
+        uniform = draws.uniform((2, size), context.generator, device)
+        saliency = context.saliency
+        if saliency is not None and self.sharpness != 1:
+            saliency = sharpen_rows(saliency, elements, self.sharpness)
+        queries = draw_queries(self.query, elements, saliency, partner, uniform)
+        return ragged.sagemix(context.pairing(elements, partner), *queries, prior, sigma)
+
+    def _bandwidth(self, elements: ElementSet | RaggedSet) -> float:
+        sigma = elements.length_scale if self.sigma is None else self.sigma
+        if sigma is None:
+            raise ValueError("sigma is needed: give sigma=, or elements with a length_scale")
+        return sigma

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mixkit import ElementSet, MixPlan
 from mixkit.checks import check_count
+from mixkit.ragged import Packed, RaggedPlan, RaggedSet
 
 
 @dataclass(frozen=True)
@@ -90,25 +91,50 @@ class Channels:
             mixed[:, :, columns] = _heaviest(plan, values[:, :, columns])
         return mixed
 
+    def mix_ragged(self, plan: RaggedPlan, elements: RaggedSet) -> Tensor:
+        """(L', C) the mixed ``elements.values`` of samples of different sizes, each channel as its kind wants it."""
+        values, first = elements.values, elements.coords.shape[1]
+        mixed = plan.apply(values, finite=True)
+        flat = plan.as_one_sample()
+        if self.copies and plan.shift is not None:
+            columns, coordinates = [channel - first for channel in self.copies], list(self.copies.values())
+            parts = (elements.coords[:, coordinates], values[:, columns])
+            coords, copies = (Packed(part, elements.offsets).padded(torch.nan)[0] for part in parts)
+            scale = _units_of(coords, copies)[plan.source]  # (K, L', copies)
+            moved = plan.weight[..., None].to(scale.dtype) * scale * plan.shift[:, :, coordinates].to(scale.dtype)
+            mixed[:, columns] += moved.sum(0).to(mixed.dtype)
+        for vector in self.units:
+            columns = [channel - first for channel in vector]
+            mixed[:, columns] = _unit(flat, values[None, :, columns], mixed[None, :, columns])[0]
+        if self.ids:
+            columns = [channel - first for channel in self.ids]
+            mixed[:, columns] = _heaviest(flat, values[None, :, columns])[0]
+        return mixed
+
     def _named(self) -> list[int]:
         return [*self.copies, *(channel for vector in self.units for channel in vector), *self.ids]
 
 
 def _moved(plan: MixPlan, elements: ElementSet, columns: list[int], coordinates: list[int]) -> Tensor:
     """(M, N or 1, copies) how far copies of coordinates move with the plan's shift, in their own units."""
-    wide = torch.promote_types(elements.coords.dtype, torch.float32)
-    coords = elements.coords[:, :, coordinates].to(wide)
-    copies = elements.values[:, :, columns].to(wide)
+    assert plan.shift is not None
+    scale = _units_of(elements.coords[:, :, coordinates], elements.values[:, :, columns])
+    shift = plan.shift[:, :, None, coordinates].to(scale.dtype)  # (M, K, 1, copies)
+    return (plan.weight[..., None].to(scale.dtype) * scale[plan.source] * shift).sum(1)
+
+
+def _units_of(coords: Tensor, copies: Tensor) -> Tensor:
+    """(B, copies) how many of a copy's units a unit of its coordinate is, in each sample, from both as (B, N, copies).
+
+    It is 1 where all elements are at one place.
+    """
     known = copies.isfinite()  # what is not may be absent from the mix
+    wide = torch.promote_types(coords.dtype, torch.float32)
+    coords, copies = (part.to(wide).masked_fill(~known, 0) for part in (coords, copies))
     count = known.sum(1, keepdim=True).clamp_min(1)
-    coords, copies = (part.masked_fill(~known, 0) for part in (coords, copies))
     coords, copies = ((part - part.sum(1, keepdim=True) / count) * known for part in (coords, copies))
     spread = coords.square().sum(1)
-    # how many of a copy's units a unit of the coordinate is, in each sample (B, copies); 1 where all are at one place
-    scale = torch.where(spread > 0, (coords * copies).sum(1) / spread, 1.0)
-    assert plan.shift is not None
-    shift = plan.shift[:, :, None, coordinates].to(wide)  # (M, K, 1, copies)
-    return (plan.weight[..., None].to(wide) * scale[plan.source] * shift).sum(1)
+    return torch.where(spread > 0, (coords * copies).sum(1) / spread, 1.0)
 
 
 def _unit(plan: MixPlan, values: Tensor, mixed: Tensor) -> Tensor:

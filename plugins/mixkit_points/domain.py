@@ -13,6 +13,9 @@ from mixkit import Domain, ElementSet, MixPlan, assign, register_domain
 from mixkit.channels import ambiguous
 from mixkit.checks import LARGEST_COORDINATE, check_count, check_not_negative, check_positive
 from mixkit.domain import describe
+from mixkit.ragged import Packed, Pairing, RaggedPlan, RaggedSet, check_size, pair_up
+from mixkit.ragged.matching import match
+from mixkit.ragged.pairing import Size
 from mixkit_points.channels import Channels
 
 
@@ -31,9 +34,11 @@ class PointSet(Domain):
         tolerance: an assignment's cost may exceed the least possible by this, relatively. Default 0.05.
         assign_options: further options of `mixkit.assign`.
         channels: which channels are copies of coordinates, unit vectors or ids. Default None: none.
+        size: how many points a mix of clouds of different sizes has: "own" for as many as the cloud itself, the
+            default; "mean" and "larger" of the cloud and its partner; or a number (`mixkit.ragged.pair_up`).
 
     Raises:
-        TypeError, ValueError: an unknown layout, num_coords or radius <= 0, a tolerance below 0.
+        TypeError, ValueError: an unknown layout or size, num_coords or radius <= 0, a tolerance below 0.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class PointSet(Domain):
         tolerance: float = 0.05,
         assign_options: Mapping[str, Any] | None = None,
         channels: Channels | None = None,
+        size: Size = "own",
     ) -> None:
         if layout not in ("bnc", "bcn"):
             raise ValueError(f"layout must be 'bnc' or 'bcn', got {layout!r}")
@@ -57,13 +63,14 @@ class PointSet(Domain):
         self.tolerance = check_not_negative("tolerance", tolerance)
         self.assign_options = dict(assign_options or {})
         self.channels = channels
+        self.size = check_size(size)
 
     def elements(self, batch: Tensor) -> ElementSet:
         """See `Domain.elements`."""
         wanted = "(B, N, C)" if self.layout == "bnc" else "(B, C, N)"
         if not isinstance(batch, Tensor) or batch.dim() != 3:
             got = tuple(batch.shape) if isinstance(batch, Tensor) else type(batch).__name__
-            raise ValueError(f"point clouds must be {wanted} for layout={self.layout!r}, got {got}{_of_sizes(batch)}")
+            raise ValueError(f"point clouds must be {wanted} for layout={self.layout!r}, got {got}")
         if not batch.is_floating_point():
             raise TypeError(f"point clouds must be floating point to be mixed, got {batch.dtype}")
         points = batch if self.layout == "bnc" else batch.mT
@@ -79,6 +86,38 @@ class PointSet(Domain):
             )
         coords, values = points[:, :, : self.num_coords], points[:, :, self.num_coords :]
         return ElementSet(coords, values, length_scale=0.3 * self.radius)
+
+    def ragged_elements(self, packed: Packed) -> RaggedSet:
+        """See `Domain.ragged_elements`."""
+        rows = packed.rows
+        if not rows.is_floating_point():
+            raise TypeError(f"point clouds must be floating point to be mixed, got {rows.dtype}")
+        if rows.shape[1] < self.num_coords:
+            raise ValueError(f"point clouds must be (n_i, C) with C >= {self.num_coords}, got C = {rows.shape[1]}")
+        if self.layout != "bnc":
+            raise ValueError("clouds of different sizes are (n_i, C) each: layout must be 'bnc', got 'bcn'")
+        if self.channels is not None:
+            self.channels.check(self.num_coords, rows.shape[1])
+        coords, values = rows[:, : self.num_coords], rows[:, self.num_coords :]
+        return RaggedSet(coords, values, packed.offsets, length_scale=0.3 * self.radius)
+
+    def pair(
+        self, elements: RaggedSet, partner: Tensor, generator: torch.Generator | None = None, matched: bool = True
+    ) -> Pairing:
+        """See `Domain.pair`."""
+
+        def matching(a: Packed, b: Packed) -> Tensor:
+            return match(a, b, tolerance=self.tolerance, solver=self.solver, options=self.assign_options)
+
+        way = matching if matched and self.solver != "identity" else None
+        return pair_up(elements, partner, self.size, way, generator)
+
+    def mix_ragged(self, plan: RaggedPlan, elements: RaggedSet) -> Tensor:
+        """See `Domain.mix_ragged`."""
+        if self.channels is None:
+            return super().mix_ragged(plan, elements)
+        coords = plan.apply_coords(elements.coords, finite=True)
+        return torch.cat([coords, self.channels.mix_ragged(plan, elements)], 1)
 
     def batch(self, elements: ElementSet, like: Tensor) -> Tensor:
         """See `Domain.batch`."""
@@ -165,11 +204,3 @@ class PointSet(Domain):
         if tensor.shape[1] == tensor.shape[2] and channels_last is None:
             raise ambiguous(tensor, "(B, C, n)", "(B, n, C)")
         return tensor if tensor.shape[1] == size and (tensor.shape[2] != size or channels_last) else tensor.mT
-
-
-def _of_sizes(batch: Any) -> str:
-    """What to do with clouds of several sizes: padded ones with a mask, or PyTorch Geometric's in one long tensor."""
-    masked = isinstance(batch, (tuple, list)) and any(getattr(part, "dtype", None) == torch.bool for part in batch)
-    if masked or hasattr(batch, "pos"):
-        return "; clouds of several sizes, padded or packed, are not mixed: sample each to as many first"
-    return ""

@@ -133,14 +133,12 @@ def test_the_other_layout_is_suspected() -> None:
         PointSet(radius=0)
 
 
-def test_clouds_of_several_sizes_are_refused_with_what_to_do() -> None:
-    class Batch:  # as PyTorch Geometric's: all points in one tensor
+def test_what_is_no_batch_of_clouds() -> None:
+    class Batch:  # points in one tensor, of no known kind
         pos, batch = torch.randn(7, 3), torch.tensor([0, 0, 0, 0, 1, 1, 1])
 
     mixer = mixkit.create_mixer("mixup", "points", num_classes=2)
-    dense, mask = torch.randn(2, 4, 3), torch.tensor([[True] * 4, [True, True, True, False]])
-    for batch, name in (((dense, mask), "tuple"), (Batch(), "Batch")):
-        with pytest.raises(ValueError, match=rf"got {name}; clouds of several sizes.*sample each to as many first"):
-            mixer(batch, torch.arange(2))
-    with pytest.raises(ValueError, match=r"got list$"):
-        mixer([dense], torch.arange(2))
+    with pytest.raises(ValueError, match=r"got Batch$"):
+        mixer(Batch(), torch.arange(2))
+    with pytest.raises(ValueError, match=r"must be \(n_i, C\) each, got rows of \(4, 3\)"):
+        mixer([torch.randn(2, 4, 3)], torch.arange(2))

@@ -1,0 +1,110 @@
+"""The methods' pure functions on samples of different sizes: a pairing and draws in, a plan out.
+
+They are the twins of those in `mixkit.functional`: on samples of one size both give the same mix.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mixkit.ragged.elements import RaggedSet, rank
+from mixkit.ragged.packed import sample_of
+from mixkit.ragged.pairing import Pairing
+from mixkit.ragged.plan import RaggedPlan
+
+
+def mixup(pairing: Pairing, ratio: Tensor) -> RaggedPlan:
+    """Every element of a sample at the same ratio, (B,) or (1,): Mixup, and with a matching PointMixup."""
+    return pairing.plan(ratio.float().expand(len(pairing.offsets) - 1)[pairing.sample])
+
+
+def sagemix(pairing: Pairing, query: Tensor, partner_query: Tensor, log_ratio: Tensor, sigma: float) -> RaggedPlan:
+    """Each element by its distance from the queries: `mixkit.functional.sagemix`.
+
+    Args:
+        pairing: of the elements.
+        query: (B,) long, the row of each sample's query.
+        partner_query: (B,) long, the row of its partner's.
+        log_ratio: (B,) log(pi / (1 - pi)) of the prior.
+        sigma: bandwidth > 0 in the units of the coordinates.
+    """
+    coords, sample = pairing.elements.positions, pairing.sample
+    from_own = (coords[pairing.own] - coords[query][sample]).square().sum(1)
+    from_other = (coords[pairing.other] - coords[partner_query][sample]).square().sum(1)
+    scale = 0.5 / min(max(float(sigma), 1e-15), 1e15) ** 2
+    return pairing.plan(torch.sigmoid(log_ratio.to(coords.dtype)[sample] + (from_other - from_own) * scale))
+
+
+def cutmix(pairing: Pairing, centre: Tensor, half: Tensor) -> RaggedPlan:
+    """The elements in a box, by its centre and half its sides (B or 1, D), replaced: CutMix and SaliencyMix."""
+    count, sample = len(pairing.offsets) - 1, pairing.sample
+    low, high = (bound.expand(count, -1)[sample] for bound in (centre - half, centre + half))
+    places = pairing.elements.positions[pairing.own]
+    return pairing.plan(((places < low) | (places >= high)).any(1))
+
+
+def pointcutmix(pairing: Pairing, keys: Tensor, count: Tensor) -> RaggedPlan:
+    """The ``count`` (B,) elements of each mix with the smallest keys (L',) replaced: PointCutMix."""
+    return pairing.plan(rank(keys, pairing.offsets) >= count[pairing.sample])
+
+
+def rsmix(
+    pairing: Pairing,
+    partner: Tensor,
+    query: Tensor,
+    partner_query: Tensor,
+    radius: Tensor,
+    keys: Tensor,
+    *,
+    knn: bool = False,
+) -> RaggedPlan:
+    """A ball of each sample replaced by one of its partner, moved to its centre: `mixkit.functional.rsmix`.
+
+    Args:
+        pairing: whose own elements are those of the mix before the ball is erased; its partners' are not used.
+        partner: (B,) long.
+        query: (B,) long, the row at the centre of each sample's ball.
+        partner_query: (B,) long, the row at the centre of its partner's.
+        radius: (B,) or (1,), >= 0, in the units of the coordinates; with ``knn``, the share of half the elements.
+        keys: the order in which each partner's elements are added, smallest first; one for each of them, (L,) where
+            the partners are a permutation.
+        knn: a ball is a number of nearest elements instead of those within the radius. Default False.
+    """
+    elements, sample = pairing.elements, pairing.sample
+    coords, lengths = elements.positions, elements.lengths
+    radius = radius.expand(len(partner))
+    erased = _ball(coords[pairing.own], coords[query][sample], pairing.offsets, radius, knn)
+    # a row for each element of each sample's partner, in the order of the samples
+    starts = torch.cat([lengths.new_zeros(1), lengths[partner].cumsum(0)])
+    of = sample_of(starts, int(starts[-1]))
+    theirs = torch.arange(len(of), device=of.device) - starts[of] + elements.offsets[partner][of]
+    added = _ball(coords[theirs], coords[partner_query][of], starts, radius, knn)
+    order = rank(keys.masked_fill(~added, torch.inf), starts)
+    sorted_rows = torch.empty_like(theirs)
+    sorted_rows[starts[of] + order] = theirs  # of each partner the added ones first, by their keys
+    number = torch.zeros_like(lengths).scatter_add_(0, of, added.long())
+    counted = erased.long().cumsum(0)
+    before = torch.cat([counted.new_zeros(1), counted])[pairing.offsets[:-1]]
+    place = (counted - 1 - before[sample]).clamp_min(0) % number[sample]
+    other = torch.where(erased, sorted_rows[starts[sample] + place], pairing.own)
+    moved = Pairing(pairing.own, other, pairing.offsets, elements)
+    shift = (coords[query] - coords[partner_query])[sample]
+    return moved.plan(~erased, shift)
+
+
+def _ball(points: Tensor, around: Tensor, offsets: Tensor, radius: Tensor, knn: bool) -> Tensor:
+    """(L',) bool which points lie in their sample's ball, half of them at most and the nearest at least."""
+    count, sample = offsets.diff(), sample_of(offsets, len(points))
+    cap = (count // 2).clamp_min(1)
+    distance = torch.linalg.vector_norm(points - around, dim=1)
+    place = rank(distance, offsets)
+    within = place < torch.ceil(radius * cap)[sample] if knn else distance <= radius[sample]
+    return within & (place < cap[sample]) | (place == 0)
+
+
+def frame(elements: RaggedSet) -> tuple[Tensor, Tensor]:
+    """The lowest corner and the sides of the box around each sample, (B, D) each."""
+    rows, lengths = elements.positions, elements.lengths
+    low, high = (torch.segment_reduce(rows, bound, lengths=lengths, axis=0) for bound in ("min", "max"))
+    return low, high - low

@@ -1,0 +1,200 @@
+"""A batch of samples of different sizes through a mixer: what `mixkit.Mixer` does for batches of one size."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mixkit import draws
+from mixkit.label_tree import check_num_classes, map_labels, map_leaves
+from mixkit.labels import WRAPPERS, Label, PerElement, PerSample, Size, read_label
+from mixkit.methods.base import PlanContext
+from mixkit.partners import choose_partners
+from mixkit.ragged.elements import RaggedSet
+from mixkit.ragged.forms import Form
+from mixkit.ragged.packed import Packed
+from mixkit.ragged.plan import RaggedPlan
+from mixkit.running import takes_labels
+from mixkit.saliency import GradientSaliency
+
+if TYPE_CHECKING:
+    from mixkit.mixer import Mixer
+
+
+def mix(
+    mixer: Mixer, form: Form, labels: Any, saliency: Any = None, generator: torch.Generator | None = None
+) -> tuple[Any, Any]:
+    """The mixed batch and its targets, in the form of the batch; arguments as for `Mixer.forward`."""
+    elements, labels = read(mixer, form, labels)
+    if not mixer.training:
+        return form.batch, targets(form, RaggedPlan.identity(elements.offsets, len(elements.coords)), labels)
+    plan = draw(mixer, form, elements, labels, saliency, generator)
+    return apply(mixer, form, plan, elements), targets(form, plan, labels)
+
+
+def read(mixer: Mixer, form: Form, labels: Any) -> tuple[RaggedSet, Any]:
+    """The elements of a batch, and its labels as they are read; those of the elements as of one sample that has all."""
+    elements = mixer.domain.ragged_elements(form.packed)
+    return elements, _read_labels(form, labels, mixer.num_classes, mixer.ignore_index)
+
+
+def draw(
+    mixer: Mixer,
+    form: Form,
+    elements: RaggedSet,
+    labels: Any,
+    saliency: Any = None,
+    generator: torch.Generator | None = None,
+) -> RaggedPlan:
+    """A plan for a batch; arguments as for `Mixer.plan`, the labels as `read` returns them."""
+    draws.check_generator(generator)
+    if mixer.skips(generator):
+        return RaggedPlan.identity(elements.offsets, len(elements.coords))
+    if saliency is not None:
+        saliency = _rows_of(form, saliency)
+    elif "saliency" in mixer.method.needs:
+        saliency = _find_saliency(mixer, form, labels)
+    if saliency is not None:
+        peak = torch.segment_reduce(saliency, "max", lengths=elements.lengths, axis=0)
+        mixer.empty_rows.look(peak[:, None])
+    partner = choose_partners(mixer.partners, elements, labels, saliency, None, generator)
+    context = PlanContext(saliency, generator=generator, partner=partner, pair=mixer.domain.pair)
+    with torch.no_grad():
+        plan = mixer.method.plan_ragged(elements, context)
+    if mixer.observer is None or mixer.model is None:
+        return plan
+    return plan.keep(mixer.spared(form.packed.rows, _as_rows(labels), generator, _through(mixer.model, form)))
+
+
+def apply(mixer: Mixer, form: Form, plan: RaggedPlan, elements: RaggedSet) -> Any:
+    """The mixed batch in the form that it came in."""
+    return form.close(Packed(mixer.domain.mix_ragged(plan, elements), plan.offsets))
+
+
+def targets(form: Form, plan: RaggedPlan, labels: Any) -> Any:
+    """The targets of what a plan mixes; those of the elements in the form of the batch."""
+
+    def mix_one(label: Label) -> Any:
+        mixed = plan.mix_label(label)
+        if label.places is None:
+            return mixed
+        return form.close_targets(Packed(mixed, plan.offsets), classes=label.kind == "classes")
+
+    return map_leaves(mix_one, labels)
+
+
+def _read_labels(form: Form, labels: Any, num_classes: Any, ignore_index: Any) -> Any:
+    if isinstance(labels, Mapping):
+        each = (num_classes, ignore_index)
+        sizes, ignored = (one if isinstance(one, Mapping) else dict.fromkeys(labels, one) for one in each)
+        if missing := [key for key in labels if key not in sizes]:
+            raise ValueError(
+                f"num_classes has no entry for the labels {missing}; give None for a label without classes"
+            )
+        return {key: _read_labels(form, label, sizes[key], ignored.get(key)) for key, label in labels.items()}
+    if isinstance(num_classes, (tuple, list)):
+        if not isinstance(labels, (tuple, list)) or isinstance(labels, WRAPPERS) or len(labels) != len(num_classes):
+            raise ValueError(f"labels must be a tuple with one entry for each of num_classes={num_classes!r}")
+        each_ignored = ignore_index if isinstance(ignore_index, (tuple, list)) else [ignore_index] * len(labels)
+        parts = zip(labels, num_classes, each_ignored, strict=True)
+        return tuple(_read_labels(form, *part) for part in parts)
+    return _read_label(form, labels, check_num_classes(num_classes), ignore_index).check()
+
+
+def _read_label(form: Form, labels: Any, num_classes: int | None, ignore_index: int | None) -> Label:
+    packed, device = form.packed, form.packed.rows.device
+    of_elements = None if isinstance(labels, PerSample) else form.pack_labels(_bare(labels))
+    if of_elements is not None:
+        return read_label(PerElement(of_elements[None]), num_classes, Size(1, packed.num_rows), ignore_index, device)
+    if isinstance(labels, PerElement):
+        raise ValueError(
+            f"labels of the elements must be in the form of the batch, one for each of its {packed.num_rows} elements"
+        )
+    of_samples = labels if isinstance(labels, PerSample) else PerSample(labels)
+    return read_label(of_samples, num_classes, Size(packed.num_samples, None), ignore_index, device)
+
+
+def _bare(labels: Any) -> Any:
+    return labels.labels if isinstance(labels, PerElement) else labels
+
+
+def _rows_of(form: Form, saliency: Any) -> Tensor:
+    """(L,) saliency of the elements, given in the form of the batch or packed."""
+    rows = form.pack_labels(saliency)
+    if rows is None and isinstance(saliency, Tensor) and saliency.shape == (form.packed.num_rows,):
+        rows = saliency
+    if rows is None or rows.dim() != 1 or not rows.is_floating_point():
+        got = tuple(saliency.shape) if isinstance(saliency, Tensor) else type(saliency).__name__
+        raise ValueError(
+            f"saliency must be one floating-point number for each of the {form.packed.num_rows} elements, in the form "
+            f"of the batch, got {got}"
+        )
+    return rows.detach()
+
+
+def _find_saliency(mixer: Mixer, form: Form, labels: Any) -> Tensor:
+    source = mixer.saliency
+    if isinstance(source, GradientSaliency):
+        if source.resolution != 1:
+            raise ValueError("a saliency of resolution below 1 takes samples of one size: make it with resolution=1")
+        through, rows, loss_labels = _through(source, form), form.packed.rows, _as_rows(labels)
+        if not mixer.clean_weight:
+            return _norm(through.gradient(rows, loss_labels, observe=mixer.observer))
+        saliency, loss = through.with_loss(rows, loss_labels, _Rows(), mixer.observer)  # type: ignore[arg-type]
+        # the mean over the samples, or over the elements where these have the labels
+        mixer.set_clean_loss(loss * (len(rows) / _number_of_labels(loss_labels)))
+        return saliency
+    if callable(source):
+        with torch.no_grad():
+            return _rows_of(form, source(form.batch))
+    raise TypeError(
+        f"samples of different sizes need the saliency of a model, a function, or saliency= with the batch; "
+        f"{type(source).__name__} keeps samples of one size"
+    )
+
+
+def _through(source: GradientSaliency, form: Form) -> GradientSaliency:
+    """A saliency of packed rows, which the model is given in the form of the batch."""
+    through, inner = copy.copy(source), source.forward
+    offsets = form.packed.offsets
+
+    def forward(model: Any, rows: Tensor, labels: Any) -> Any:
+        batch = form.close(Packed(rows, offsets))
+        if inner is None:
+            return model(batch)
+        return inner(model, batch, labels) if takes_labels(inner) else inner(model, batch)
+
+    through.forward = forward
+    return through
+
+
+def _as_rows(labels: Any) -> Any:
+    """Labels of the elements as those of so many samples, as a model's output (L, K) of packed rows has them."""
+
+    def one(label: Label) -> Label:
+        return label if label.places is None else replace(label, tensor=label.tensor[0], places=None)
+
+    return map_labels(one, labels)
+
+
+def _number_of_labels(labels: Any) -> int:
+    while not isinstance(labels, Label):
+        labels = next(iter(labels.values() if isinstance(labels, Mapping) else labels))
+    return len(labels.tensor)
+
+
+class _Rows:
+    """What a saliency pass asks of a domain, for packed rows."""
+
+    def saliency(self, grad: Tensor) -> Tensor:
+        return _norm(grad)
+
+
+def _norm(grad: Tensor) -> Tensor:
+    """(L,) the norm over the channels of a gradient (L, C)."""
+    return torch.linalg.vector_norm(grad, dim=1, dtype=torch.promote_types(grad.dtype, torch.float32))
