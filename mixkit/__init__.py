@@ -19,7 +19,9 @@ from mixkit.plan import MixPlan
 from mixkit.ragged import Packed, RaggedPlan, RaggedSet
 from mixkit.registry import list_domains, list_methods, register_domain, register_method
 from mixkit.saliency import GradientSaliency
+from mixkit.samples import Samples
 from mixkit.schedule import Schedule, list_schedules
+from mixkit.source import SaliencySource
 from mixkit.warm import warm_up
 
 __version__ = "0.1.0"
@@ -41,6 +43,8 @@ __all__ = [
     "RaggedPlan",
     "RaggedSet",
     "SaliencyBank",
+    "SaliencySource",
+    "Samples",
     "Schedule",
     "assign",
     "create_mixer",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,15 +10,20 @@ from torch import Tensor
 
 from mixkit.carry import carry_back
 from mixkit.checks import check_count, check_share
+from mixkit.domain import Domain
+from mixkit.elements import ElementSet
+from mixkit.label_tree import map_labels
+from mixkit.maps import Maps
 from mixkit.plan import MixPlan
+from mixkit.samples import Samples, placed
+from mixkit.source import Observer, SaliencySource
 from mixkit.watch import Unheard
 
-_STATE = ("maps", "peaks", "updates", "merged", "uses")
 _MOST = (1 << 31) - 1  # what is counted in int32
 _CHUNK = 1 << 24  # numbers that `SaliencyBank.sync` decodes at a time
 
 
-class SaliencyBank:
+class SaliencyBank(SaliencySource):
     """The saliency of every sample of a data set, learnt from the gradients of training itself.
 
     A training step on a mixed batch can have the gradient on its input for the price of the first layer's. A mixer with
@@ -39,9 +44,10 @@ class SaliencyBank:
         momentum: of the running average, in [0, 1). A sample's first steps are averaged plainly. Default 0.5.
         dtype: float32, float16, bfloat16, or uint8, which keeps the square root in 256 levels. Default float16.
         device: where it is kept. On the device of the batches nothing waits for a copy. Default "cpu".
-        unseen: the saliency of a sample's first time: "uniform", or "exact" by the mixer's model. Default "uniform".
-        refresh_every: every so many times that a sample comes, take its saliency exactly, by the mixer's model.
-            Default None: never.
+        unseen: the saliency of a sample's first time: "uniform", or "exact", by ``exact``. Default "uniform".
+        refresh_every: every so many times that a sample comes, take its saliency exactly. Default None: never.
+        exact: what takes saliency exactly, a `GradientSaliency`. Default None: that of the model which
+            `mixkit.create_mixer` is given beside the bank.
 
     Raises:
         ValueError: a number out of range, or an unknown dtype or way with unseen samples.
@@ -51,11 +57,13 @@ class SaliencyBank:
         >>> bank = SaliencyBank(num_samples=50)
         >>> mixer = mixkit.create_mixer("sagemix", domain="points", num_classes=10, saliency=bank)
         >>> points, labels, keys = torch.randn(8, 64, 3), torch.arange(8), torch.arange(8) + 20
-        >>> mixed, targets = mixer(points, labels, keys=keys)
+        >>> mixed, targets = mixer(points, labels, samples=keys)
         >>> mixed.square().mean().backward()  # in place of a model's loss
         >>> bank
         SaliencyBank(8 of 50 samples seen, 64 elements each, torch.float16 on cpu, 0.0 MiB)
     """
+
+    learns = True
 
     def __init__(
         self,
@@ -67,8 +75,11 @@ class SaliencyBank:
         device: torch.device | str = "cpu",
         unseen: str = "uniform",
         refresh_every: int | None = None,
+        exact: SaliencySource | None = None,
     ) -> None:
         num_samples = check_count("num_samples", num_samples, high=_MOST)
+        if num_elements is not None:
+            check_count("num_elements", num_elements, high=_MOST)
         if dtype not in (torch.float32, torch.float16, torch.bfloat16, torch.uint8):
             raise ValueError(f"dtype must be float32, float16, bfloat16 or uint8, got {dtype}")
         if unseen not in ("uniform", "exact"):
@@ -79,26 +90,24 @@ class SaliencyBank:
         self.device = torch.device(device)
         self.unseen = unseen
         self.refresh_every = None if refresh_every is None else check_count("refresh_every", refresh_every, high=_MOST)
-        self._maps = torch.empty(num_samples, 0, dtype=dtype, device=self.device)  # (num_samples, num_elements)
-        self._peaks = torch.ones(num_samples, device=self.device)  # of a sample, which uint8 levels are relative to
+        self.exact = exact
+        self._maps = Maps(num_samples, num_elements or 0, dtype, self.device)
         self._updates = torch.zeros(num_samples, dtype=torch.int32, device=self.device)
         self._merged = self._updates.clone()  # what the other processes know of, see `sync`
         self._unheard = Unheard()
         # times that a sample came, each from a start of its own: then every batch has its share of those to refresh
         self._uses = torch.arange(num_samples, dtype=torch.int32, device=self.device) % (refresh_every or 1)
-        if num_elements is not None:
-            self._allocate(check_count("num_elements", num_elements, high=_MOST))
 
     # ---- what it is
 
     @property
     def num_elements(self) -> int | None:
         """Elements of a stored sample; None before the first batch."""
-        return self._maps.shape[1] or None
+        return self._maps.rows.shape[1] or None
 
     @property
     def needs_exact(self) -> bool:
-        """Whether some saliencies are to be taken exactly, for which a mixer needs a model."""
+        """Whether some saliencies are to be taken exactly, for which it needs ``exact``."""
         return self.unseen == "exact" or self.refresh_every is not None
 
     @property
@@ -115,83 +124,78 @@ class SaliencyBank:
 
     # ---- using it
 
-    def check(self, keys: Any, index: Tensor | None, size: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-        """Check keys and index against a batch of B samples of N elements, and bring them to the bank's device.
+    def read_samples(self, samples: Any, elements: ElementSet) -> Samples:
+        """The samples of a batch, on the bank's device; the first batch says how many elements are stored.
 
         Args:
-            keys: (B,) integers.
-            index: (B, N) or (B, H, W) integers, or None.
-            size: (B, N).
+            samples: `Samples`, or their keys (B,).
+            elements: the elements of the batch.
 
         Raises:
-            TypeError, ValueError: what came is no such thing. Values on an accelerator are not read.
+            TypeError: keys or an index that are no integers.
+            ValueError: no samples, or such as do not fit the batch or the bank. Values on an accelerator are not read.
         """
-        if keys is None:
-            raise ValueError("a mixer with a SaliencyBank needs to know the samples: mixer(batch, labels, keys=...)")
-        keys = torch.as_tensor(keys)
-        if keys.dtype == torch.bool or keys.is_floating_point() or keys.is_complex():
-            raise TypeError(f"keys must be integers, got {keys.dtype}")
-        if keys.shape != (size[0],):
-            raise ValueError(f"keys must be ({size[0]},), one for each sample of the batch, got {tuple(keys.shape)}")
-        keys = _checked("keys", keys, self.device, 0, self.num_samples)
-        if self.num_elements is None:
-            if index is not None:
-                raise ValueError("with index= a bank must be told how many elements are stored: num_elements=")
-            self._allocate(size[1])
-        if index is None:
+        if samples is None:
+            raise ValueError(
+                "a mixer with a SaliencyBank needs to know the samples: mixer(batch, labels, samples=keys)"
+            )
+        samples = Samples.of(samples)
+        size = (elements.num_samples, elements.num_elements)
+        if len(samples.keys) != size[0]:
+            raise ValueError(
+                f"keys must be ({size[0]},), one for each sample of the batch, got {tuple(samples.keys.shape)}"
+            )
+        keys = placed("keys", samples.keys, self.device, 0, self.num_samples)
+        if samples.index is None:
+            self._start(size[1])
             if self.num_elements != size[1]:
                 raise ValueError(
-                    f"the bank has {self.num_elements} elements per sample, the batch {size[1]}: give index="
+                    f"the bank has {self.num_elements} elements per sample, the batch {size[1]}: "
+                    "give samples=mixkit.Samples(keys, index)"
                 )
-            return keys, None
-        if index.dtype == torch.bool or index.is_floating_point():
-            raise TypeError(f"index must be integers, got {index.dtype}")
-        if index.dim() < 2 or (len(index), index[0].numel()) != tuple(size):
-            raise ValueError(f"index must be {tuple(size)}, one for each element, got {tuple(index.shape)}")
-        return keys, _checked("index", index.flatten(1), self.device, -1, self._maps.shape[1])
+            return Samples(keys)
+        if self.num_elements is None:
+            raise ValueError("with an index a bank must be told how many elements are stored: num_elements=")
+        if samples.index.shape != size:
+            raise ValueError(f"index must be {size}, one for each element, got {tuple(samples.index.shape)}")
+        return Samples(keys, placed("index", samples.index, self.device, -1, self.num_elements))
 
-    @torch.no_grad()
-    def look_up(self, keys: Tensor, index: Tensor | None = None) -> Tensor:
-        """(B, N) float32 the remembered saliency; keys and index as `check` returns them. Index -1 has none, 0."""
-        maps = self._read(keys)
-        if index is None:
-            return maps
-        return maps.gather(1, index.clamp_min(0)).masked_fill_(index < 0, 0)
-
-    @torch.no_grad()
-    def take_due(self, keys: Tensor) -> Tensor:
-        """(B,) bool which of the samples are to be taken exactly this time; counts the time."""
-        due = torch.zeros_like(keys, dtype=torch.bool)
-        if self.unseen == "exact":
-            due |= self._updates[keys] == 0
-        if self.refresh_every is not None:
-            uses = self._uses[keys] + 1
-            due |= uses % self.refresh_every == 0
-            self._uses[keys] = uses
-        return due
-
-    @torch.no_grad()
-    def store(self, keys: Tensor, saliency: Tensor, index: Tensor | None = None) -> None:
-        """Remember exact saliency (B, N) in place of what was remembered; keys and index as `check` returns them."""
-        plan = MixPlan.identity(len(keys), self.device)
-        self._remember(plan, saliency.to(self.device, torch.float32), keys, index, momentum=0.0)
-
-    def watch(
-        self,
-        mixed: Tensor,
-        plan: MixPlan,
-        keys: Tensor,
-        index: Tensor | None,
-        magnitude: Callable[[Tensor], Tensor],
+    def find(
+        self, batch: Tensor, labels: Any, domain: Domain, samples: Any = None, observe: Observer | None = None
     ) -> Tensor:
+        """(B, N) what is remembered, once the samples that are due have been taken exactly."""
+        if self.needs_exact and self.exact is not None and len(rows := self._take_due(samples.keys).nonzero()[:, 0]):
+            here = rows.to(batch.device)
+            labels_here = map_labels(lambda label: label.take(here), labels)
+            self.store(samples.take(rows), self.exact.find(batch[here], labels_here, domain))
+        return self.look_up(samples).to(batch.device)
+
+    @torch.no_grad()
+    def look_up(self, samples: Samples | Tensor) -> Tensor:
+        """(B, N) float32 the remembered saliency of samples on the bank's device; 0 where their index is -1."""
+        samples = Samples.of(samples)
+        maps = self._maps.read(samples.keys)
+        if samples.index is None:
+            return maps
+        return maps.gather(1, samples.index.clamp_min(0)).masked_fill_(samples.index < 0, 0)
+
+    @torch.no_grad()
+    def store(self, samples: Samples | Tensor, saliency: Tensor) -> None:
+        """Remember exact saliency (B, N), in place of what was remembered, of samples on the bank's device."""
+        samples = Samples.of(samples)
+        if samples.index is None:
+            self._start(saliency.shape[1])
+        plan = MixPlan.identity(len(samples.keys), self.device)
+        self._remember(plan, saliency.to(self.device, torch.float32), samples, momentum=0.0)
+
+    def watch(self, mixed: Tensor, plan: MixPlan, samples: Any, domain: Domain) -> Tensor:
         """The mixed batch, whose gradient updates the bank every time that it is computed.
 
         Args:
             mixed: a batch of M samples. Where it does not ask for a gradient yet, it comes back as a leaf that does.
             plan: what it is made of.
-            keys: (B,) of the samples, as `check` returns them.
-            index: (B, N) of their elements, likewise.
-            magnitude: gradient to (M, N), `Domain.saliency`.
+            samples: what `read_samples` returned.
+            domain: says which elements a gradient belongs to (`Domain.saliency`).
         """
         if not mixed.requires_grad:
             mixed = mixed.detach().requires_grad_()  # an unmixed batch may be the user's own: leave that as it is
@@ -201,17 +205,28 @@ class SaliencyBank:
         def receive(grad: Tensor) -> None:
             self._unheard.hear()
             with torch.no_grad():
-                found = magnitude(grad).to(self.device, torch.float32)
-                self._remember(plan.to(self.device), found, keys, index, self.momentum)
+                magnitude = domain.saliency(grad).to(self.device, torch.float32)
+                self._remember(plan.to(self.device), magnitude, samples, self.momentum)
 
         mixed.register_hook(receive)
         return mixed
+
+    def with_model(self, exact: SaliencySource) -> SaliencySource:
+        """Take the samples that are due exactly by another source from now on; returns the bank."""
+        self.exact = exact
+        return self
+
+    def what_is_missing(self) -> str | None:
+        """The model, where samples are to be taken exactly."""
+        lacking = self.needs_exact and self.exact is None
+        return "a SaliencyBank with unseen='exact' or refresh_every needs model=" if lacking else None
 
     # ---- keeping it
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that is remembered, tensors only; before the first batch the maps are (num_samples, 0)."""
-        return {name: getattr(self, f"_{name}") for name in _STATE}
+        counts = {"updates": self._updates, "merged": self._merged, "uses": self._uses}
+        return {"maps": self._maps.rows, "peaks": self._maps.peaks, **counts}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take over what a `state_dict` holds.
@@ -226,8 +241,9 @@ class SaliencyBank:
                 f"the bank is {self.num_samples} x {self.num_elements or 'any number'} {self.dtype}, "
                 f"the state {len(maps)} x {maps.shape[1]} {maps.dtype}"
             )
-        for name in _STATE:
-            setattr(self, f"_{name}", state[name].to(self.device, copy=True))
+        copies = {name: tensor.to(self.device, copy=True) for name, tensor in state.items()}
+        self._maps.rows, self._maps.peaks = copies["maps"], copies["peaks"]
+        self._updates, self._merged, self._uses = copies["updates"], copies["merged"], copies["uses"]
 
     @torch.no_grad()
     def sync(self) -> None:
@@ -237,88 +253,45 @@ class SaliencyBank:
         often each has updated it since. Without a process group, or before the first batch, it does nothing.
         """
         dist = torch.distributed
-        if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1 or not self._maps.numel():
+        if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1 or not self.num_elements:
             return
         new = self._updates - self._merged
         total = new.clone()
         dist.all_reduce(total)
-        for keys in torch.arange(self.num_samples, device=self.device).split(max(_CHUNK // self._maps.shape[1], 1)):
-            part = self._read(keys) * new[keys, None]
+        for keys in torch.arange(self.num_samples, device=self.device).split(max(_CHUNK // self.num_elements, 1)):
+            part = self._maps.read(keys) * new[keys, None]
             dist.all_reduce(part)
-            known = total[keys] > 0
-            self._write(keys[known], part[known] / total[keys][known, None])
+            updated = total[keys] > 0
+            self._maps.write(keys[updated], part[updated] / total[keys][updated, None])
         dist.all_reduce(self._uses, op=dist.ReduceOp.MAX)
         self._updates.copy_(self._merged + total)
         self._merged.copy_(self._updates)
 
-    # ---- places that travel through an image pipeline
-
-    @staticmethod
-    def places(*sides: int, cells: Sequence[int] | None = None) -> Tensor:
-        """(1, H, W) int32 the number of each place of a stored grid, from 1: 0 is what a transform fills in.
-
-        Wrapped as ``tv_tensors.Mask`` beside the image, it goes through the same crop and flip; `index_of` reads it.
-
-        Args:
-            sides: of the stored sample, (H, W) for an image.
-            cells: remember a grid of so many cells instead of one place per pixel; ``num_elements`` is their product.
-
-        Example:
-            >>> SaliencyBank.places(2, 3)
-            tensor([[[1, 2, 3],
-                     [4, 5, 6]]], dtype=torch.int32)
-            >>> SaliencyBank.places(2, 4, cells=(1, 2))
-            tensor([[[1, 1, 2, 2],
-                     [1, 1, 2, 2]]], dtype=torch.int32)
-        """
-        cells = sides if cells is None else cells
-        if len(cells) != len(sides) or not sides or min(*sides, *cells, 1) < 1:
-            raise ValueError(f"cells must have as many sides >= 1 as the sample, got {tuple(cells)} for {sides}")
-        number = torch.zeros((), dtype=torch.long)
-        for side, count in zip(sides, cells, strict=True):
-            number = number[..., None] * count + torch.arange(side) * count // side
-        return (number + 1).to(torch.int32)[None]
-
-    @staticmethod
-    def index_of(places: Tensor) -> Tensor:
-        """(B, N) long, the ``index`` of a batch of `places` (B, 1, H, W) or (B, H, W): -1 where they are 0."""
-        return places.flatten(1).long() - 1
-
     # ---- helpers
 
-    def _allocate(self, num_elements: int) -> None:
-        self._maps = torch.empty(self.num_samples, num_elements, dtype=self.dtype, device=self.device)
-        self._maps.fill_(255 if self.dtype == torch.uint8 else 1)
+    def _start(self, num_elements: int) -> None:
+        """Make room for so many elements per sample, where none is made yet."""
+        if self.num_elements is None:
+            self._maps = Maps(self.num_samples, num_elements, self.dtype, self.device)
 
-    def _read(self, keys: Tensor) -> Tensor:
-        """(B, num_elements) float32."""
-        rows = self._maps[keys].float()
-        return rows.div_(255).square_().mul_(self._peaks[keys, None]) if self.dtype == torch.uint8 else rows
+    def _take_due(self, keys: Tensor) -> Tensor:
+        """(B,) bool which of the samples are to be taken exactly this time; counts the time."""
+        due = torch.zeros_like(keys, dtype=torch.bool)
+        if self.unseen == "exact":
+            due |= self._updates[keys] == 0
+        if self.refresh_every is not None:
+            uses = self._uses[keys] + 1
+            due |= uses % self.refresh_every == 0
+            self._uses[keys] = uses
+        return due
 
-    def _write(self, keys: Tensor, rows: Tensor) -> None:
-        if self.dtype == torch.uint8:
-            peaks = rows.amax(1).clamp_min(torch.finfo(torch.float32).tiny)
-            self._peaks[keys] = peaks
-            rows = (rows / peaks[:, None]).sqrt_().mul_(255).round_()
-        else:
-            rows = rows.clamp_max(torch.finfo(self.dtype).max)
-        self._maps[keys] = rows.to(self.dtype)
-
-    def _remember(self, plan: MixPlan, found: Tensor, keys: Tensor, index: Tensor | None, momentum: float) -> None:
+    def _remember(self, plan: MixPlan, magnitude: Tensor, samples: Samples, momentum: float) -> None:
         """Carry the magnitudes (M, N) that a mixed batch shows back to the samples that it shows."""
-        known = self._read(keys)
-        fresh, shown = carry_back(plan, found, known, index)
+        keys = samples.keys
+        before = self._maps.read(keys)
+        fresh, shown = carry_back(plan, magnitude, before, samples.index)
         updates = self._updates[keys]
         keep = (updates / (updates + 1)).clamp_max(momentum)[:, None]
-        rows = torch.where(shown, torch.lerp(fresh, known, keep), known)
-        self._write(keys, rows / rows.mean(1, keepdim=True))  # parts that overlap disagree about the mean a little
+        rows = torch.where(shown, torch.lerp(fresh, before, keep), before)
+        self._maps.write(keys, rows / rows.mean(1, keepdim=True))  # parts that overlap disagree about the mean a little
         self._updates[keys] = updates + shown.any(1)
-
-
-def _checked(name: str, values: Tensor, device: torch.device, low: int, end: int) -> Tensor:
-    """The values as long on a device; ValueError for any outside [low, end), where they can be read without a wait."""
-    moved = values.to(device, torch.long)
-    near = values if values.device.type == "cpu" else moved
-    if near.device.type == "cpu" and near.numel() and (near.min() < low or near.max() >= end):
-        raise ValueError(f"{name} must lie in [{low}, {end}), got {int(near.min())} to {int(near.max())}")
-    return moved

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,6 +14,29 @@ from mixkit.labels import Label
 from mixkit.outputs import find_logits
 
 _WANTED = "a confidence needs logits (B, K, ...) and class labels for them"
+
+
+class ConfidenceMeter:
+    """The model's confidence in the labels of a batch, as its saliency pass showed it, or by a pass of its own."""
+
+    def __init__(self) -> None:
+        self._shown: Tensor | None = None
+
+    def forget(self) -> None:
+        """A new batch begins."""
+        self._shown = None
+
+    def observe(self, output: Any, labels: Any) -> None:
+        """Take the confidence out of the output of a pass that is made anyway."""
+        self._shown = label_confidence(output, labels)
+
+    def read(self, measure: Callable[[Tensor, Any], Tensor], batch: Tensor, labels: Any) -> Tensor:
+        """(B,) the confidence in the labels of the batch, by ``measure(batch, labels)`` where no pass has shown it."""
+        return measure(batch, labels) if self._shown is None else self._shown
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles leave the last batch behind."""
+        return {**self.__dict__, "_shown": None}
 
 
 def label_confidence(output: Any, labels: Any) -> Tensor:

@@ -7,15 +7,15 @@ from typing import Any
 
 from torch import nn
 
-from mixkit.bank import SaliencyBank
 from mixkit.domain import Domain
 from mixkit.label_tree import NumClasses
 from mixkit.methods.base import Method
-from mixkit.mixer import Mixer, Saliency
+from mixkit.mixer import Mixer
 from mixkit.partners import Partners
 from mixkit.registry import accepted, get_domain, get_method, name_of
 from mixkit.saliency import GradientSaliency, Loss
 from mixkit.schedule import Schedule, make_schedule
+from mixkit.source import Saliency, as_source
 
 
 def create_mixer(
@@ -43,8 +43,8 @@ def create_mixer(
         num_classes: see `Mixer`.
         model: the model whose gradient is the saliency; held unregistered. Ignored by methods without saliency, so
             that a comparison changes one word.
-        saliency: instead of a model: a name of the domain's ``saliencies``, a function of the batch -> (B, N), a
-            `GradientSaliency` with options, or a `SaliencyBank`, which may want a model as well.
+        saliency: instead of a model: a name of the domain's ``saliencies``, a function of the batch -> (B, N), or a
+            `SaliencySource`: a `GradientSaliency` with options, or a `SaliencyBank`, which may want a model as well.
         loss: the loss of the model's saliency, ``loss(output, labels)``. Default None: chosen by the labels and the
             output, without smoothing (`GradientSaliency`).
         forward: how the model is run for it, ``forward(model, batch)`` (`GradientSaliency`). Default None.
@@ -90,21 +90,23 @@ def create_mixer(
             raise ValueError(f"unknown saliency {saliency!r}; {type(domain).__name__} has: {there}")
         saliency = domain.saliencies[saliency]
     schedule = make_schedule(schedule, total_steps)
-    exact = None
-    if model is not None:
-        if saliency is None and "saliency" in method.needs:
-            saliency = GradientSaliency(model, loss, forward=forward)
-        elif isinstance(saliency, SaliencyBank) or (schedule is not None and schedule.measures):
-            exact = GradientSaliency(model, loss, forward=forward)
+    source, by_model = as_source(saliency), None
+    measures = schedule is not None and schedule.measures
+    if model is not None and (source is not None or "saliency" in method.needs or measures):
+        by_model = GradientSaliency(model, loss, forward=forward)
+        if source is not None:
+            source = source.with_model(by_model)
+        elif "saliency" in method.needs:
+            source = by_model
     return Mixer(
         method,
         domain,
         num_classes=num_classes,
-        saliency=saliency,
+        saliency=source,
         p=p,
         ignore_index=ignore_index,
         clean_weight=clean_weight,
-        exact=exact,
         schedule=schedule,
         partners=partners,
+        model=by_model,
     )

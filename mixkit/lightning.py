@@ -101,12 +101,12 @@ class BankCallback(_Callback):
 
 def _banks(module: nn.Module) -> dict[str, SaliencyBank]:
     """The banks by the names of their mixers; one that several mixers share by the first one's."""
-    found: dict[str, SaliencyBank] = {}
+    banks: dict[str, SaliencyBank] = {}
     for name, each in module.named_modules():
         bank = each.saliency if isinstance(each, Mixer) else None
-        if isinstance(bank, SaliencyBank) and bank not in found.values():
-            found[name] = bank
-    return found
+        if isinstance(bank, SaliencyBank) and bank not in banks.values():
+            banks[name] = bank
+    return banks
 
 
 def _schedules(module: nn.Module) -> list[Schedule]:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from mixkit import draws
-from mixkit.bank import SaliencyBank
 from mixkit.channels import word_for
 from mixkit.domain import Domain
 from mixkit.elements import ElementSet
@@ -19,7 +18,7 @@ from mixkit.factory import create_mixer
 from mixkit.label_tree import map_labels
 from mixkit.plan import MixPlan
 from mixkit.running import run_model, takes_labels
-from mixkit.saliency import GradientSaliency, unwrap
+from mixkit.saliency import unwrap
 from mixkit.untraced import untraced
 
 
@@ -93,7 +92,7 @@ class ManifoldMixer(nn.Module):
             takes_labels(forward)
         self._forward_of_model = forward
         self.mixer = create_mixer(method, domain, model=model, forward=forward, **options)
-        if isinstance(self.mixer.saliency, SaliencyBank):
+        if self.mixer.saliency is not None and self.mixer.saliency.learns:
             raise ValueError("a SaliencyBank learns from the mixed input, so it serves a Mixer, not a ManifoldMixer")
 
     @property
@@ -102,13 +101,16 @@ class ManifoldMixer(nn.Module):
         return self._model[0]
 
     @untraced
-    def forward(self, batch: Tensor, labels: Any, *, generator: torch.Generator | None = None) -> tuple[Any, Any]:
+    def forward(
+        self, batch: Tensor, labels: Any, *, generator: torch.Generator | None = None, samples: Any = None
+    ) -> tuple[Any, Any]:
         """Run the model, mixing at one of the layers.
 
         Args:
             batch: a batch of the domain.
             labels: as for `Mixer`.
             generator: CPU generator of all draws, the layer's included. Default: torch's global one.
+            samples: as for `Mixer`, for a source of saliency that asks for them. Default None.
 
         Returns:
             The model's output, and the targets.
@@ -122,18 +124,20 @@ class ManifoldMixer(nn.Module):
         mixer = self.mixer
         elements, read = mixer.read(batch, labels)
         mixing = self.training and unwrap(self.model).training
-        if not mixing or mixer.skips(generator):
+        if mixing and mixer.saliency is not None:
+            samples = mixer.saliency.read_samples(samples, elements)
+        if not mixing or not mixer.begin_batch(generator):
             return self._run(batch, read), mixer.targets(MixPlan.identity(len(batch), batch.device), read)
         name = self.layers[int(torch.randint(len(self.layers), (), generator=generator))]
         if name == "input":
-            plan = mixer.draw(elements, mixer.find_saliency(batch, read), generator, read)
-            spared = mixer.spared(batch, read, generator)
-            plan = plan.keep(spared)
+            saliency = mixer.find_saliency(batch, read, elements, samples)
+            plan = mixer.draw(elements, saliency, generator, read, samples)
+            plan = plan.keep(mixer.draw_spared(batch, read, generator))
             return self._run(mixer.domain.mix(plan, elements, batch), read), mixer.targets(plan, read)
         layer = unwrap(self.model).get_submodule(name)
         last = word_for(self.channels_last, name, layer)
-        saliency = self._saliency(batch, read, layer, elements, last)
-        spared = mixer.spared(batch, read, generator)
+        saliency = self._saliency(batch, read, layer, elements, last, samples)
+        spared = mixer.draw_spared(batch, read, generator)
         plans: list[MixPlan] = []
         per_element = _has_element_labels(read)
 
@@ -143,11 +147,11 @@ class ManifoldMixer(nn.Module):
             _refuse_checkpoint(name)
             with torch.no_grad():
                 features = _read(name, mixer.domain, output, elements, last)
+                pooled = saliency
+                if pooled is not None and self.saliency_at == "input" and features is not None:
+                    pooled = mixer.domain.pool_saliency(pooled, elements, features)
                 there = elements if features is None else features
-                known = saliency
-                if known is not None and self.saliency_at == "input" and features is not None:
-                    known = mixer.domain.pool_saliency(known, elements, features)
-                plan = mixer.draw(there, known, generator, read)
+                plan = mixer.draw(there, pooled, generator, read, samples)
                 if per_element and plan.num_elements is not None:  # else one weight a sample, the same for every label
                     _refuse_other_elements(name, features, elements)
                 plans.append(plan.keep(spared))
@@ -179,18 +183,16 @@ class ManifoldMixer(nn.Module):
         return f"{type(self).__name__}({self.extra_repr()})"
 
     def _saliency(
-        self, batch: Tensor, labels: Any, layer: nn.Module, elements: ElementSet, last: bool | None
+        self, batch: Tensor, labels: Any, layer: nn.Module, elements: ElementSet, last: bool | None, samples: Any
     ) -> Tensor | None:
         """(B, n) saliency of the input's elements, or of the layer's."""
-        source, domain = self.mixer.saliency, self.mixer.domain
-        if self.saliency_at == "input" or not isinstance(source, GradientSaliency):
-            return self.mixer.find_saliency(batch, labels)
-        if "saliency" not in self.mixer.method.needs:
-            return None
-        gradient = source.gradient(batch, labels, layer, self.mixer.observer)
-        features = domain.feature_elements(gradient, elements, last)
+        source, needed = self.mixer.saliency, "saliency" in self.mixer.method.needs
+        features = None
+        if needed and self.saliency_at == "layer" and source is not None and source.has_model:
+            gradient = source.gradient(batch, labels, layer, self.mixer.observer)
+            features = self.mixer.domain.feature_elements(gradient, elements, last)
         if features is None:  # a vector has no places of its own
-            return self.mixer.find_saliency(batch, labels)
+            return self.mixer.find_saliency(batch, labels, elements, samples)
         return torch.linalg.vector_norm(features.values.float(), dim=2)
 
 

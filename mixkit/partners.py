@@ -16,6 +16,7 @@ from mixkit.label_tree import map_labels, plain
 from mixkit.labels import Label
 from mixkit.metrics import hard_targets
 from mixkit.ragged.elements import RaggedSet
+from mixkit.samples import Samples
 from mixkit.show import short
 
 #: A rule of `RULES`, or a function of any of `ARGUMENTS` by their names, which returns (B,) the partners.
@@ -55,7 +56,7 @@ def choose_partners(
     elements: ElementSet | RaggedSet,
     labels: Any,
     saliency: Tensor | None,
-    keys: Any,
+    samples: Any,
     generator: torch.Generator | None,
 ) -> Tensor | None:
     """(B,) the partner of each sample by a rule, on the elements' device; None: the method draws as it does.
@@ -69,9 +70,9 @@ def choose_partners(
     size, device = elements.num_samples, elements.coords.device
     if isinstance(partners, str):
         return RULES[partners](size, labels, generator, device)
-    given = dict(zip(ARGUMENTS, (elements, plain(labels), saliency, keys, generator), strict=True))
-    found = partners(**{name: given[name] for name in _asked(partners)})
-    chosen = torch.as_tensor(found, device=device)
+    keys = samples.keys if isinstance(samples, Samples) else samples
+    about = dict(zip(ARGUMENTS, (elements, plain(labels), saliency, keys, generator), strict=True))
+    chosen = torch.as_tensor(partners(**{name: about[name] for name in _asked(partners)}), device=device)
     if chosen.dtype in (torch.int32, torch.int16, torch.uint8):
         chosen = chosen.long()
     check_partner(chosen, size)

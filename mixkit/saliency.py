@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -23,9 +24,7 @@ from mixkit.labels import Label
 from mixkit.running import run_model, takes_labels
 from mixkit.show import options_of
 from mixkit.shrink import shrink
-
-#: Is shown a model's output and the labels that belong to it.
-Observer = Callable[[Any, Any], None]
+from mixkit.source import Observer, SaliencySource
 
 #: ``loss(output, labels)``: a scalar or one number per sample.
 Loss = Callable[[Any, Any], Tensor]
@@ -33,7 +32,7 @@ Loss = Callable[[Any, Any], Tensor]
 _LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()  # of the models whose saliency was asked for
 
 
-class GradientSaliency:
+class GradientSaliency(SaliencySource):
     """The norm over channels of the gradient of the loss with respect to the input (SageMix, section 3).
 
     The pass runs in eval mode, through the model itself rather than its DataParallel, DistributedDataParallel or
@@ -58,8 +57,12 @@ class GradientSaliency:
             gradients. Default False.
 
     Raises:
-        TypeError: model is no module, or forward no function of two or three. ValueError: a resolution out of range.
+        TypeError: model is no module, or forward no function of two or three.
+        ValueError: a resolution out of range.
     """
+
+    has_model = True
+    ragged = True
 
     def __init__(
         self,
@@ -94,17 +97,21 @@ class GradientSaliency:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({options_of(self)})"
 
-    def __call__(self, batch: Tensor, labels: Any, domain: Domain, observe: Observer | None = None) -> Tensor:
+    def find(
+        self, batch: Tensor, labels: Any, domain: Domain, samples: Any = None, observe: Observer | None = None
+    ) -> Tensor:
         """Saliency (B, N), detached, float32 or more, of the elements of a batch.
 
         Args:
             batch: a batch of ``domain``.
             labels: whatever the loss takes.
             domain: says which elements a gradient belongs to (`Domain.saliency`).
+            samples: not needed here. Default None.
             observe: is shown the model's output and the labels that it belongs to. Default None.
 
         Raises:
-            ValueError: the loss does not depend on the batch. TypeError: the model returns no logits.
+            ValueError: the loss does not depend on the batch.
+            TypeError: the model returns no logits.
         """
         if self.resolution == 1:
             return domain.saliency(self.gradient(batch, labels, observe=observe))
@@ -121,7 +128,7 @@ class GradientSaliency:
         with frozen(unwrap(self.model)), self._precision(batch):
             return label_confidence(run_model(self._callable(unwrap(self.model)), batch, labels, self.forward), labels)
 
-    def with_loss(
+    def find_with_loss(
         self, batch: Tensor, labels: Any, domain: Domain, observe: Observer | None = None
     ) -> tuple[Tensor, Tensor]:
         """Saliency by a pass that is a training pass too: in the model's own mode, its loss kept for the user to add.
@@ -137,7 +144,8 @@ class GradientSaliency:
             The saliency (B, N), detached, and the mean loss over B, a scalar whose ``backward()`` reaches the weights.
 
         Raises:
-            ValueError: the loss does not depend on the batch. TypeError: the model returns no logits.
+            ValueError: the loss does not depend on the batch.
+            TypeError: the model returns no logits.
         """
         grad: Tensor | None
         with torch.inference_mode(False), torch.enable_grad():
@@ -200,8 +208,23 @@ class GradientSaliency:
                     handle.remove()
             if observe is not None:
                 observe(output, labels)
-            found = differentiate(output, lambda end: self.loss_of(end, labels), leaves)
-        return found[0] if len(found) == 1 else tuple(found)
+            gradients = differentiate(output, lambda end: self.loss_of(end, labels), leaves)
+        return gradients[0] if len(gradients) == 1 else tuple(gradients)
+
+    def for_rows(self, close: Callable[[Tensor], Any]) -> GradientSaliency:
+        """See `SaliencySource.for_rows`; ValueError for a resolution below 1, which asks for samples of one size."""
+        if self.resolution != 1:
+            raise ValueError("a saliency of resolution below 1 takes samples of one size: make it with resolution=1")
+        through, inner = copy.copy(self), self.forward
+
+        def forward(model: Any, rows: Tensor, labels: Any) -> Any:
+            batch = close(rows)
+            if inner is None:
+                return model(batch)
+            return inner(model, batch, labels) if takes_labels(inner) else inner(model, batch)
+
+        through.forward = forward
+        return through
 
     def loss_of(self, output: Any, labels: Any) -> Tensor:
         """The loss summed over the batch."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
-from mixkit.checks import LARGEST_OPTION, check_share
-from mixkit.methods.base import Method
-from mixkit.registry import accepted, unknown
+from mixkit import draws
+from mixkit.checks import check_share
+from mixkit.registry import unknown
+from mixkit.settings import check_settings, is_number
 
 #: A number, or a function of the share of the run in [0, 1] that gives one.
 Setting = float | Callable[[float], float]
@@ -70,7 +71,7 @@ class Schedule(nn.Module):
         ):
             raise ValueError(f"total_steps must be a whole number of batches, at least 1, got {total_steps!r}")
         for name, setting in settings.items():
-            if not callable(setting) and not _is_number(setting):
+            if not callable(setting) and not is_number(setting):
                 raise TypeError(f"{name} must be a number or a function of the share of the run, got {setting!r}")
         self.total_steps = total_steps
         self.settings = settings
@@ -145,6 +146,12 @@ class Schedule(nn.Module):
             (B,) in [0, 1].
         """
         return torch.ones_like(confidence)
+
+    def draw_spared(self, confidence: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """(B,) bool which samples stay unmixed: each is mixed with the probability that `chances` gives it."""
+        mixed = draws.uniform(confidence.shape, generator, confidence.device) < self.chances(confidence)
+        self.mixed = mixed.float().mean()
+        return ~mixed
 
     def get_extra_state(self) -> dict[str, Any]:
         """What ``state_dict()`` holds: the share that was set last, and how many batches were counted since."""
@@ -237,57 +244,8 @@ def make_schedule(schedule: str | Schedule | None, total_steps: int | None = Non
     return schedule
 
 
-# ---- what the mixer does with settings
-
-
-def check_settings(values: Mapping[str, float], share: float | None) -> dict[str, float]:
-    """The settings, found to be in range; else a TypeError or ValueError that names setting, share and value."""
-    for name, value in values.items():
-        if not _is_number(value):
-            raise TypeError(f"the schedule's {name} at share {share} must be a number, got {value!r}")
-        if name == "p":
-            good, wanted = 0 <= value <= 1, "lie in [0, 1]"
-        elif name == "clean_weight":
-            good, wanted = 0 <= value < LARGEST_OPTION, f"be >= 0 and below {LARGEST_OPTION:g}"
-        else:
-            good, wanted = value == value, "be a number"
-        if not good:
-            raise ValueError(f"the schedule's {name} at share {share} must {wanted}, got {value}")
-    return dict(values)
-
-
-def with_options(method: Method, options: Mapping[str, float], share: float | None) -> Method:
-    """The method with some of its options changed, which its constructor checks; itself where they are so already.
-
-    Raises:
-        TypeError: an option that the method has not, or does not keep as an attribute of that name.
-        ValueError: a value that the method refuses; the message names it and the share.
-    """
-    if not options:
-        return method
-    name, known = type(method).__name__, accepted(type(method))
-    if missing := [option for option in options if option not in known]:
-        raise TypeError(
-            f"the schedule sets {', '.join(map(repr, missing))}, which {name} has not; "
-            f"it takes: {', '.join(known) or 'none'}; and there are p and clean_weight"
-        )
-    if lost := [option for option in known if not hasattr(method, option)]:
-        raise TypeError(f"{name} keeps no attribute {lost[0]!r} of its option, so a schedule cannot change its options")
-    if all(getattr(method, option) == value for option, value in options.items()):
-        return method
-    try:
-        return type(method)(**{**{option: getattr(method, option) for option in known}, **options})
-    except (TypeError, ValueError) as error:
-        given = ", ".join(f"{option}={value}" for option, value in options.items())
-        raise ValueError(f"the schedule at share {share} gives {name} {given}: {error}") from error
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
 def _checked_share(share: float) -> float:
-    if not _is_number(share) or not 0 <= share <= 1:
+    if not is_number(share) or not 0 <= share <= 1:
         raise ValueError(f"the share of the run must be a number in [0, 1], got {share!r}")
     return float(share)
 

@@ -59,7 +59,7 @@ def test_labels_of_samples_of_weight_0_are_absent(method: str) -> None:
     plan = mixer.plan(images, values)
     part = plan.sample_weights[:, 3] > 0
     assert 0 < part.sum() < 8
-    assert torch.equal(mixer.apply(plan, images, values)[1].isnan(), torch.stack([part, torch.zeros(8) > 0], 1))
+    assert torch.equal(mixer.apply_plan(plan, images, values)[1].isnan(), torch.stack([part, torch.zeros(8) > 0], 1))
     assert torch.equal(plan.targets(shares, num_classes=4).isnan().any(1), part)
 
 
@@ -101,9 +101,9 @@ def test_a_cut_without_the_hole_is_clean_and_one_with_it_is_refused() -> None:
         outcomes.add(shown)
         if shown:
             with pytest.raises(ValueError, match="sample 2 of the batch holds nan"):
-                mixer.apply(plan, images, labels)
+                mixer.apply_plan(plan, images, labels)
         else:
-            assert torch.equal(mixer.apply(plan, images, labels)[0], mixer.apply(plan, clean, labels)[0])
+            assert torch.equal(mixer.apply_plan(plan, images, labels)[0], mixer.apply_plan(plan, clean, labels)[0])
     assert outcomes == {True, False}
 
 

@@ -184,7 +184,7 @@ def test_the_confidence_is_that_of_the_saliency_pass() -> None:
     assert model.training
     assert all(torch.equal(a, b) for a, b in zip(before, model.buffers(), strict=True))
     expected = label_confidence(model.eval()(IMAGES), LABELS)
-    torch.testing.assert_close(mixer.exact.confidence(IMAGES, LABELS), expected)
+    torch.testing.assert_close(mixkit.GradientSaliency(model).confidence(IMAGES, LABELS), expected)
 
 
 def test_with_a_clean_pass_a_bank_a_known_saliency_and_points() -> None:
@@ -193,7 +193,7 @@ def test_with_a_clean_pass_a_bank_a_known_saliency_and_points() -> None:
     options = {"num_classes": 5, "model": model, "schedule": Adaptive(1e-6)}
     for more in ({"clean_weight": 1.0}, {"saliency": mixkit.SaliencyBank(6)}, {}):
         mixer = mixkit.create_mixer("sagemix", "points", **options, **more)
-        about = {"keys": torch.arange(6)} if "saliency" in more else {}
+        about = {"samples": torch.arange(6)} if "saliency" in more else {}
         mixed, _ = mixer(points, LABELS, **about)
         assert mixer.schedule.mixed == 1
         assert not torch.equal(mixed, points)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from mixkit import (
     MixPlan,
     PlanContext,
     SaliencyBank,
+    Samples,
     create_mixer,
 )
 from tests.conftest import ImageModel, PointModel
@@ -90,7 +92,7 @@ def test_it_never_mixes_up_samples(workers: int) -> None:
             bank.load_state_dict(state)
         mixer = make(bank)
         for images, labels, keys in loader:
-            mixed, _ = mixer(images, labels, keys=keys)
+            mixed, _ = mixer(images, labels, samples=keys)
             self_loss(mixed, scale=1e-3 if epoch % 2 else 1e3).backward()
     keys = torch.arange(NUM)
     found, expected = bank.look_up(keys), secret(keys)
@@ -98,7 +100,7 @@ def test_it_never_mixes_up_samples(workers: int) -> None:
     for part in (slice(None, half), slice(half, None)):  # each half was shown by itself: its own scale, its own pattern
         torch.testing.assert_close(relative(found[:, part]), relative(expected[:, part]))
     mixer = make(bank)
-    mixer(torch.randn(4, 3, SIDE, SIDE), torch.arange(4), keys=[7, 3, 11, 0])
+    mixer(torch.randn(4, 3, SIDE, SIDE), torch.arange(4), samples=[7, 3, 11, 0])
     torch.testing.assert_close(mixer.method.saliency, found[[7, 3, 11, 0]])
 
 
@@ -152,9 +154,8 @@ def test_an_update_is_what_the_loop_says(seed: int, kind: str) -> None:
         found = torch.rand(size, number, generator=draw)
         found[0] = 0  # a mixed sample without any gradient teaches nothing
         expected = reference(bank, plan, found, keys, index, 0.7)
-        leaf = bank.watch(
-            torch.zeros(size, number, 1), plan, *bank.check(keys, index, (size, number)), lambda g: g[..., 0]
-        )
+        domain = SimpleNamespace(saliency=lambda grad: grad[..., 0])
+        leaf = bank.watch(torch.zeros(size, number, 1), plan, Samples(keys, index), domain)
         leaf.backward(found[..., None])
         torch.testing.assert_close(bank.look_up(torch.arange(10)).double(), expected, rtol=1e-4, atol=1e-5)
 
@@ -171,9 +172,9 @@ def test_points_are_followed_through_subsampling_and_assignment() -> None:
         index = torch.rand(8, 40, generator=draw).argsort(1)[:, :25]
         points = clouds.gather(1, index[..., None].expand(-1, -1, 3))
         seed = int(torch.randint(1000, (), generator=draw))
-        known = {"keys": torch.arange(8), "index": index}
-        plan = mixer.plan(points, torch.arange(8) % 5, generator=torch.Generator().manual_seed(seed), **known)
-        mixed, _ = mixer(points, torch.arange(8) % 5, generator=torch.Generator().manual_seed(seed), **known)
+        samples = Samples(torch.arange(8), index)
+        plan = mixer.plan(points, torch.arange(8) % 5, generator=torch.Generator().manual_seed(seed), samples=samples)
+        mixed, _ = mixer(points, torch.arange(8) % 5, generator=torch.Generator().manual_seed(seed), samples=samples)
         shown = plan.weight.argmax(1, keepdim=True)  # whom each place is a picture of
         element = plan.index.gather(1, shown)[:, 0]
         source = plan.source.expand_as(plan.index).gather(1, shown)[:, 0]
@@ -196,7 +197,7 @@ class Pipeline(Dataset):
 
     def __getitem__(self, key: int) -> tuple[Tensor, Tensor, int, int]:
         image, label, _ = Encoded()[key]
-        places = tv_tensors.Mask(SaliencyBank.places(SIDE, SIDE))
+        places = tv_tensors.Mask(Samples.places(SIDE, SIDE))
         image, places = self.transform(tv_tensors.Image(image), places)
         return image.as_subclass(Tensor), places.as_subclass(Tensor), label, key
 
@@ -211,32 +212,33 @@ def test_places_travel_through_crop_and_flip(workers: int) -> None:
     loader = DataLoader(Pipeline(), batch_size=8, shuffle=True, num_workers=workers)
     for _ in range(30):
         for images, places, labels, keys in loader:
-            index = SaliencyBank.index_of(places)
+            samples = Samples.at_places(keys, places)
+            index = samples.index
             assert (images.mean(1).flatten(1)[index < 0] == 0).all()
             torch.testing.assert_close(
                 images[:, 0].flatten(1), secret(keys).gather(1, index.clamp_min(0)) * (index >= 0)
             )
-            self_loss(mixer(images, labels, keys=keys, index=index)[0]).backward()
+            self_loss(mixer(images, labels, samples=samples)[0]).backward()
     keys = torch.arange(NUM)
     torch.testing.assert_close(bank.look_up(keys), secret(keys), rtol=0.05, atol=0.05)
     flipped = torch.arange(SIDE * SIDE).reshape(SIDE, SIDE).flip(1).expand(NUM, -1, -1)
-    looked = bank.look_up(*bank.check(keys, flipped, (NUM, SIDE * SIDE)))
+    looked = bank.look_up(Samples(keys, flipped))
     torch.testing.assert_close(looked, bank.look_up(keys).reshape(-1, SIDE, SIDE).flip(2).flatten(1))
 
 
 def test_a_coarser_grid_of_cells_is_remembered_by_its_places() -> None:
-    places = SaliencyBank.places(5, 7, cells=(2, 3))
+    places = Samples.places(5, 7, cells=(2, 3))
     assert places.shape == (1, 5, 7)
     assert places.unique().tolist() == [1, 2, 3, 4, 5, 6]
     bank = SaliencyBank(2, 6, momentum=0.0)
     images = torch.zeros(2, 3, 5, 7)
-    index = SaliencyBank.index_of(places.expand(2, 1, 5, 7))
-    mixed, _ = make(bank, "sagemix", p=0.0)(images, torch.arange(2), keys=[1, 0], index=index)
-    mixed.backward(index.reshape(2, 1, 5, 7).expand(-1, 3, -1, -1).float() + 1)
+    samples = Samples.at_places([1, 0], places.expand(2, 1, 5, 7))
+    mixed, _ = make(bank, "sagemix", p=0.0)(images, torch.arange(2), samples=samples)
+    mixed.backward(samples.index.reshape(2, 1, 5, 7).expand(-1, 3, -1, -1).float() + 1)
     cells = bank.look_up(torch.tensor([0]))[0]
     torch.testing.assert_close(cells / cells[0], torch.arange(1.0, 7.0), rtol=1e-2, atol=0)
     with pytest.raises(ValueError, match=r"as many sides >= 1 as the sample, got \(2,\) for \(5, 7\)"):
-        SaliencyBank.places(5, 7, cells=(2,))
+        Samples.places(5, 7, cells=(2,))
 
 
 def test_training_is_as_without_a_bank() -> None:
@@ -247,18 +249,18 @@ def test_training_is_as_without_a_bank() -> None:
         torch.manual_seed(1)
         model = ImageModel().eval()
         mixer = create_mixer("sagemix", "image", num_classes=5, saliency=saliency)
-        mixed, targets = mixer(images, labels, keys=keys)
+        mixed, targets = mixer(images, labels, samples=keys)
         F.cross_entropy(model(mixed), targets).backward()
         grads.append([q.grad for q in model.parameters()])
     torch.testing.assert_close(grads[0], grads[1])
     bank = SaliencyBank(6)
-    mixed, _ = make(bank, p=0.0)(images, labels, keys=keys)
+    mixed, _ = make(bank, p=0.0)(images, labels, samples=keys)
     assert mixed.requires_grad
     assert not images.requires_grad
     assert torch.equal(mixed, images)
     assert make(bank).eval()(images, labels)[0] is images
     wanted = images.clone().requires_grad_()  # a batch that wants a gradient of its own still gets it
-    self_loss(make(bank)(wanted, labels, keys=keys)[0]).backward()
+    self_loss(make(bank)(wanted, labels, samples=keys)[0]).backward()
     assert wanted.grad is not None
     assert bank.state_dict()["updates"].tolist() == [1] * 6
 
@@ -270,7 +272,7 @@ def test_what_a_step_may_do_to_the_gradient() -> None:
 
     def remembered(*scales: float) -> tuple[Tensor, int]:
         bank = SaliencyBank(NUM, momentum=0.5)
-        mixed, _ = make(bank, p=0.0)(images, labels, keys=keys)
+        mixed, _ = make(bank, p=0.0)(images, labels, samples=keys)
         for scale in scales:
             self_loss(mixed, scale).backward(retain_graph=True)
         return bank.look_up(keys)[0], int(bank.state_dict()["updates"][3])
@@ -288,7 +290,7 @@ def test_what_a_step_may_do_to_the_gradient() -> None:
 def test_autocast_and_grad_scaling() -> None:
     bank, model = SaliencyBank(6), ImageModel()
     with torch.autocast("cpu", torch.bfloat16):
-        mixed, targets = make(bank, "sagemix")(torch.randn(6, 3, 9, 7), torch.arange(6) % 5, keys=torch.arange(6))
+        mixed, targets = make(bank, "sagemix")(torch.randn(6, 3, 9, 7), torch.arange(6) % 5, samples=torch.arange(6))
         loss = F.cross_entropy(model(mixed), targets)
     (loss * 1024).backward()
     assert torch.isfinite(bank.look_up(torch.arange(6))).all()
@@ -316,23 +318,24 @@ def test_unseen_and_stale_samples_are_taken_exactly() -> None:
     model = ImageModel()
 
     class Watched(GradientSaliency):
-        def __call__(self, batch: Tensor, labels: Any, domain: Any) -> Tensor:
+        def find(self, batch: Tensor, labels: Any, domain: Any, *_: Any) -> Tensor:
             calls.append([int((images == one).flatten(1).all(1).nonzero()) for one in batch])
             assert torch.equal(labels.tensor, torch.tensor(calls[-1]) % 5)
-            return super().__call__(batch, labels, domain)
+            return super().find(batch, labels, domain)
 
     bank = SaliencyBank(10, unseen="exact", refresh_every=3)
     mixer = make(bank, "sagemix", model=model)
-    mixer.exact = Watched(model)
+    assert bank.exact.model is model
+    bank.exact = Watched(model)
     for rows in ([0, 1, 2], [2, 3, 4], [2, 0, 1], [2, 0, 1], [5, 2, 0]):
-        mixed, targets = mixer(images[rows], labels[rows], keys=torch.tensor(rows) + 4)
+        mixed, targets = mixer(images[rows], labels[rows], samples=torch.tensor(rows) + 4)
         F.cross_entropy(model(mixed), targets).backward()
     # all at their first time; of the later ones those whose count, from key % 3, comes to a multiple of 3
     assert calls == [[0, 1, 2], [3, 4], [2, 0], [5]]
-    exact = GradientSaliency(model)(images[[3]], labels[[3]], mixer.domain)
+    exact = GradientSaliency(model).find(images[[3]], labels[[3]], mixer.domain)
     only = SaliencyBank(10, unseen="exact")
     only_mixer = make(only, Cut(), model=model)
-    only_mixer.plan(images[3:5], labels[3:5], keys=[3, 4])
+    only_mixer.plan(images[3:5], labels[3:5], samples=[3, 4])
     torch.testing.assert_close(relative(only_mixer.method.saliency)[0], relative(exact)[0], rtol=2e-3, atol=2e-3)
 
 
@@ -346,9 +349,8 @@ def test_labels_of_any_structure_go_with_the_samples_that_are_due() -> None:
 
     mixer = create_mixer("sagemix", "points", num_classes=5, saliency=bank, model=PointModel(), loss=loss)
     points = torch.randn(4, 12, 3)
-    bank.check([0], None, (1, 12))
     bank.store(torch.tensor([0, 2]), torch.rand(2, 12))
-    mixer(points, {"y": torch.arange(4), "z": torch.arange(4) + 1}, keys=[0, 1, 2, 3])
+    mixer(points, {"y": torch.arange(4), "z": torch.arange(4) + 1}, samples=[0, 1, 2, 3])
     assert seen[0]["z"].tolist() == [2, 4]
 
 
@@ -372,24 +374,34 @@ def test_a_state_is_tensors_and_must_fit() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"keys": None}, ValueError, r"mixer\(batch, labels, keys=...\)"),
+        ({"samples": None}, ValueError, r"mixer\(batch, labels, samples=keys\)"),
+        ({"samples": [[0], [1], [2], [3]]}, ValueError, r"keys must be \(B,\).*got \(4, 1\)"),
         ({"keys": [0, 1, 2, 10]}, ValueError, r"keys must lie in \[0, 10\), got 0 to 10"),
         ({"keys": [0, -1, 2, 3]}, ValueError, r"keys must lie in \[0, 10\), got -1 to 3"),
-        ({"keys": [0, 1, 2]}, ValueError, r"keys must be \(4,\).*got \(3,\)"),
+        ({"samples": [0, 1, 2]}, ValueError, r"keys must be \(4,\).*got \(3,\)"),
         ({"keys": [0.0, 1, 2, 3]}, TypeError, "keys must be integers, got torch.float32"),
         ({"index": torch.zeros(4, 8, dtype=torch.long)}, ValueError, r"index must be \(4, 9\).*got \(4, 8\)"),
+        ({"index": torch.zeros(3, 9, dtype=torch.long)}, ValueError, r"index must be \(4, N\).*got \(3, 9\)"),
         ({"index": torch.full((4, 9), 12)}, ValueError, r"index must lie in \[-1, 12\), got 12 to 12"),
         ({"index": torch.full((4, 9), -2)}, ValueError, r"index must lie in \[-1, 12\), got -2"),
         ({"index": torch.zeros(4, 9)}, TypeError, "index must be integers, got torch.float32"),
-        ({"index": None}, ValueError, "the bank has 12 elements per sample, the batch 9: give index="),
+        (
+            {"index": None},
+            ValueError,
+            r"the bank has 12 elements per sample, the batch 9: give samples=mixkit.Samples\(keys, index\)",
+        ),
         ({"elements": None}, ValueError, "how many elements are stored: num_elements="),
     ],
 )
 def test_errors_name_what_came(change: dict[str, Any], error: type[Exception], message: str) -> None:
     given = {"keys": [0, 1, 2, 3], "index": torch.zeros(4, 9, dtype=torch.long), "elements": 12} | change
-    mixer = make(SaliencyBank(10, given.pop("elements")), "sagemix", "points")
+    mixer = make(SaliencyBank(10, given["elements"]), "sagemix", "points")
     with pytest.raises(error, match=message):
-        mixer(torch.randn(4, 9, 3), torch.arange(4), **given)
+        mixer(torch.randn(4, 9, 3), torch.arange(4), samples=samples_of(given))
+
+
+def samples_of(given: dict[str, Any]) -> Any:
+    return given["samples"] if "samples" in given else Samples(given["keys"], given["index"])
 
 
 def test_other_errors() -> None:
@@ -450,7 +462,7 @@ def test_a_model_trains_with_a_bank() -> None:
     optimiser = torch.optim.SGD(model.parameters(), 0.05)
     for _ in range(20):
         for keys in torch.randperm(64, generator=draw).split(16):
-            mixed, targets = mixer(images[keys], labels[keys], keys=keys)
+            mixed, targets = mixer(images[keys], labels[keys], samples=keys)
             optimiser.zero_grad()
             F.cross_entropy(model(mixed), targets).backward()
             optimiser.step()

@@ -31,7 +31,7 @@ def test_a_bank_that_learns_nothing_says_so_once(way: str) -> None:
     mixer = make(bank)
 
     def step() -> None:
-        mixed, targets = mixer(torch.randn(4, 6, 3), LABELS, keys=KEYS)
+        mixed, targets = mixer(torch.randn(4, 6, 3), LABELS, samples=KEYS)
         if way == "a detached batch":
             F.cross_entropy(model(mixed.detach()), targets).backward()
         else:
@@ -58,7 +58,7 @@ def test_a_bank_that_learns_says_nothing(way: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for _ in range(2 * Unheard.LIMIT):
-            mixed, targets = mixer(torch.randn(4, 6, 3), LABELS, keys=KEYS)
+            mixed, targets = mixer(torch.randn(4, 6, 3), LABELS, samples=KEYS)
             losses.append(F.cross_entropy(model(mixed), targets))
             if way == "named":
                 torch.autograd.grad(losses.pop(), [*model.parameters(), mixed])
@@ -66,7 +66,7 @@ def test_a_bank_that_learns_says_nothing(way: str) -> None:
                 torch.stack(losses).sum().backward()
                 losses.clear()
             with torch.no_grad():
-                mixer(torch.randn(4, 6, 3), LABELS, keys=KEYS)  # nobody expects a gradient here
+                mixer(torch.randn(4, 6, 3), LABELS, samples=KEYS)  # nobody expects a gradient here
     assert (bank.state_dict()["updates"] > 0).all()
 
 
@@ -83,7 +83,7 @@ def test_a_bank_travels_in_lightnings_checkpoints(tmp_path: Any) -> None:
 
         def training_step(self, batch: Any, _: int) -> Tensor:
             points, labels, keys = batch
-            mixed, targets = self.mixer(points, labels, keys=keys)
+            mixed, targets = self.mixer(points, labels, samples=keys)
             return F.cross_entropy(self.model(mixed), targets)
 
         def configure_optimizers(self) -> Any:

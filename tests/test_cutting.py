@@ -215,7 +215,7 @@ def test_rsmix_moves_points_but_not_their_other_channels() -> None:
     points = torch.randn(6, 40, 6)
     mixer = mixkit.create_mixer("rsmix", "points", num_classes=6, p=1.0)
     plan = mixer.plan(points, torch.arange(6))
-    mixed, _ = mixer.apply(plan, points, torch.arange(6))
+    mixed, _ = mixer.apply_plan(plan, points, torch.arange(6))
     torch.testing.assert_close(mixed[..., 3:], plan.apply(points[..., 3:]))
     torch.testing.assert_close(mixed[..., :3], plan.apply_coords(points[..., :3]))
     assert 0 < replaced(plan).sum(1).max() <= 20  # the cap, half of the points
@@ -229,7 +229,7 @@ def test_rsmix_is_the_same_in_any_unit(unit: float, knn: bool) -> None:
     for scale, options in ((1.0, {}), (unit, {"radius": unit})):
         mixer = mixkit.create_mixer("rsmix", "points", num_classes=6, p=1.0, knn=knn, **options)
         plan = mixer.plan(points * scale, torch.arange(6), generator=torch.Generator().manual_seed(3))
-        mixed, _ = mixer.apply(plan, points * scale, torch.arange(6))
+        mixed, _ = mixer.apply_plan(plan, points * scale, torch.arange(6))
         counts.append((replaced(plan), mixed / scale))
     assert torch.equal(counts[0][0], counts[1][0])
     torch.testing.assert_close(counts[0][1], counts[1][1], atol=1e-5, rtol=1e-5)

@@ -25,7 +25,7 @@ def test_every_method_of_coordinates_mixes_signals(method: str) -> None:
     # a signal constant in time makes the mixed signal the weights themselves
     constant = torch.arange(6.0)[:, None, None].expand(6, 2, 40)
     plan = mixer.plan(signals, labels)
-    mixed, targets = mixer.apply(plan, constant, labels)
+    mixed, targets = mixer.apply_plan(plan, constant, labels)
     torch.testing.assert_close(mixed.mean(2)[:, 0], plan.sample_weights @ torch.arange(6.0))
     torch.testing.assert_close(targets, plan.sample_weights @ torch.eye(3)[labels])
 
@@ -47,7 +47,7 @@ def test_a_method_of_a_few_lines_mixes_every_domain(domain: str) -> None:
     assert set(own.unique().tolist()) == {0, 1}
     torch.testing.assert_close(own.mean(1), torch.full((4,), 0.5), atol=1e-6, rtol=0)
     assert (plan.index is None) == (domain != "points")
-    mixed, targets = mixer.apply(plan, batch, torch.arange(4))
+    mixed, targets = mixer.apply_plan(plan, batch, torch.arange(4))
     assert mixed.shape == batch.shape
     torch.testing.assert_close(targets, plan.sample_weights @ torch.eye(4))
     torch.testing.assert_close(partner, 1 - own)

@@ -67,7 +67,7 @@ def test_a_step_is_that_of_two_passes(method: str, amp: bool, monkeypatch: pytes
         twin = copy.deepcopy(model).train()
         mixer = create_mixer(method, METHODS[method], num_classes=5, model=twin, clean_weight=0.7, p=1.0)
         if way is not None:
-            monkeypatch.setattr(GradientSaliency, "with_loss", way)
+            monkeypatch.setattr(GradientSaliency, "find_with_loss", way)
         with torch.autocast("cpu", torch.bfloat16) if amp else nullcontext():
             loss = step(mixer, twin, inputs, labels)
         assert all(parameter.grad is None for parameter in twin.parameters())  # nothing behind the user's back
@@ -117,7 +117,7 @@ def test_every_parameter_that_backward_reaches_has_its_gradient(wrapped: bool) -
     assert sum(grad is None for grad in expected) == 4, "frozen and unused, weight and bias"
     both.zero_grad()
     given: Callable[[Any, Any], Tensor] = (lambda output, labels: loss(output, labels)) if wrapped else loss
-    _, clean = GradientSaliency(model, given).with_loss(inputs, labels, get_domain("points")())
+    _, clean = GradientSaliency(model, given).find_with_loss(inputs, labels, get_domain("points")())
     clean.backward()
     assert_same(gradients(both), expected)
     assert [q.grad.dtype for q in both.parameters() if q.grad is not None] == [
@@ -128,16 +128,16 @@ def test_every_parameter_that_backward_reaches_has_its_gradient(wrapped: bool) -
 def test_a_frozen_model_has_a_saliency_and_a_loss_without_gradient() -> None:
     inputs, labels, model = case("image")
     model.eval().requires_grad_(False)
-    saliency, loss = GradientSaliency(model).with_loss(inputs, labels, IMAGE)
-    torch.testing.assert_close(saliency, GradientSaliency(model)(inputs, labels, IMAGE))
+    saliency, loss = GradientSaliency(model).find_with_loss(inputs, labels, IMAGE)
+    torch.testing.assert_close(saliency, GradientSaliency(model).find(inputs, labels, IMAGE))
     torch.testing.assert_close(loss, F.cross_entropy(model(inputs), labels))
     assert not loss.requires_grad
     with pytest.raises(ValueError, match="does not depend on the batch"):
-        GradientSaliency(model, lambda output, labels: output.detach().sum()).with_loss(inputs, labels, IMAGE)
+        GradientSaliency(model, lambda output, labels: output.detach().sum()).find_with_loss(inputs, labels, IMAGE)
     model.requires_grad_(True)
     only_weights: Callable[[Any, Any], Tensor] = lambda output, labels: model.head[1].weight.sum()  # noqa: E731
     with pytest.raises(ValueError, match="does not depend on the batch"):
-        GradientSaliency(model, only_weights).with_loss(inputs, labels, IMAGE)
+        GradientSaliency(model, only_weights).find_with_loss(inputs, labels, IMAGE)
 
 
 def test_the_loss_is_scaled_accumulated_repeated_or_left_out() -> None:
@@ -182,7 +182,7 @@ def test_parameters_may_change_before_the_gradients_are_handed_over() -> None:
     loss = F.cross_entropy(copy.deepcopy(model)(inputs), labels)
     twin = copy.deepcopy(model)
     F.cross_entropy(twin(inputs), labels).backward()
-    _, clean = GradientSaliency(model).with_loss(inputs, labels, IMAGE)
+    _, clean = GradientSaliency(model).find_with_loss(inputs, labels, IMAGE)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(2)
@@ -202,7 +202,7 @@ def test_hooks_see_the_whole_gradient_once() -> None:
     F.cross_entropy(twin(inputs), labels).backward()
     expected = twin.head[1].weight.grad
     seen.clear()
-    _, clean = GradientSaliency(model).with_loss(inputs, labels, IMAGE)
+    _, clean = GradientSaliency(model).find_with_loss(inputs, labels, IMAGE)
     assert not seen
     clean.backward()
     assert len(seen) == 2
@@ -254,11 +254,11 @@ def test_float16_goes_through_its_graph_twice() -> None:
     expected = torch.autograd.grad(F.cross_entropy(model(points), labels), list(model.parameters()))
     assert all(grad.abs().max() < 1e-6 for grad in expected)
     with torch.autocast("cpu", torch.float16):
-        saliency, loss = GradientSaliency(model).with_loss(points, labels, get_domain("points")())
+        saliency, loss = GradientSaliency(model).find_with_loss(points, labels, get_domain("points")())
     (loss * 2**20).backward()
     for parameter, grad in zip(model.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad / 2**20, grad, rtol=0.1, atol=0.05 * float(grad.abs().max()))
-    exact = GradientSaliency(model)(points, labels, get_domain("points")())
+    exact = GradientSaliency(model).find(points, labels, get_domain("points")())
     torch.testing.assert_close(saliency, exact, rtol=0.1, atol=0.05 * float(exact.max()))
 
 

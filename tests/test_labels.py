@@ -61,7 +61,7 @@ def close(found: Tensor, expected: Tensor) -> None:
 def shared_plan(mixer: Mixer, batch: Tensor, labels: Any) -> tuple[MixPlan, Any]:
     plan = mixer.plan(batch, labels)
     assert plan.weight.shape[2] > 1
-    return plan, mixer.apply(plan, batch, labels)[1]
+    return plan, mixer.apply_plan(plan, batch, labels)[1]
 
 
 # ---- of the elements
@@ -135,13 +135,13 @@ def test_a_class_by_any_name() -> None:
             list(classes.numpy()), one_hot, one_hot.bool(), one_hot.tolist(), one_hot.double().numpy(), one_hot.half(),
             PerSample(classes), PerSample(one_hot),
         ):  # fmt: skip
-            found = mixer.apply(plan, batch, labels)[1]
+            found = mixer.apply_plan(plan, batch, labels)[1]
             close(found, by_sample(plan, one_hot.double()))
             assert found.shape == (B, 7)
         close(plan.targets(one_hot, 7), by_sample(plan, one_hot.double()))
         close(plan.targets(classes[:, None].numpy(), 7), by_sample(plan, one_hot.double()))
     several = torch.tensor([[1, 1, 0, 0, 0, 0, 1], [0] * 7] * 3)[:B]
-    close(mixer.apply(plan, batch, several)[1], by_sample(plan, several.double()))
+    close(mixer.apply_plan(plan, batch, several)[1], by_sample(plan, several.double()))
 
 
 def test_values_of_samples() -> None:
@@ -182,14 +182,16 @@ def test_where_both_fit_the_error_shows_both_and_the_caller_says_it(domain: int)
     close(targets, by_sample(plan, hot.double()))
     plan, targets = shared_plan(mixer, batch, PerElement(hot))
     close(targets.mT, by_element(plan, F.one_hot(hot, size).double()))
-    close(mixer.apply(plan, batch, hot.float())[1], by_sample(plan, hot.double()))  # floats with num_classes are shares
-    close(mixer.apply(plan, batch, hot.bool())[1], by_sample(plan, hot.double()))
+    close(
+        mixer.apply_plan(plan, batch, hot.float())[1], by_sample(plan, hot.double())
+    )  # floats with num_classes are shares
+    close(mixer.apply_plan(plan, batch, hot.bool())[1], by_sample(plan, hot.double()))
     values = torch.randn(B, size)
     regression = points_and_images()[domain][0]
     with pytest.raises(ValueError, match=r"values per sample or as values per element.*PerSample"):
         regression(batch, values)
-    close(regression.apply(plan, batch, PerSample(values))[1], by_sample(plan, values.double()))
-    close(regression.apply(plan, batch, PerElement(values))[1], by_element(plan, values.double()))
+    close(regression.apply_plan(plan, batch, PerSample(values))[1], by_sample(plan, values.double()))
+    close(regression.apply_plan(plan, batch, PerElement(values))[1], by_element(plan, values.double()))
 
 
 def test_a_square_of_points_needs_to_say_its_elements() -> None:
@@ -199,7 +201,7 @@ def test_a_square_of_points_needs_to_say_its_elements() -> None:
         mixer(batch, values)
     plan, targets = shared_plan(mixer, batch, PerElement(values))
     close(targets, by_element(plan, values))
-    close(mixer.apply(plan, batch, PerSample(values))[1], by_sample(plan, values))
+    close(mixer.apply_plan(plan, batch, PerSample(values))[1], by_sample(plan, values))
 
 
 def test_wrappers_pass_through_loaders_and_copies() -> None:
@@ -222,7 +224,7 @@ def test_a_sample_without_a_label_adds_nothing() -> None:
     for method in ("pointcutmix_k", "mixup"):
         for mixer, batch, _ in points_and_images(method, num_classes=K, ignore_index=-1):
             plan = mixer.plan(batch, classes)
-            targets = mixer.apply(plan, batch, classes)[1]
+            targets = mixer.apply_plan(plan, batch, classes)[1]
             close(targets, by_sample(plan, shares))
             close(plan.targets(classes, K, ignore_index=-1), by_sample(plan, shares))
             logits = torch.randn(B, K, dtype=torch.float64)
@@ -240,7 +242,7 @@ def test_what_is_mixed_with_something_unknown_is_unknown() -> None:
         unknown = by_sample(plan, (labels == -1).double()) > 0
         expected = by_sample(plan, labels.clamp_min(0)).masked_fill(unknown, -1)
         for each in (labels, labels.long()):
-            close(mixer.apply(plan, batch, each)[1], expected)
+            close(mixer.apply_plan(plan, batch, each)[1], expected)
         assert bool(unknown.any())
         assert not bool(unknown.all())
         depth = torch.rand(B, *sides, 1).movedim(-1, 1) + 1
@@ -250,7 +252,7 @@ def test_what_is_mixed_with_something_unknown_is_unknown() -> None:
         rows = depth.reshape(B, -1)
         gone = by_element(plan, (rows == -1).double()) > 0
         depth = depth if len(sides) == 2 else depth.mT
-        found = values.apply(plan, batch, depth)[1]
+        found = values.apply_plan(plan, batch, depth)[1]
         close(found.reshape(B, -1), by_element(plan, rows.clamp_min(0)).masked_fill(gone, -1))
 
 

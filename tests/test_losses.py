@@ -68,7 +68,7 @@ def test_a_mixed_loss_is_the_sum_of_the_hard_ones_by_their_weights() -> None:
     options: dict[str, Any] = {"ignore_index": 255, "reduction": "sum"}
     own, others = (F.cross_entropy(logits, labels, **options) for labels in (masks, masks[partner]))
     expected = (share * own + (1 - share) * others) / (masks != 255).sum()
-    torch.testing.assert_close(soft_cross_entropy(logits, mixer.apply(plan, images, masks)[1]), expected)
+    torch.testing.assert_close(soft_cross_entropy(logits, mixer.apply_plan(plan, images, masks)[1]), expected)
 
 
 def test_where_nothing_counts_it_is_0_and_leaves_the_weights_alone() -> None:

@@ -14,7 +14,7 @@ def test_the_larger_label_is_the_class() -> None:
     mixer = mixkit.create_mixer("mixup", "points", num_classes=5, per_sample=True)
     points = torch.randn(4, 6, 3)
     plan = mixer.plan(points, labels)
-    _, targets = mixer.apply(plan, points, labels)
+    _, targets = mixer.apply_plan(plan, points, labels)
     larger = [int(labels[row.argmax()]) for row in plan.sample_weights]
     assert mixkit.hard_targets(targets).tolist() == larger
     assert torch.equal(mixkit.hard_targets(labels), labels)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import mixkit
-from mixkit import Mixer, MixPlan, PlanContext, create_mixer
+from mixkit import Mixer, PlanContext, create_mixer
 from tests.conftest import ImageModel, PointModel
 
 METHODS = ["mixup", "pointmixup", "sagemix"]
@@ -49,7 +49,7 @@ def test_a_batch_is_what_its_plan_says(domain: str, method: str, batch: int) -> 
     assert targets.dtype == torch.float32
     torch.testing.assert_close(targets.sum(1), torch.ones(batch), rtol=0, atol=1e-6)
     torch.testing.assert_close(targets, plan.sample_weights @ F.one_hot(labels, 5).float(), rtol=0, atol=1e-6)
-    again = mixer.apply(plan, inputs, labels)
+    again = mixer.apply_plan(plan, inputs, labels)
     assert torch.equal(mixed, again[0])
     assert torch.equal(targets, again[1])
     flat = inputs.flatten(2).mT if domain == "image" else inputs
@@ -185,7 +185,7 @@ def test_labels_of_every_kind() -> None:
     assert mixer(points, parts)[1].shape == (4, 5, 9)
     both = create_mixer("sagemix", domain="points", num_classes=(16, 50), query="uniform")
     plan = both.plan(points, (torch.arange(4), parts))
-    _, (category, part) = both.apply(plan, points, (torch.arange(4), parts))
+    _, (category, part) = both.apply_plan(plan, points, (torch.arange(4), parts))
     assert category.shape == (4, 16)
     torch.testing.assert_close(part, plan.element_targets(parts, 50))
     named = create_mixer("mixup", domain="points", num_classes={"y": 5, "size": None})
@@ -281,8 +281,7 @@ def test_module_apply_still_initialises() -> None:
     nn.Sequential(nn.Linear(2, 2), mixer).apply(seen.append)
     assert mixer in seen
     assert nn.Sequential(mixer).to(torch.float64)[0] is mixer
-    with pytest.raises(TypeError, match="got a plan alone"):
-        mixer.apply(MixPlan.identity(2))
+    assert mixer.apply(seen.append) is mixer
 
 
 def test_accumulated_and_autocast_training_steps_work() -> None:

@@ -82,7 +82,8 @@ def check(model: nn.Module, labels: Any, num_classes: Any, loss: Callable[[Tenso
     mixer = create_mixer("sagemix", "points", model=model, num_classes=num_classes, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = mixer.find_saliency(points, mixer.read(points, labels)[1])
+        elements, read = mixer.read(points, labels)
+        found = mixer.find_saliency(points, read, elements)
         mixer(points, labels)
     expected = gradient_norm(model, points.double(), loss)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
@@ -187,10 +188,10 @@ def test_where_it_is_not_plain_an_error_names_loss(
 def test_without_a_mixer_what_floats_are_is_not_known() -> None:
     points = torch.randn(B, N, 3)
     with pytest.raises(TypeError, match="told apart by a mixer with num_classes="):
-        GradientSaliency(Head(4))(points, torch.rand(B, 4), POINTS)
+        GradientSaliency(Head(4)).find(points, torch.rand(B, 4), POINTS)
     with pytest.raises(TypeError, match="no loss suits"):
-        GradientSaliency(Head(1))(points, torch.arange(B), POINTS)
-    assert GradientSaliency(Head(1))(points, torch.arange(B) % 2, POINTS).amax(1).min() > 0
+        GradientSaliency(Head(1)).find(points, torch.arange(B), POINTS)
+    assert GradientSaliency(Head(1)).find(points, torch.arange(B) % 2, POINTS).amax(1).min() > 0
 
 
 # ---- what the model returns and is given
@@ -252,7 +253,8 @@ def test_models_that_take_more_than_the_batch() -> None:
         expected = gradient_norm(reference, points.double(), loss)
         for options in ({}, {"clean_weight": 0.5}):
             mixer = create_mixer("sagemix", "points", model=model, num_classes=4, forward=forward, **options)
-            found = mixer.find_saliency(points, mixer.read(points, labels)[1])
+            elements, read = mixer.read(points, labels)
+            found = mixer.find_saliency(points, read, elements)
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
         assert mixer.saliency.confidence(points, labels).shape == (B,)
     for wrong in ("model", lambda model: model, lambda a, b, c, d: a):
@@ -290,9 +292,9 @@ def test_at_a_lower_resolution_labels_stay_with_their_elements() -> None:
         (Head(N), PerSample(F.one_hot(classes, N)), PerSample(F.one_hot(classes, N)), N),
     ):
         half = GradientSaliency(model, resolution=0.5)
-        found = half(points, read_labels(labels, num_classes, Size(B, N)), POINTS)
+        found = half.find(points, read_labels(labels, num_classes, Size(B, N)), POINTS)
         small = read_labels(few, num_classes, Size(B, len(kept)))
-        torch.testing.assert_close(found[:, kept], GradientSaliency(model)(points[:, kept], small, POINTS))
+        torch.testing.assert_close(found[:, kept], GradientSaliency(model).find(points[:, kept], small, POINTS))
 
 
 # ---- float16
@@ -324,11 +326,11 @@ def test_float16_keeps_the_saliency_of_well_fitted_samples(wrap: str, kind: str)
     own = (lambda out, y: 1e-3 * F.cross_entropy(find_logits(out).float(), y)) if kind == "own loss" else None
     model, points = Fitted(), torch.randn(B, N, 3)
     read = read_labels(labels, num_classes, Size(B, N))
-    expected = GradientSaliency(model, own)(points, read, POINTS)
+    expected = GradientSaliency(model, own).find(points, read, POINTS)
     assert 0 < expected.max() < 1e-6
     for found in (
-        GradientSaliency(model, own, autocast=torch.float16)(points, read, POINTS),
-        GradientSaliency(model.half(), own)(points.half(), read, POINTS),
+        GradientSaliency(model, own, autocast=torch.float16).find(points, read, POINTS),
+        GradientSaliency(model.half(), own).find(points.half(), read, POINTS),
     ):
         torch.testing.assert_close(found, expected, rtol=0.15, atol=float(expected.max()) * 1e-2)
         assert (found.amax(1) > 0).all()
@@ -344,8 +346,8 @@ def test_outputs_of_all_samples_laid_end_to_end() -> None:
     labels, points, model = torch.randint(4, (B, N)), torch.randn(B, N, 3), Packed(4, per_point=True)
     model.forward = lambda points: Head.forward(model, points).mT.flatten(0, 1)  # type: ignore[method-assign]
     loss = lambda out, y: 1e-6 * F.cross_entropy(out.float(), y.flatten())  # noqa: E731
-    expected = GradientSaliency(model, loss)(points, labels, POINTS)
-    found = GradientSaliency(model, loss, autocast=torch.float16)(points, labels, POINTS)
+    expected = GradientSaliency(model, loss).find(points, labels, POINTS)
+    found = GradientSaliency(model, loss, autocast=torch.float16).find(points, labels, POINTS)
     torch.testing.assert_close(found, expected, rtol=0.05, atol=float(expected.max()) * 1e-2)
 
 

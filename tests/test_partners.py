@@ -139,7 +139,7 @@ def test_a_function_is_given_what_it_names() -> None:
     mixer = create_mixer("sagemix", "points", saliency=lambda points: points.norm(dim=2), partners=by_label)
     points, ages = torch.randn(3, 6, 3), torch.tensor([3.0, 70.0, 20.0])
     generator = torch.Generator().manual_seed(0)
-    plan = mixer.plan(points, ages, keys=[7, 8, 9], generator=generator)
+    plan = mixer.plan(points, ages, samples=[7, 8, 9], generator=generator)
     assert partner_of(plan) == [1, 0, 1]
     assert seen["labels"] is ages
     assert seen["keys"] == [7, 8, 9]

@@ -49,7 +49,7 @@ def test_it_is_the_norm_of_the_input_gradient_in_eval_mode() -> None:
     reference = copy.deepcopy(model).eval()
     inputs = images.clone().requires_grad_()
     F.cross_entropy(reference(inputs), labels, reduction="sum").backward()
-    saliency = GradientSaliency(model)(images, labels, IMAGE)
+    saliency = GradientSaliency(model).find(images, labels, IMAGE)
     torch.testing.assert_close(saliency, inputs.grad.norm(dim=1).flatten(1))
     assert not saliency.requires_grad
     assert not images.requires_grad
@@ -59,21 +59,21 @@ def test_points_count_all_their_channels() -> None:
     model, points, labels = PointModel(channels=6), torch.randn(4, 11, 6), torch.tensor([0, 1, 2, 3])
     inputs = points.clone().requires_grad_()
     F.cross_entropy(copy.deepcopy(model).eval()(inputs), labels, reduction="sum").backward()
-    torch.testing.assert_close(GradientSaliency(model)(points, labels, POINTS), inputs.grad.norm(dim=2))
+    torch.testing.assert_close(GradientSaliency(model).find(points, labels, POINTS), inputs.grad.norm(dim=2))
 
 
 @pytest.mark.parametrize("kind", ["soft", "own loss", "per sample"])
 def test_any_labels_that_the_loss_takes(kind: str) -> None:
     model, points, classes = PointModel(), torch.randn(4, 11, 3), torch.tensor([0, 1, 2, 3])
-    expected = GradientSaliency(model)(points, classes, POINTS)
+    expected = GradientSaliency(model).find(points, classes, POINTS)
     if kind == "soft":
-        found = GradientSaliency(model)(points, F.one_hot(classes, 5).float(), POINTS)
+        found = GradientSaliency(model).find(points, F.one_hot(classes, 5).float(), POINTS)
     elif kind == "own loss":
         saliency = GradientSaliency(model, loss=lambda out, labels: F.cross_entropy(out, labels["y"], reduction="sum"))
-        found = saliency(points, {"y": classes}, POINTS)
+        found = saliency.find(points, {"y": classes}, POINTS)
     else:
         saliency = GradientSaliency(model, loss=lambda out, labels: F.cross_entropy(out, labels, reduction="none"))
-        found = saliency(points, classes, POINTS)
+        found = saliency.find(points, classes, POINTS)
     torch.testing.assert_close(found, expected)
 
 
@@ -82,7 +82,7 @@ def test_everything_is_left_as_it_was() -> None:
     before = fingerprint(model)
     points = torch.randn(4, 11, 3)
     random_state = torch.get_rng_state()
-    GradientSaliency(model)(points, torch.tensor([0, 1, 2, 3]), POINTS)
+    GradientSaliency(model).find(points, torch.tensor([0, 1, 2, 3]), POINTS)
     assert same(before, fingerprint(model))
     assert torch.equal(random_state, torch.get_rng_state())
     assert points._version == 0
@@ -93,7 +93,7 @@ def test_everything_is_left_as_it_was_when_the_forward_pass_raises() -> None:
     before = fingerprint(model)
     model.head.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(RuntimeError("boom")))
     with pytest.raises(RuntimeError, match="boom"):
-        GradientSaliency(model)(torch.randn(4, 11, 3), torch.tensor([0, 1, 2, 3]), POINTS)
+        GradientSaliency(model).find(torch.randn(4, 11, 3), torch.tensor([0, 1, 2, 3]), POINTS)
     assert same(before, fingerprint(model))
 
 
@@ -112,7 +112,7 @@ def test_no_weight_gradient_is_computed() -> None:
             return grad @ ctx.saved_tensors[0], None
 
     model.features[0].forward = lambda x: Watch.apply(x, model.features[0].weight)
-    GradientSaliency(model)(torch.randn(2, 5, 3), torch.tensor([0, 1]), POINTS)
+    GradientSaliency(model).find(torch.randn(2, 5, 3), torch.tensor([0, 1]), POINTS)
     assert computed == [(True, False)]
 
 
@@ -120,31 +120,31 @@ def test_a_training_step_in_progress_is_not_disturbed() -> None:
     model, points, labels = PointModel(), torch.randn(4, 11, 3), torch.tensor([0, 1, 2, 3])
     model.head[0].p = 0.0
     loss = F.cross_entropy(model(points), labels)
-    GradientSaliency(model)(points, labels, POINTS)
+    GradientSaliency(model).find(points, labels, POINTS)
     loss.backward()
     assert all(q.grad is not None for q in model.parameters())
 
 
 def test_it_works_without_gradients_and_in_inference_mode() -> None:
     model, points, labels = PointModel(), torch.randn(4, 11, 3), torch.tensor([0, 1, 2, 3])
-    expected = GradientSaliency(model)(points, labels, POINTS)
+    expected = GradientSaliency(model).find(points, labels, POINTS)
     with torch.no_grad():
-        torch.testing.assert_close(GradientSaliency(model)(points, labels, POINTS), expected)
+        torch.testing.assert_close(GradientSaliency(model).find(points, labels, POINTS), expected)
     with torch.inference_mode():
         fresh = points + 0
-        torch.testing.assert_close(GradientSaliency(model)(fresh, labels, POINTS), expected)
+        torch.testing.assert_close(GradientSaliency(model).find(fresh, labels, POINTS), expected)
 
 
 def test_wrappers_are_taken_off() -> None:
     model = PointModel()
     assert unwrap(nn.DataParallel(torch.compile(model))) is model
     saliency = GradientSaliency(torch.compile(model))
-    assert saliency(torch.randn(2, 5, 3), torch.tensor([0, 1]), POINTS).shape == (2, 5)
+    assert saliency.find(torch.randn(2, 5, 3), torch.tensor([0, 1]), POINTS).shape == (2, 5)
 
 
 def test_half_precision() -> None:
     model = ImageModel().bfloat16()
-    saliency = GradientSaliency(model)(torch.randn(2, 3, 8, 8).bfloat16(), torch.tensor([0, 1]), IMAGE)
+    saliency = GradientSaliency(model).find(torch.randn(2, 3, 8, 8).bfloat16(), torch.tensor([0, 1]), IMAGE)
     assert saliency.dtype == torch.float32
 
 
@@ -161,19 +161,19 @@ def test_float16_keeps_the_saliency_of_well_fitted_samples() -> None:
             return self.last(self.first(points).tanh().mean(1)) + sure
 
     model, points, labels = Fitted(), torch.randn(6, 40, 3), torch.zeros(6, dtype=torch.long)
-    expected = GradientSaliency(model)(points, labels, POINTS)
+    expected = GradientSaliency(model).find(points, labels, POINTS)
     assert expected.max() < 1e-8
-    found = GradientSaliency(model.half())(points.half(), labels, POINTS)
+    found = GradientSaliency(model.half()).find(points.half(), labels, POINTS)
     torch.testing.assert_close(found, expected, rtol=0.1, atol=0)
 
 
 def test_labels_as_the_mixer_takes_them() -> None:
     model, points, labels = PointModel(), torch.randn(4, 11, 3), torch.tensor([0, 1, 2, 3])
-    expected = GradientSaliency(model)(points, labels, POINTS)
+    expected = GradientSaliency(model).find(points, labels, POINTS)
     for dtype in (torch.int32, torch.int16, torch.uint8):
-        torch.testing.assert_close(GradientSaliency(model)(points, labels.to(dtype), POINTS), expected)
+        torch.testing.assert_close(GradientSaliency(model).find(points, labels.to(dtype), POINTS), expected)
     with pytest.raises(TypeError, match=r"no loss suits.*\(4, 5\) with labels \(4,\) torch\.float32.*give loss="):
-        GradientSaliency(model)(points, torch.randn(4), POINTS)
+        GradientSaliency(model).find(points, torch.randn(4), POINTS)
 
 
 def test_in_place_operations_and_layers_that_run_twice() -> None:
@@ -190,7 +190,7 @@ def test_in_place_operations_and_layers_that_run_twice() -> None:
 
     points, labels, saliency = torch.randn(4, 11, 3), torch.tensor([0, 1, 2, 3]), GradientSaliency(Pooled())
     before = points.clone()
-    assert saliency(points, labels, POINTS).shape == (4, 11)
+    assert saliency.find(points, labels, POINTS).shape == (4, 11)
     assert torch.equal(points, before)
     assert saliency.gradient(points, labels, model[1]).shape == (4, 11, 6)
     assert saliency.gradient(points, labels, model[3]).shape == (4, 11, 6)
@@ -205,21 +205,21 @@ def test_a_model_without_logits_is_named(output: str) -> None:
             return {**others, "integers": logits.argmax(1)[:, None]}[output]
 
     with pytest.raises(TypeError, match=r"must return logits.*else give loss=.*or forward="):
-        GradientSaliency(Other())(torch.randn(2, 5, 3), torch.tensor([0, 1]), POINTS)
+        GradientSaliency(Other()).find(torch.randn(2, 5, 3), torch.tensor([0, 1]), POINTS)
 
 
 def test_other_errors_are_named() -> None:
     with pytest.raises(TypeError, match=r"torch\.nn\.Module, got function"):
         GradientSaliency(lambda x: x)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="one label tensor, got tuple"):
-        GradientSaliency(PointModel())(torch.randn(2, 5, 3), (1, 2), POINTS)
+        GradientSaliency(PointModel()).find(torch.randn(2, 5, 3), (1, 2), POINTS)
 
     class Detached(PointModel):
         def forward(self, points: torch.Tensor) -> torch.Tensor:
             return super().forward(points.detach())
 
     with pytest.raises(ValueError, match="does not depend on the batch or the layer"):
-        GradientSaliency(Detached())(torch.randn(2, 5, 3), torch.tensor([0, 1]), POINTS)
+        GradientSaliency(Detached()).find(torch.randn(2, 5, 3), torch.tensor([0, 1]), POINTS)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: next(iter(options)))
@@ -228,7 +228,7 @@ def test_no_option_leaves_anything_behind(options: dict[str, object], monkeypatc
     model, images, labels = ImageModel(), torch.randn(4, 3, 9, 7), torch.tensor([0, 1, 2, 3])
     before, version = fingerprint(model), images._version
     saliency = GradientSaliency(model, **options)
-    expected, found = GradientSaliency(model)(images, labels, IMAGE), saliency(images, labels, IMAGE)
+    expected, found = GradientSaliency(model).find(images, labels, IMAGE), saliency.find(images, labels, IMAGE)
     assert found.shape == (4, 63)
     assert found.dtype == torch.float32
     assert same(before, fingerprint(model))
@@ -239,7 +239,7 @@ def test_no_option_leaves_anything_behind(options: dict[str, object], monkeypatc
         torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance * float(expected.max()))
     twin = copy.deepcopy(saliency)
     assert twin.model is not model
-    torch.testing.assert_close(twin(images, labels, IMAGE), found)
+    torch.testing.assert_close(twin.find(images, labels, IMAGE), found)
 
 
 def test_options_reach_the_pass() -> None:
@@ -247,13 +247,13 @@ def test_options_reach_the_pass() -> None:
     seen: list[torch.Tensor] = []
     model, images, labels = ImageModel(), torch.randn(4, 3, 8, 6), torch.tensor([0, 1, 2, 3])
     model.features[0].register_forward_hook(lambda module, args, output: seen.extend([args[0], output]))
-    GradientSaliency(model, channels_last=True, autocast=torch.bfloat16, resolution=0.5)(images, labels, IMAGE)
+    GradientSaliency(model, channels_last=True, autocast=torch.bfloat16, resolution=0.5).find(images, labels, IMAGE)
     assert seen[0].shape == (4, 3, 4, 3)
     assert seen[0].is_contiguous(memory_format=torch.channels_last)
     assert seen[1].dtype == torch.bfloat16
     with torch.autocast("cpu", torch.bfloat16):
-        GradientSaliency(model, autocast=torch.float16)(images, labels, IMAGE)
-        GradientSaliency(model)(images, labels, IMAGE)
+        GradientSaliency(model, autocast=torch.float16).find(images, labels, IMAGE)
+        GradientSaliency(model).find(images, labels, IMAGE)
     assert [seen[3].dtype, seen[5].dtype] == [torch.float16, torch.bfloat16]
 
 
@@ -262,7 +262,9 @@ def test_a_compiled_pass_is_the_same_pass() -> None:
     model, points, labels = PointModel(), torch.randn(4, 11, 3), torch.tensor([0, 1, 2, 3])
     saliency = GradientSaliency(model, compile=True)
     for _ in range(2):
-        torch.testing.assert_close(saliency(points, labels, POINTS), GradientSaliency(model)(points, labels, POINTS))
+        torch.testing.assert_close(
+            saliency.find(points, labels, POINTS), GradientSaliency(model).find(points, labels, POINTS)
+        )
         model.features[0].weight.data.mul_(2)  # training goes on
 
 
@@ -300,8 +302,8 @@ def test_a_set_keeps_elements_at_equal_steps_and_the_rest_has_no_saliency(layout
 
 def test_at_a_lower_resolution_it_is_the_small_batch_s_gradient() -> None:
     model, points, labels = PointModel(), torch.randn(4, 12, 3), torch.tensor([0, 1, 2, 3])
-    found = GradientSaliency(model, resolution=0.5)(points, labels, POINTS)
-    torch.testing.assert_close(found[:, 1::2], GradientSaliency(model)(points[:, 1::2], labels, POINTS))
+    found = GradientSaliency(model, resolution=0.5).find(points, labels, POINTS)
+    torch.testing.assert_close(found[:, 1::2], GradientSaliency(model).find(points[:, 1::2], labels, POINTS))
     assert (found[:, ::2] == 0).all()
     for wrong in (0.0, 1.5, -1.0):
         with pytest.raises(ValueError, match=r"resolution must be above 0 and at most 1, got"):

@@ -72,7 +72,7 @@ def test_ready_ones_take_parameters() -> None:
 def test_short_and_long_runs_have_the_same_shares(epochs: int) -> None:
     steps = 20
     mixer = mixup(schedule="off_at_end", total_steps=epochs * steps)
-    mixed = [not mixer.skips() for _ in range(epochs * steps)]
+    mixed = [mixer.begin_batch() for _ in range(epochs * steps)]
     done = round(0.85 * epochs * steps)
     assert mixed == [True] * done + [False] * (epochs * steps - done)
     assert mixer.schedule.share == 1
@@ -81,7 +81,7 @@ def test_short_and_long_runs_have_the_same_shares(epochs: int) -> None:
 def test_mixup_without_hesitation_over_a_run() -> None:
     total = 4000
     mixer = mixup(schedule="mwh", total_steps=total)
-    mixed = torch.tensor([not mixer.skips() for _ in range(total)]).float()
+    mixed = torch.tensor([mixer.begin_batch() for _ in range(total)]).float()
     assert mixed[:2400].all()
     assert mixed[2400:3600].mean() == pytest.approx(0.5, abs=0.06)
     first, second = mixed[3600:].chunk(2)
@@ -91,9 +91,9 @@ def test_mixup_without_hesitation_over_a_run() -> None:
 
 def test_p_is_a_share_of_the_mixers_own() -> None:
     mixer = mixup(p=0.4, schedule="constant", total_steps=1000)
-    assert sum(not mixer.skips() for _ in range(1000)) / 1000 == pytest.approx(0.4, abs=0.06)
+    assert sum(mixer.begin_batch() for _ in range(1000)) / 1000 == pytest.approx(0.4, abs=0.06)
     mixer = mixup(p=0.8, schedule=Schedule(1000, p=0.5))
-    assert sum(not mixer.skips() for _ in range(1000)) / 1000 == pytest.approx(0.4, abs=0.06)
+    assert sum(mixer.begin_batch() for _ in range(1000)) / 1000 == pytest.approx(0.4, abs=0.06)
     assert mixer.p == 0.8
     assert was_mixed(create_mixer(Hidden(), "points", num_classes=5, schedule="constant", total_steps=1))
 

@@ -109,7 +109,7 @@ def test_two_threads_may_share_a_models_saliency() -> None:
     found: list[torch.Tensor] = []
 
     def work() -> None:
-        found.append(saliency(points, labels, domain))
+        found.append(saliency.find(points, labels, domain))
         model.ended.set()
 
     others = [threading.Thread(target=work) for _ in range(2)]

@@ -109,7 +109,7 @@ def _mixing(
         known = torch.rand(size, device=batch.device).argsort(1)
         mixer.domain.assign = lambda coords_a, coords_b: known  # type: ignore[method-assign]
     plan = mixer.plan(batch, labels, saliency=saliency)
-    return lambda: mixer(batch, labels, saliency=saliency), lambda: mixer.apply(plan, batch, labels)
+    return lambda: mixer(batch, labels, saliency=saliency), lambda: mixer.apply_plan(plan, batch, labels)
 
 
 def _no_saliency(batch: Tensor) -> Tensor:

@@ -33,8 +33,8 @@ from experiments.data.base import DataSet
 from experiments.models import create_model
 from mixkit.query import sharpen
 
-Candidate = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
-"""(batch, labels, keys, index) to saliency (B, N)."""
+Candidate = Callable[[Tensor, Tensor, mixkit.Samples], Tensor]
+"""(batch, labels, samples) to saliency (B, N)."""
 
 SHARPNESSES = (3.0, 4.0)  # of the rows that have one
 
@@ -98,20 +98,18 @@ def train_and_measure(model: nn.Module, data: DataSet, args: argparse.Namespace)
         for step, keys in enumerate(torch.randperm(len(data.train), generator=draw).split(args.batch_size)[:steps]):
             augmented = data.augment(data.train[keys], draw)
             batch, labels = data.prepare(augmented.batch), data.train_labels[keys]
+            samples = mixkit.Samples(keys, augmented.index)
             if step < args.measured:
-                exact = mixkit.GradientSaliency(model)(batch, labels, mixer.domain)
+                exact = mixkit.GradientSaliency(model).find(batch, labels, mixer.domain)
                 near = _around(exact, mixer.domain, batch, args.sigma)
                 for name, candidate in {"exact": lambda *_: exact, **candidates}.items():  # noqa: B023
-                    cheap = candidate(batch, labels, keys, augmented.index)
+                    cheap = candidate(batch, labels, samples)
                     found.setdefault(name, []).append(capture(cheap, exact, near))
-                checked, index = last.check(keys, augmented.index, exact.shape)
-                last.store(checked, exact, index)
-            known = {"keys": keys, "index": augmented.index}
-            plan = mixer.plan(batch, labels, generator=draw, **known)
-            mixed, targets = mixer.apply(plan, batch, labels)
+                last.store(samples, exact)
+            plan = mixer.plan(batch, labels, generator=draw, samples=samples)
+            mixed, targets = mixer.apply_plan(plan, batch, labels)
             for other in (bank, *watching.values()):
-                place = other.check(keys, augmented.index, mixer.domain.elements(batch).coords.shape[:2])
-                mixed = other.watch(mixed, plan, *place, mixer.domain.saliency)
+                mixed = other.watch(mixed, plan, samples, mixer.domain)
             loss = F.cross_entropy(model(mixed), targets)
             optimiser.zero_grad()
             loss.backward()
@@ -160,13 +158,11 @@ def _candidates(model: nn.Module, domain: mixkit.Domain, banks: dict[str, mixkit
     """The saliencies to compare."""
 
     def remembered(bank: mixkit.SaliencyBank) -> Candidate:
-        return lambda batch, labels, keys, index: bank.look_up(
-            *bank.check(keys, index, domain.elements(batch).coords.shape[:2])
-        )
+        return lambda batch, labels, samples: bank.look_up(samples)
 
     def gradient(**options: Any) -> Candidate:
         saliency = mixkit.GradientSaliency(model, **options)
-        return lambda batch, labels, keys, index: saliency(batch, labels, domain)
+        return lambda batch, labels, samples: saliency.find(batch, labels, domain)
 
     found: dict[str, Candidate] = {name: remembered(bank) for name, bank in banks.items()}
     for resolution in (0.75, 0.5, 0.25):
@@ -188,13 +184,13 @@ def _sharp(candidate: Candidate, sharpness: float) -> Candidate:
 
 
 def _of_batch(function: Callable[[Tensor], Tensor]) -> Candidate:
-    return lambda batch, labels, keys, index: function(batch).flatten(1)
+    return lambda batch, labels, samples: function(batch).flatten(1)
 
 
 def _activation(model: nn.Module, layer: str, domain: mixkit.Domain) -> Candidate:
     """The energy of a layer's output in a forward pass, at the places of the input nearest to each of its elements."""
 
-    def saliency(batch: Tensor, labels: Tensor, keys: Tensor, index: Tensor | None) -> Tensor:
+    def saliency(batch: Tensor, labels: Tensor, samples: mixkit.Samples) -> Tensor:
         outputs: list[Any] = []
         handle = model.get_submodule(layer).register_forward_hook(lambda module, args, output: outputs.append(output))
         try:

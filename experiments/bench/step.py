@@ -200,7 +200,7 @@ class Step:
             if self.floor:
                 self._timed("saliency", self._bare_pass)()
             if self.mixer is not None:
-                batch, targets = self.mixer(batch, targets, keys=self.work.keys)
+                batch, targets = self.mixer(batch, targets, samples=self.work.keys)
             mixed = self._now()
             loss = F.cross_entropy(model(batch), targets)
             if self.mixer is not None:

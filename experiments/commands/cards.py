@@ -69,7 +69,7 @@ def mix(method: str, domain: str, batch: Tensor) -> tuple[Tensor, Tensor, Tensor
     # of many draws the one that mixes most evenly: in some the samples do not even meet
     plans = [mixer.plan(batch, labels, generator=torch.Generator().manual_seed(seed)) for seed in range(200)]
     plan = min(plans, key=lambda plan: abs(float(plan.sample_weights[0, 0]) - 0.5))
-    mixed, _ = mixer.apply(plan, batch, labels)
+    mixed, _ = mixer.apply_plan(plan, batch, labels)
     source = plan.source[0].expand(-1, mixer.domain.elements(batch).num_elements)
     weight = (plan.weight[0].expand_as(source) * (source == 0)).sum(0)
     return weight, mixed[0], plan.sample_weights[0]

@@ -66,7 +66,7 @@ def make_gallery(data: DataSet, model: nn.Module, *, pairs: int = 3, seed: int =
     mixer = mixkit.create_mixer("sagemix", domain=data.domain, num_classes=len(data.classes), model=model)
     domain = mixer.domain
     elements = domain.elements(batch)
-    saliency = mixkit.GradientSaliency(model)(batch, labels, domain)
+    saliency = mixkit.GradientSaliency(model).find(batch, labels, domain)
     uniform = torch.rand(2, 2 * pairs, generator=generator).to(device)
     query, partner_query = queries.sequential(elements.coords, saliency, partner, uniform)
     assignment = domain.assign(elements.coords, elements.coords[partner])
@@ -74,7 +74,7 @@ def make_gallery(data: DataSet, model: nn.Module, *, pairs: int = 3, seed: int =
     assert sigma is not None
     prior = torch.full((2 * pairs,), PRIOR, device=device)
     plan = mixkit.functional.sagemix(elements.coords, partner, assignment, query, partner_query, prior, sigma)
-    mixed, _ = mixer.apply(plan, batch, labels)
+    mixed, _ = mixer.apply_plan(plan, batch, labels)
 
     def picture(samples: Tensor, i: int) -> np.ndarray:
         sample = data.restore(samples[i]).permute(1, 2, 0) if data.domain == "image" else samples[i, :, :3]

@@ -193,7 +193,7 @@ METHODS: dict[str, dict[str, Callable[[Pair], Mix]]] = {
 def apply(pair: Pair, plan: MixPlan, *, output: int = 0, marks: bool = False) -> Mix:
     """What a plan makes of the pair, by the mixer that trains models too."""
     mixer = mixkit.create_mixer("mixup", domain=pair.data.domain, num_classes=len(pair.data.classes))
-    mixed, targets = mixer.apply(plan, pair.batch, pair.labels)
+    mixed, targets = mixer.apply_plan(plan, pair.batch, pair.labels)
     size = pair.elements.num_elements
     weight = plan.weight[output].expand(-1, size)
     source = plan.source[output].expand(-1, size)
@@ -210,7 +210,7 @@ def _make_pair(data: DataSet, model: nn.Module, places: tuple[int, int], generat
     domain = mixkit.create_mixer("mixup", domain=data.domain, num_classes=len(data.classes)).domain
     elements = domain.elements(batch)
     assert elements.length_scale is not None
-    saliency = mixkit.GradientSaliency(model)(batch, labels, domain)
+    saliency = mixkit.GradientSaliency(model).find(batch, labels, domain)
     uniform = torch.rand(2, 2, generator=generator)
     query, partner_query = queries.sequential(elements.coords, saliency, PAIR, uniform)
     return Pair(

@@ -189,10 +189,10 @@ class Mixing:
 
     def mix(self, batch: Tensor, labels: Any, keys: Tensor, index: Tensor | None) -> tuple[Tensor, Any]:
         """The mixed batch and its targets; see `tasks.Batch` for keys and index."""
-        about: dict[str, Any] = {} if self.bank is None else {"keys": keys, "index": index}
+        samples = None if self.bank is None else mixkit.Samples(keys, index)
         started = now(batch.device)
         with self._autocast():
-            mixed = self.mixer(batch, labels, generator=self.generator, **about)
+            mixed = self.mixer(batch, labels, generator=self.generator, samples=samples)
         self.seconds = now(batch.device) - started
         return mixed
 

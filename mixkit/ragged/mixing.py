@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,21 +18,25 @@ from mixkit.ragged.elements import RaggedSet
 from mixkit.ragged.forms import Form
 from mixkit.ragged.packed import Packed
 from mixkit.ragged.plan import RaggedPlan
-from mixkit.running import takes_labels
-from mixkit.saliency import GradientSaliency
+from mixkit.source import SaliencySource
 
 if TYPE_CHECKING:
     from mixkit.mixer import Mixer
 
 
 def mix(
-    mixer: Mixer, form: Form, labels: Any, saliency: Any = None, generator: torch.Generator | None = None
+    mixer: Mixer,
+    form: Form,
+    labels: Any,
+    saliency: Any = None,
+    generator: torch.Generator | None = None,
+    samples: Any = None,
 ) -> tuple[Any, Any]:
     """The mixed batch and its targets, in the form of the batch; arguments as for `Mixer.forward`."""
     elements, labels = read(mixer, form, labels)
     if not mixer.training:
         return form.batch, targets(form, RaggedPlan.identity(elements.offsets, len(elements.coords)), labels)
-    plan = draw(mixer, form, elements, labels, saliency, generator)
+    plan = draw(mixer, form, elements, labels, saliency, generator, samples)
     return apply(mixer, form, plan, elements), targets(form, plan, labels)
 
 
@@ -50,10 +53,11 @@ def draw(
     labels: Any,
     saliency: Any = None,
     generator: torch.Generator | None = None,
+    samples: Any = None,
 ) -> RaggedPlan:
     """A plan for a batch; arguments as for `Mixer.plan`, the labels as `read` returns them."""
     draws.check_generator(generator)
-    if mixer.skips(generator):
+    if not mixer.begin_batch(generator):
         return RaggedPlan.identity(elements.offsets, len(elements.coords))
     if saliency is not None:
         saliency = _rows_of(form, saliency)
@@ -62,13 +66,13 @@ def draw(
     if saliency is not None:
         peak = torch.segment_reduce(saliency, "max", lengths=elements.lengths, axis=0)
         mixer.empty_rows.look(peak[:, None])
-    partner = choose_partners(mixer.partners, elements, labels, saliency, None, generator)
+    partner = choose_partners(mixer.partners, elements, labels, saliency, samples, generator)
     context = PlanContext(saliency, generator=generator, partner=partner, pair=mixer.domain.pair)
     with torch.no_grad():
         plan = mixer.method.plan_ragged(elements, context)
     if mixer.observer is None or mixer.model is None:
         return plan
-    return plan.keep(mixer.spared(form.packed.rows, _as_rows(labels), generator, _through(mixer.model, form)))
+    return plan.keep(mixer.draw_spared(form.packed.rows, _as_rows(labels), generator, _through(mixer.model, form)))
 
 
 def apply(mixer: Mixer, form: Form, plan: RaggedPlan, elements: RaggedSet) -> Any:
@@ -139,38 +143,26 @@ def _rows_of(form: Form, saliency: Any) -> Tensor:
 
 def _find_saliency(mixer: Mixer, form: Form, labels: Any) -> Tensor:
     source = mixer.saliency
-    if isinstance(source, GradientSaliency):
-        if source.resolution != 1:
-            raise ValueError("a saliency of resolution below 1 takes samples of one size: make it with resolution=1")
-        through, rows, loss_labels = _through(source, form), form.packed.rows, _as_rows(labels)
-        if not mixer.clean_weight:
-            return _norm(through.gradient(rows, loss_labels, observe=mixer.observer))
-        saliency, loss = through.with_loss(rows, loss_labels, _Rows(), mixer.observer)  # type: ignore[arg-type]
-        # the mean over the samples, or over the elements where these have the labels
-        mixer.set_clean_loss(loss * (len(rows) / _number_of_labels(loss_labels)))
-        return saliency
-    if callable(source):
-        with torch.no_grad():
-            return _rows_of(form, source(form.batch))
-    raise TypeError(
-        f"samples of different sizes need the saliency of a model, a function, or saliency= with the batch; "
-        f"{type(source).__name__} keeps samples of one size"
-    )
+    if source is None or not source.ragged:
+        raise TypeError(
+            f"samples of different sizes need the saliency of a model, a function, or saliency= with the batch; "
+            f"{type(source).__name__} keeps samples of one size"
+        )
+    if not source.has_model:
+        return _rows_of(form, source.find(form.batch, labels, mixer.domain))
+    through, rows, loss_labels = _through(source, form), form.packed.rows, _as_rows(labels)
+    if not mixer.clean_weight:
+        return _norm(through.gradient(rows, loss_labels, observe=mixer.observer))
+    saliency, loss = through.find_with_loss(rows, loss_labels, _Rows(), mixer.observer)  # type: ignore[arg-type]
+    # the mean over the samples, or over the elements where these have the labels
+    mixer.set_clean_loss(loss * (len(rows) / _number_of_labels(loss_labels)))
+    return saliency
 
 
-def _through(source: GradientSaliency, form: Form) -> GradientSaliency:
+def _through(source: SaliencySource, form: Form) -> SaliencySource:
     """A saliency of packed rows, which the model is given in the form of the batch."""
-    through, inner = copy.copy(source), source.forward
     offsets = form.packed.offsets
-
-    def forward(model: Any, rows: Tensor, labels: Any) -> Any:
-        batch = form.close(Packed(rows, offsets))
-        if inner is None:
-            return model(batch)
-        return inner(model, batch, labels) if takes_labels(inner) else inner(model, batch)
-
-    through.forward = forward
-    return through
+    return source.for_rows(lambda rows: form.close(Packed(rows, offsets)))
 
 
 def _as_rows(labels: Any) -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from mixkit import Schedule
-from mixkit.mixer import Saliency
 from mixkit.partners import Partners
+from mixkit.source import Saliency
 from mixkit_image.transforms import LabelsGetter, MixTransform
 
 

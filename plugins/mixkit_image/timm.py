@@ -13,9 +13,9 @@ from torch.utils.data import default_collate
 from mixkit import Mixer, Schedule, create_mixer
 from mixkit.checks import check_count, check_share
 from mixkit.label_tree import check_num_classes
-from mixkit.mixer import Saliency
 from mixkit.registry import accepted, get_method
 from mixkit.schedule import make_schedule
+from mixkit.source import Saliency
 from mixkit_image.timm_pairs import MODES, TimmPairs
 from mixkit_image.timm_targets import check_labels, pair_targets, smoothed
 
@@ -255,7 +255,7 @@ class TimmMixup:
         results = []
         for mixer in self.mixers:
             plan = mixer.train().plan(images, labels, generator=generator).keep(spared)
-            results.append(mixer.apply(plan, images, labels))
+            results.append(mixer.apply_plan(plan, images, labels))
         if len(results) == 1:
             return results[0]
         (first, first_targets), (second, second_targets) = results

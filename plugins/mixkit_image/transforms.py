@@ -16,9 +16,9 @@ from torchvision.transforms import v2
 from mixkit import MixPlan, PerElement, Schedule, create_mixer
 from mixkit.checks import check_share
 from mixkit.methods import Method
-from mixkit.mixer import Saliency
 from mixkit.partners import Partners
-from mixkit.saliency import GradientSaliency, Loss
+from mixkit.saliency import Loss
+from mixkit.source import Saliency
 from mixkit_image.boxes import is_detection, mix_boxes
 from mixkit_image.samples import (
     check_images,
@@ -255,10 +255,9 @@ class MixTransform(v2.Transform):
 
     def _in_one_operator(self, images: list[Tensor], masks: list[Tensor], labels: Any) -> bool:
         """Whether a compiler sees plain tensors only, and no model that it had to differentiate."""
+        source = self.mixer.saliency
         plain = not any(isinstance(each, tv_tensors.TVTensor) for each in (*images, labels))
-        return (
-            plain and isinstance(labels, Tensor) and not masks and not isinstance(self.mixer.saliency, GradientSaliency)
-        )
+        return plain and isinstance(labels, Tensor) and not masks and (source is None or source.in_loader)
 
     def _find_labels(self, sample: Any) -> Any:
         """A tensor, detection targets, or None where masks are the labels."""

@@ -269,7 +269,7 @@ def test_it_is_mixed_at_each_of_its_layers(
         logits, targets = manifold(points, labels)
         torch.testing.assert_close(targets, plans[0].sample_weights @ torch.eye(5)[:4])
         if layer == "input":
-            mixed, _ = manifold.mixer.apply(plans[0], points, labels)
+            mixed, _ = manifold.mixer.apply_plan(plans[0], points, labels)
             torch.testing.assert_close(logits, model(mixed), rtol=1e-4, atol=1e-5)
         else:
             seen: list[Any] = []
@@ -311,7 +311,7 @@ def test_channels_are_not_taken_for_points() -> None:
 def test_saliency_leaves_the_model_as_it_was(name: str) -> None:
     model, points = small(name).train(), balls(3, 32)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    saliency = GradientSaliency(model)(points, torch.arange(3), get_domain("points")())
+    saliency = GradientSaliency(model).find(points, torch.arange(3), get_domain("points")())
     assert saliency.shape == (3, 32)
     assert torch.isfinite(saliency).all()
     assert (saliency > 0).any(1).all()

@@ -143,7 +143,7 @@ def test_any_size(grid: tuple[int, int], channels: int) -> None:
     images, saliency = torch.rand(5, channels, *grid), blobs(5, *grid)
     mixing = mixer(saliency, 5, group=3)
     plan = mixing.plan(images, torch.arange(5)).validate()
-    mixed, targets = mixing.apply(plan, images, torch.arange(5))
+    mixed, targets = mixing.apply_plan(plan, images, torch.arange(5))
     assert mixed.shape == images.shape
     torch.testing.assert_close(targets, plan.sample_weights, rtol=0, atol=1e-6)
 

@@ -51,7 +51,8 @@ def test_slices_of_larger_images_work() -> None:
     mixer = mixkit.create_mixer("mixup", "image", num_classes=4)
     plan = mixer.plan(images, torch.arange(4))
     torch.testing.assert_close(
-        mixer.apply(plan, images, torch.arange(4))[0], mixer.apply(plan, images.contiguous(), torch.arange(4))[0]
+        mixer.apply_plan(plan, images, torch.arange(4))[0],
+        mixer.apply_plan(plan, images.contiguous(), torch.arange(4))[0],
     )
 
 

@@ -207,7 +207,7 @@ def test_any_size(grid: tuple[int, int], channels: int) -> None:
     for seed in range(4):
         generator = torch.Generator().manual_seed(seed)
         plan = mixer.plan(images, torch.arange(3), generator=generator).validate()
-        mixed, targets = mixer.apply(plan, images, torch.arange(3))
+        mixed, targets = mixer.apply_plan(plan, images, torch.arange(3))
         assert mixed.shape == images.shape
         torch.testing.assert_close(targets.sum(1), torch.ones(3))
         torch.testing.assert_close(targets, plan.sample_weights, rtol=0, atol=1e-6)  # label = mean over elements

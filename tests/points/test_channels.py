@@ -52,9 +52,9 @@ def test_every_method_honours_them(method: str, layout: str) -> None:
     batch = points if layout == "bnc" else points.mT.contiguous()
     mixer = mixing(method, channels=KINDS, layout=layout)
     plan = mixer.plan(batch, labels, generator=torch.Generator().manual_seed(5))
-    mixed, _ = mixer.apply(plan, batch, labels)
+    mixed, _ = mixer.apply_plan(plan, batch, labels)
     mixed = mixed if layout == "bnc" else mixed.mT
-    plain, _ = mixing(method).apply(plan, points, labels)
+    plain, _ = mixing(method).apply_plan(plan, points, labels)
     torch.testing.assert_close(mixed[..., :4], plain[..., :4])
     assert torch.equal(mixed[..., 7], heaviest(plan, points)[..., 7])
     torch.testing.assert_close(torch.linalg.vector_norm(mixed[..., 4:7], dim=2), torch.ones(4, 30))
@@ -70,7 +70,7 @@ def test_rsmix_moves_copies_in_their_own_units() -> None:
     points, labels = clouds(), torch.arange(4)
     mixer = mixing("rsmix", channels=KINDS)
     plan = mixer.plan(points, labels, generator=torch.Generator().manual_seed(1))
-    mixed, _ = mixer.apply(plan, points, labels)
+    mixed, _ = mixer.apply_plan(plan, points, labels)
     slope = (points[:, 1, 9] - points[:, 0, 9]) / (points[:, 1, 0] - points[:, 0, 0])
     moved = 0
     for m in range(4):
@@ -86,7 +86,7 @@ def test_rsmix_moves_copies_in_their_own_units() -> None:
             else:
                 assert torch.equal(mixed[m, i], points[m, i])
     assert moved > 4
-    whole, _ = mixing("rsmix").apply(plan, points, labels)
+    whole, _ = mixing("rsmix").apply_plan(plan, points, labels)
     assert (whole[..., 8] - mixed[..., 8]).abs().max() > 0.1, "without them heights stay behind"
 
 

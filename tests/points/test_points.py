@@ -119,7 +119,7 @@ def test_half_precision_within_any_autocast(dtype: torch.dtype, around: torch.dt
     mixer = mixkit.create_mixer("sagemix", "points", num_classes=4, model=model)
     with torch.autocast("cpu", around):
         plan = mixer.plan(points, labels)
-        mixed, _ = mixer.apply(plan, points, labels)
+        mixed, _ = mixer.apply_plan(plan, points, labels)
     assert mixed.dtype == dtype
     torch.testing.assert_close(mixed.float(), plan.apply(points.float()), atol=0.03, rtol=0.03)
 

@@ -55,7 +55,7 @@ def test_every_method_in_every_size(method: str, size: str | int) -> None:
     mixer = mixer_of(method, model=RaggedModel(), size=size)
     plan = mixer.plan(batch, labels)
     assert isinstance(plan, RaggedPlan)
-    mixed, targets = mixer.apply(plan.validate(), batch, labels)
+    mixed, targets = mixer.apply_plan(plan.validate(), batch, labels)
     torch.testing.assert_close(targets, plan.sample_weights @ torch.eye(5)[labels])
     partner = plan.source[1].mode() if method != "rsmix" else None
     lengths = [len(each) for each in mixed]
@@ -124,7 +124,9 @@ def test_a_mask_beside_the_batch() -> None:
     assert torch.equal(mask, MASK)
     assert bool((mixed[~MASK] == 0).all())
     plan = mixer.plan(padded(), labels, mask=MASK)
-    assert torch.equal(mixer.apply(plan, padded(), labels, mask=MASK)[1], plan.sample_weights @ torch.eye(5)[labels])
+    assert torch.equal(
+        mixer.apply_plan(plan, padded(), labels, mask=MASK)[1], plan.sample_weights @ torch.eye(5)[labels]
+    )
     with pytest.raises(ValueError, match="other sizes than mask= says"):
         mixer_of("pointmixup", size=7)(padded(), labels, mask=MASK)
 
@@ -179,12 +181,12 @@ def test_regression_and_soft_labels_of_samples() -> None:
     batch, soft = clouds(), torch.rand(4, 5).softmax(1)
     mixer = mixer_of("pointmixup")
     plan = mixer.plan(batch, soft)
-    torch.testing.assert_close(mixer.apply(plan, batch, soft)[1], plan.sample_weights @ soft)
+    torch.testing.assert_close(mixer.apply_plan(plan, batch, soft)[1], plan.sample_weights @ soft)
     sizes = [torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]), torch.tensor([5.0, 6.0]), torch.tensor([7.0, 8.0])]
     mixer = mixer_of("pointmixup", num_classes=None)
     plan = mixer.plan(batch, mixkit.PerSample(torch.stack(sizes)))
     torch.testing.assert_close(
-        mixer.apply(plan, batch, mixkit.PerSample(torch.stack(sizes)))[1], plan.sample_weights @ torch.stack(sizes)
+        mixer.apply_plan(plan, batch, mixkit.PerSample(torch.stack(sizes)))[1], plan.sample_weights @ torch.stack(sizes)
     )
 
 
@@ -289,7 +291,7 @@ def test_what_takes_samples_of_one_size_says_so() -> None:
     batch, labels = clouds(), torch.tensor([0, 1, 2, 4])
     bank = mixkit.SaliencyBank(num_samples=4)
     with pytest.raises(TypeError, match="SaliencyBank keeps samples of one size"):
-        mixer_of("sagemix", saliency=bank)(batch, labels, keys=torch.arange(4))
+        mixer_of("sagemix", saliency=bank)(batch, labels, samples=torch.arange(4))
     with pytest.raises(TypeError, match="samples of one size"):
         mixkit.create_mixer("mixup", domain="image", num_classes=5)(
             [torch.zeros(9, 3), torch.zeros(4, 3)], torch.tensor([0, 1])
@@ -299,7 +301,7 @@ def test_what_takes_samples_of_one_size_says_so() -> None:
         mixer_of("sagemix", saliency=small)(batch, labels)
     plan = mixer_of("pointmixup").plan(batch, labels)
     with pytest.raises(TypeError, match="drawn for"):
-        mixer_of("pointmixup").apply(plan, torch.zeros(4, 9, 3), labels)
+        mixer_of("pointmixup").apply_plan(plan, torch.zeros(4, 9, 3), labels)
 
 
 def test_partners_by_a_rule() -> None:
