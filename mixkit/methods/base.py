@@ -36,6 +36,8 @@ class PlanContext:
         partner: (B,) long, the partner of each sample, where a rule has chosen them (`Mixer`'s ``partners=``).
             Default None: they are drawn.
         pair: the domain's pairing of samples of different sizes (`Domain.pair`), given where they are. Default None.
+        labels: (L,) long, the classes of the elements of samples of different sizes, given where `Method.needs` says so
+            and there are some. Default None.
     """
 
     saliency: Tensor | None = None
@@ -43,6 +45,7 @@ class PlanContext:
     generator: torch.Generator | None = None
     partner: Tensor | None = None
     pair: Pair | None = None
+    labels: Tensor | None = None
 
     def partners(self, elements: ElementSet | RaggedSet) -> Tensor:
         """(B,) the partner of each sample: as chosen, else a random permutation, sometimes the sample itself.
@@ -76,7 +79,7 @@ class PlanContext:
 class Method(ABC):
     """Draws a `MixPlan` for an `ElementSet`."""
 
-    #: What `plan` asks its context for, of "partners", "saliency" and "assign"; what is not here is not computed.
+    #: What `plan` asks its context for, of "partners", "saliency", "assign" and "labels"; the rest is not computed.
     needs: frozenset[str] = frozenset()
 
     #: The share of batches that the method's paper mixes; a mixer's default ``p``.

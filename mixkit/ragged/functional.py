@@ -12,6 +12,7 @@ from mixkit.ragged.elements import RaggedSet, rank
 from mixkit.ragged.packed import sample_of
 from mixkit.ragged.pairing import Pairing
 from mixkit.ragged.plan import RaggedPlan
+from mixkit.ragged.union import partner_rows
 
 
 def mixup(pairing: Pairing, ratio: Tensor) -> RaggedPlan:
@@ -75,10 +76,8 @@ def rsmix(
     coords, lengths = elements.positions, elements.lengths
     radius = radius.expand(len(partner))
     erased = _ball(coords[pairing.own], coords[query][sample], pairing.offsets, radius, knn)
-    # a row for each element of each sample's partner, in the order of the samples
-    starts = torch.cat([lengths.new_zeros(1), lengths[partner].cumsum(0)])
-    of = sample_of(starts, int(starts[-1]))
-    theirs = torch.arange(len(of), device=of.device) - starts[of] + elements.offsets[partner][of]
+    theirs, starts = partner_rows(elements, partner)
+    of = sample_of(starts, len(theirs))
     added = _ball(coords[theirs], coords[partner_query][of], starts, radius, knn)
     order = rank(keys.masked_fill(~added, torch.inf), starts)
     sorted_rows = torch.empty_like(theirs)

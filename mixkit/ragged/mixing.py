@@ -67,7 +67,8 @@ def draw(
         peak = torch.segment_reduce(saliency, "max", lengths=elements.lengths, axis=0)
         mixer.empty_rows.look(peak[:, None])
     partner = choose_partners(mixer.partners, elements, labels, saliency, samples, generator)
-    context = PlanContext(saliency, generator=generator, partner=partner, pair=mixer.domain.pair)
+    of_elements = _element_classes(labels) if "labels" in mixer.method.needs else None
+    context = PlanContext(saliency, generator=generator, partner=partner, pair=mixer.domain.pair, labels=of_elements)
     with torch.no_grad():
         plan = mixer.method.plan_ragged(elements, context)
     if mixer.observer is None or mixer.model is None:
@@ -172,6 +173,15 @@ def _as_rows(labels: Any) -> Any:
         return label if label.places is None else replace(label, tensor=label.tensor[0], places=None)
 
     return map_labels(one, labels)
+
+
+def _element_classes(labels: Any) -> Tensor | None:
+    """(L,) the first labels of the elements that are classes, or None."""
+    found: list[Tensor] = []
+    map_labels(
+        lambda label: found.append(label.tensor[0]) if label.places and label.kind == "classes" else None, labels
+    )
+    return found[0].flatten().long() if found else None
 
 
 def _number_of_labels(labels: Any) -> int:

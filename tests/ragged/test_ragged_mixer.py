@@ -153,6 +153,59 @@ def test_graphs() -> None:
     assert targets.shape == (4, 5)
 
 
+def test_a_loop_of_graphs() -> None:
+    """A loader of PyTorch Geometric's, and a model of its layers."""
+    data, loaders, layers = (
+        pytest.importorskip(f"torch_geometric.{name}") for name in ("data", "loader", "nn")
+    )  # fmt: skip
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = layers.PointNetConv(nn.Linear(3, 16), nn.Linear(16, 16), add_self_loops=False)
+            self.head = nn.Linear(16, 5)
+
+        def forward(self, batch: Any) -> Tensor:
+            row = torch.arange(len(batch.pos)).roll(1)
+            edges = torch.stack([torch.where(batch.batch[row] == batch.batch, row, row.roll(-1)), row.roll(-1)])
+            features = self.conv(None, batch.pos, edges).relu()
+            return self.head(layers.global_max_pool(features, batch.batch))
+
+    graphs = [data.Data(pos=torch.randn(20 + 7 * n, 3), y=torch.tensor([n % 5])) for n in range(12)]
+    model = Model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    mixer = mixer_of("sagemix", model=model)
+    for batch in loaders.DataLoader(graphs, batch_size=4, shuffle=True):
+        mixed, targets = mixer(batch, batch.y)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(mixed), targets).backward()
+        optimizer.step()
+        assert torch.equal(mixed.ptr, batch.ptr)
+
+
+def test_a_step_of_pointcepts_dicts() -> None:
+    """Coordinates, features and labels of points packed with ``offset``, and a model of packed points."""
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Sequential(nn.Linear(9, 16), nn.ReLU(), nn.Linear(16, 4))
+
+        def forward(self, batch: dict[str, Any]) -> Tensor:
+            return self.head(torch.cat([batch["coord"], batch["feat"]], 1))
+
+    offset = torch.tensor([100, 250, 300])
+    segment = torch.randint(4, (300,))
+    segment[:30] = -1
+    batch = {"coord": torch.randn(300, 3), "feat": torch.randn(300, 6), "offset": offset, "segment": segment}
+    model = Model()
+    mixer = mixer_of("sagemix", model=model, num_classes=4, ignore_index=-1)
+    mixed, targets = mixer(batch, batch["segment"])
+    assert set(mixed) == {"coord", "feat", "offset"}
+    assert targets.shape == (300, 4)
+    mixkit.soft_cross_entropy(model(mixed), targets).backward()
+
+
 def test_labels_of_points_and_of_samples_together() -> None:
     batch, whole = clouds(), torch.tensor([0, 1, 2, 1])
     parts = [torch.randint(4, (count,)) for count in LENGTHS]
