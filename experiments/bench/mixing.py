@@ -21,8 +21,7 @@ from experiments.base.console import make_console
 from experiments.base.files import write_json
 from experiments.base.machine import describe_environment
 from experiments.bench.timing import bytes_moved, interleaved_medians
-from experiments.commands.compare import MODELS
-from experiments.models import create_model
+from experiments.models import DEFAULTS, create_model
 
 WORKLOADS = {
     "100 x 3 x 32 x 32": ("image", (100, 3, 32, 32)),
@@ -119,7 +118,7 @@ def _no_saliency(batch: Tensor) -> Tensor:
 def _step(domain: str, shape: tuple[int, ...], labels: Tensor) -> Callable[[], object]:
     """A vanilla training step of PreActResNet18 or PointNet, in float32."""
     channels = shape[1] if domain == "image" else shape[2]
-    model = create_model(MODELS[domain], channels=channels, num_classes=NUM_CLASSES, width=64).to(labels.device)
+    model = create_model(DEFAULTS[domain], channels=channels, num_classes=NUM_CLASSES, width=64).to(labels.device)
     optimiser = torch.optim.SGD(model.parameters(), 0.01)
     batch = torch.randn(shape, device=labels.device)
 

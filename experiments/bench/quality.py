@@ -26,11 +26,10 @@ import mixkit
 from experiments.base.console import make_console
 from experiments.base.files import write_json
 from experiments.base.machine import describe_environment
-from experiments.commands.compare import MODELS
 from experiments.commands.options import add_data_root, roots_of
 from experiments.data import DATASETS, load_data
 from experiments.data.base import DataSet
-from experiments.models import create_model
+from experiments.models import DEFAULTS, create_model
 from mixkit.query import sharpen
 
 Candidate = Callable[[Tensor, Tensor, mixkit.Samples], Tensor]
@@ -61,7 +60,7 @@ def main(args: argparse.Namespace) -> int:
     domain, _, name = args.data.partition("/")
     torch.manual_seed(args.seed)
     data = load_data(domain, name, roots_of(args), limit=args.limit)
-    model_name = args.model or MODELS[domain]
+    model_name = args.model or DEFAULTS[domain]
     model = create_model(model_name, channels=data.channels, num_classes=len(data.classes), width=args.width)
     started = time.perf_counter()
     epochs = train_and_measure(model, data, args)

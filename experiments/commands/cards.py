@@ -51,7 +51,7 @@ def clouds(count: int = 700) -> Tensor:
     """(2, count, 3): two digits as points drawn from their ink."""
     from experiments.data.digits import load_digit_points
 
-    data = load_digit_points(count)
+    data = load_digit_points(count=count)
     first = [int((data.test_labels == digit).nonzero()[0, 0]) for digit in DIGITS]
     return data.test[first]
 

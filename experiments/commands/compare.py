@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from experiments.commands import options
+from experiments.models import DEFAULTS
 from experiments.run.config import Config
 from experiments.run.recipe import load_recipe
 
@@ -45,7 +46,6 @@ DEFAULT_METHODS = (
 RECIPE = "scarce"
 SEEDS = (0, 1, 2)
 MOST_JOBS = 4  # of default: a process needs up to 2 GiB of memory
-MODELS = {"image": "preact_resnet18", "points": "pointnet"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     data = options.add_data_arguments(parser)
-    data.add_argument("--domains", nargs="+", choices=tuple(MODELS), default=list(MODELS))
+    data.add_argument("--domains", nargs="+", choices=tuple(DEFAULTS), default=list(DEFAULTS))
     data.add_argument("--image-data", default="digits", metavar="NAME", help="digits (default) or cifar100")
     data.add_argument("--point-data", default="digits", metavar="NAME", help="digits (default), modelnet10, ...")
     training = options.add_budget_arguments(parser)
@@ -114,7 +114,7 @@ def plan(args: argparse.Namespace, data: dict[str, str]) -> list[Config]:
     methods = split_methods(_all(args.methods or DEFAULT_METHODS, data), list(data))
     runs = [
         recipe.resolve("equal", {**_of_domain(given, domain), **about, "method": method, "seed": seed})
-        for domain, about in ((d, {"dataset": name, "model": MODELS[d]}) for d, name in data.items())
+        for domain, about in ((d, {"dataset": name, "model": DEFAULTS[d]}) for d, name in data.items())
         for seed in dict.fromkeys(args.seeds)
         for method in methods[domain]
     ]

@@ -17,22 +17,16 @@ from torch import nn
 
 from experiments.base.errors import ExperimentError
 from experiments.base.files import write_json, write_whole
-from experiments.commands.compare import MODELS
 from experiments.commands.options import add_data_root, roots_of, whole
 from experiments.data import DATASETS
 from experiments.data.base import DataSet
+from experiments.models import DEFAULTS, record_of
 from experiments.run.config import Config
 from experiments.run.recipe import load_recipe
 from experiments.run.results import make_output
 
 PAIRS = 3
 WISHES = {"image": "cifar100", "points": "modelnet10"}
-# enough for a saliency that looks at the object, and no more: under a minute each on one free core
-BUDGETS: dict[str, dict[str, Any]] = {
-    "cifar100": {"epochs": 4, "width": 16, "limit": 4000},
-    "modelnet10": {"epochs": 5, "width": 16, "limit": 1500},
-    "digits": {"epochs": 6, "width": 8},
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,9 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: runs/figures, the next free one")
     add_data_root(parser)
-    known = {"image": DATASETS["image"], "points": ("modelnet10", "digits")}
-    parser.add_argument("--images", choices=known["image"], help="default: cifar100, or digits where it is absent")
-    parser.add_argument("--points", choices=known["points"], help="default: modelnet10, or digits where it is absent")
+    drawn = {
+        domain: [name for name, record in some.items() if record.small_budget] for domain, some in DATASETS.items()
+    }
+    parser.add_argument("--images", choices=drawn["image"], help="default: cifar100, or digits where it is absent")
+    parser.add_argument("--points", choices=drawn["points"], help="default: modelnet10, or digits where it is absent")
     parser.add_argument(
         "--run", type=Path, nargs="+", default=[], metavar="DIR", help="finished runs, at most one of each domain"
     )
@@ -103,15 +99,13 @@ class Source:
 
     def describe(self) -> str:
         """Where the pictures of a domain come from."""
-        from experiments.report.summary import MODELS as TITLES
-
         config, kind = self.config, "images" if self.data.domain == "image" else "point sets"
         score = "" if self.accuracy is None else f", {self.accuracy:.1f} % accurate on the test samples"
         epochs = f"{config.epochs} epoch{'s' if config.epochs > 1 else ''}"
         return (
             f"The {kind} are test samples of {self.data.title}, drawn at random, of those that the model gets "
             "right where there are enough. "
-            f"Their saliency is the gradient of {TITLES.get(config.model, config.model)} of width {config.width}, "
+            f"Their saliency is the gradient of {record_of(config.model).title} of width {config.width}, "
             f"trained by {config.method} for {epochs} on {len(self.data.train):,} samples{score}."
         )
 
@@ -153,7 +147,13 @@ def _small_runs(
     configs: dict[str, tuple[Config, DataSet]] = {}
 
     def begin(domain: str, name: str) -> tuple[Config, DataSet]:
-        given = {"dataset": name, "model": MODELS[domain], "method": "vanilla", "seed": seed, **BUDGETS[name]}
+        given = {
+            "dataset": name,
+            "model": DEFAULTS[domain],
+            "method": "vanilla",
+            "seed": seed,
+            **DATASETS[domain][name].small_budget,
+        }
         config = recipe.resolve(None, given)
         return config, load(config, roots)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.commands import options
-from experiments.run.config import Config, domain_of, to_toml
+from experiments.models import record_of
+from experiments.run.config import Config, to_toml
 from experiments.run.recipe import VARIANTS, Recipe, load_recipe
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def plan(recipe: Recipe, args: argparse.Namespace) -> list[Config]:
     runs = []
     for dataset in datasets:
         for model in models:
-            every = [VANILLA, *mixkit.list_methods(domain=domain_of(model))]
+            every = [VANILLA, *mixkit.list_methods(domain=record_of(model).domain)]
             texts = [t for text in methods for t in (every if text == "all" else [text])]
             for seed in dict.fromkeys(seeds):
                 for method in dict.fromkeys(texts):

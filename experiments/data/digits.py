@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
@@ -82,7 +85,7 @@ def ink_points(ink: Tensor, count: int, generator: torch.Generator) -> Tensor:
     return torch.stack([x, y, z], dim=-1)
 
 
-def load_digit_images() -> DataSet:
+def load_digit_images(roots: Sequence[Path] = ()) -> DataSet:
     """The digits as grey images (1, 8, 8): about 1,350 to train on, 450 to test, classes split alike."""
     ink, labels = _ink()
     test = _test_mask(labels)
@@ -103,7 +106,9 @@ def load_digit_images() -> DataSet:
     )
 
 
-def load_digit_points(count: int = 256, seed: int = 0, num_points: int | None = None) -> DataSet:
+def load_digit_points(
+    roots: Sequence[Path] = (), num_points: int | None = None, *, count: int = 256, seed: int = 0
+) -> DataSet:
     """The digits as sets of `count` points (x, y, z) on their ink, centred, in the unit sphere; the same split.
 
     Of each set the first `num_points` are kept, all by default.

@@ -11,7 +11,16 @@ from torch import nn
 
 from experiments.base.errors import ExperimentError
 
-__all__ = ["create_timm", "create_torchvision", "mixing_layers"]
+__all__ = ["create", "create_timm", "create_torchvision", "mixing_layers"]
+
+
+def create(name: str, *, channels: int, num_classes: int, **options: Any) -> nn.Module:
+    """The classifier ``torchvision/NAME`` or ``timm/NAME``, with the layers that it can be mixed at."""
+    library, _, inner = name.partition("/")
+    make = {"torchvision": create_torchvision, "timm": create_timm}[library]
+    model = make(inner, channels=channels, num_classes=num_classes, **options)
+    model.mixing_layers = mixing_layers(model)  # type: ignore[assignment]
+    return model
 
 
 def create_torchvision(name: str, *, channels: int, num_classes: int, **options: Any) -> nn.Module:

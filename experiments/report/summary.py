@@ -11,31 +11,13 @@ from typing import Any
 import numpy as np
 
 from experiments.base.errors import ExperimentError
+from experiments.data import title_of
+from experiments.models import record_of
 from experiments.report.paired import find_baseline, paired_scores
 from experiments.run.config import Config
 from experiments.run.mixing import VANILLA
 from experiments.run.records import MAIN
 from experiments.run.results import RunResult
-
-MODELS = {
-    "preact_resnet18": "PreActResNet18",
-    "pointnet": "PointNet",
-    "pointnet2_ssg": "PointNet++ (SSG)",
-    "pointnet2_msg": "PointNet++ (MSG)",
-    "dgcnn": "DGCNN",
-    "pointnet2_partseg": "PointNet++ (parts)",
-    "dgcnn_partseg": "DGCNN (parts)",
-}
-DATASETS = {
-    "cifar100": "CIFAR-100",
-    "modelnet10": "ModelNet10",
-    "modelnet40": "ModelNet40",
-    "scanobjectnn-obj-only": "ScanObjectNN (OBJ_ONLY)",
-    "scanobjectnn-obj-bg": "ScanObjectNN (OBJ_BG)",
-    "scanobjectnn-pb-t50-rs": "ScanObjectNN (PB_T50_RS)",
-    "shapenetpart": "ShapeNetPart",
-    "sydney": "Sydney Urban Objects",
-}
 
 
 def make_summary(
@@ -59,8 +41,7 @@ def make_summary(
     arms: dict[str, dict[str, Any]] = {}
     for result in results:
         config = result.config
-        name = config.dataset.removesuffix(f"-{config.fold}")
-        model, dataset = MODELS.get(config.model, config.model), DATASETS.get(name, name)
+        model, dataset = record_of(config.model).title, title_of(config.domain, config.dataset)
         kind = "pixels" if config.domain == "image" else "points"
         first = {
             "title": f"{model} on {dataset} ({kind}{', validation' if config.validation else ''})",

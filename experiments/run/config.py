@@ -10,14 +10,8 @@ from typing import Any
 
 import tomlkit
 
+from experiments.models import record_of
 from experiments.run import limits
-
-POINT_MODELS = ("pointnet", "pointnet2_ssg", "pointnet2_msg", "dgcnn", "pointnet2_partseg", "dgcnn_partseg")
-
-
-def domain_of(model: str) -> str:
-    """What a model reads: "image" or "points"."""
-    return "points" if model in POINT_MODELS else "image"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +73,12 @@ class Config:
     @property
     def domain(self) -> str:
         """What the model decides: "image" or "points"."""
-        return domain_of(self.model)
+        return record_of(self.model).domain
 
     @property
     def parts(self) -> bool:
         """Whether the run labels every point of a shape rather than the shape."""
-        return self.model.endswith("_partseg")
+        return record_of(self.model).parts
 
     @property
     def scored(self) -> str:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from experiments.base import grammar
 from experiments.base.errors import ExperimentError
-
-if TYPE_CHECKING:
-    from experiments.run.config import Config
 
 CHOICES = {
     "optimizer": ("sgd", "adam", "adamw"),
@@ -42,8 +39,8 @@ RANGES = {
 }
 
 
-def check(config: Config, hints: Mapping[str, Any]) -> None:
-    """ExperimentError names the first value that is not of its type, or out of range, and what it may be."""
+def check(config: Any, hints: Mapping[str, Any]) -> None:
+    """ExperimentError names the first value of a `Config` that is not of its type, or out of range."""
     try:
         for name, hint in hints.items():
             grammar.check(name, getattr(config, name), hint)

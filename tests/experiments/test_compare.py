@@ -17,11 +17,10 @@ from rich.console import Console
 
 from experiments.__main__ import main
 from experiments.base.errors import ExperimentError
-from experiments.commands.compare import MODELS
 from experiments.data import load_data
 from experiments.data.corruptions import COMPARED
 from experiments.data.digits import centre
-from experiments.models import create_model
+from experiments.models import DEFAULTS, create_model
 from experiments.report.export import find_runs
 from experiments.report.figures import accuracy_limits
 from experiments.report.gallery import make_gallery
@@ -362,7 +361,7 @@ def test_gallery_shows_what_the_plan_says() -> None:
     for domain in ("image", "points"):
         data = load_data(domain, "digits", [])
         torch.manual_seed(0)
-        model = create_model(MODELS[domain], channels=data.channels, num_classes=10, width=4)
+        model = create_model(DEFAULTS[domain], channels=data.channels, num_classes=10, width=4)
         for item in make_gallery(data, model, pairs=2):
             assert item.class_a != item.class_b
             assert item.weight_a == pytest.approx(item.own.mean(), abs=1e-5)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from experiments.base.errors import ExperimentError
-from experiments.models import create_model, list_models
+from experiments.models import MODELS, create_model
 from experiments.models.pointnet import PointNet
 from experiments.models.preact_resnet import PreActResNet18
 
@@ -55,7 +55,7 @@ def test_pointnet_ignores_the_order_of_points_and_takes_any_number() -> None:
         torch.testing.assert_close(model(points[:, torch.randperm(count)]), logits)
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", MODELS)
 def test_create_model_makes_each_of_its_names(name: str) -> None:
     model = create_model(name, channels=3, num_classes=5, width=8)
     layers = model.mixing_layers
