@@ -111,3 +111,16 @@ def write_json(path: Path, content: Any) -> None:
 def write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
     """A file of JSON lines, whole."""
     write_whole(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+
+def make_output(wanted: Path) -> Path:
+    """Create the output folder; where it holds something already, the next free name beside it: NAME-2, NAME-3, ..."""
+    folder, number = wanted, 1
+    try:
+        while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            number += 1
+            folder = wanted.with_name(f"{wanted.name}-{number}")
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExperimentError(f"the output folder {folder} cannot be made: {error.strerror}.") from error
+    return folder

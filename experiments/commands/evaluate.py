@@ -14,7 +14,6 @@ from torch import Tensor
 
 from experiments.base.console import make_console
 from experiments.base.errors import ExperimentError
-from experiments.base.files import write_json
 from experiments.base.machine import Machine, make_fabric
 from experiments.commands import options
 from experiments.data.base import DataSet
@@ -31,8 +30,8 @@ from experiments.data.corruptions import (
 from experiments.report.export import find_runs
 from experiments.report.tables import paper_figures
 from experiments.run.config import Config
+from experiments.run.folder import RunFolder
 from experiments.run.mixing import VANILLA
-from experiments.run.records import EVALUATION
 from experiments.run.runner import load_trained
 from experiments.run.tasks import Task, fitted_temperature, make_task
 
@@ -109,7 +108,7 @@ def main(args: argparse.Namespace) -> int:
             "scores": scores,
         }
         contents[found.folder] = content
-        write_json(found.folder / EVALUATION, content)
+        RunFolder(found.folder).write_evaluation(content)
         title = config.title if config.title not in rows else f"{config.title} ({found.folder})"
         rows[title] = scores
         if args.modelnet_c:
@@ -121,7 +120,7 @@ def main(args: argparse.Namespace) -> int:
             paper[title, name] = {text: row[config.method] for text, row in known.items() if config.method in row}
     for folder, title, config, means in measured:  # at the end, as a vanilla run may come after its rivals
         rows[title].update(_corruption_errors(config, means, vanilla.get(_rivals(config))))
-        write_json(folder / EVALUATION, contents[folder])
+        RunFolder(folder).write_evaluation(contents[folder])
     console.print(_table(rows, paper))
     return 0 if rows else 1
 

@@ -16,14 +16,14 @@ from typing import Any
 from torch import nn
 
 from experiments.base.errors import ExperimentError
-from experiments.base.files import write_json, write_whole
+from experiments.base.files import make_output, write_json, write_whole
 from experiments.commands.options import add_data_root, roots_of, whole
 from experiments.data import DATASETS
 from experiments.data.base import DataSet
 from experiments.models import DEFAULTS, record_of
 from experiments.run.config import Config
+from experiments.run.folder import RunFolder
 from experiments.run.recipe import load_recipe
-from experiments.run.results import make_output
 
 PAIRS = 3
 WISHES = {"image": "cifar100", "points": "modelnet10"}
@@ -116,12 +116,11 @@ def _named_runs(folders: Sequence[Path], wanted: dict[str, str | None], roots: S
     Raises:
         ExperimentError: two of a domain, one that labels parts, or one of other data than was asked for.
     """
-    from experiments.run.results import read_run
     from experiments.run.runner import load_trained
 
     found: dict[str, Source] = {}
     for folder in folders:
-        result = read_run(folder)
+        result = RunFolder(folder).read()
         config = result.config
         if config.parts:
             raise ExperimentError(f"--run {folder}: {config.model} labels parts, and the figures want a classifier.")
@@ -176,7 +175,7 @@ def _train(
     from experiments.base.stopping import stopped_by_signals
     from experiments.run.loop import steps_per_epoch
     from experiments.run.progress import Monitor
-    from experiments.run.results import outcome
+    from experiments.run.records import outcome
     from experiments.run.runner import load_trained, run
 
     found: dict[str, Source] = {}
@@ -189,7 +188,7 @@ def _train(
         for domain, (config, data) in configs.items():
             place = folder / "models" / config.arm
             watcher = monitor.begin(config.title, config.epochs, steps[domain])
-            result = run(fabric, config, data, place, watcher=watcher)
+            result = run(fabric, config, data, RunFolder(place), watcher=watcher)
             monitor.end(outcome(result))
             if result.stopped:
                 raise ExperimentError(f"{place}: {result.stopped}.")

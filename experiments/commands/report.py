@@ -6,14 +6,13 @@ import argparse
 from pathlib import Path
 
 from experiments.base.console import make_console
-from experiments.base.files import write_json
+from experiments.base.files import make_output
 from experiments.commands.options import add_data_root, roots_of
 from experiments.report.export import find_runs, write_export
 from experiments.report.summary import make_summary
 from experiments.report.terminal import print_tables
-from experiments.report.write import write_report
+from experiments.report.write import write_report, write_summary
 from experiments.run.mixing import VANILLA
-from experiments.run.results import make_output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +43,7 @@ def main(args: argparse.Namespace) -> int:
     summary = make_summary("report", folder.name, results, "complete" if well else "stopped", baseline=args.baseline)
     if args.export is not None:
         write_export(args.export, results)
-    write_json(folder / "summary.json", summary)
+    write_summary(folder, summary)
     page = write_report(folder, summary, results, roots_of(args), args.gallery)
     console = make_console()
     print_tables(console, summary)

@@ -10,6 +10,7 @@ from experiments.base.errors import ExperimentError
 from experiments.base.grammar import split
 from experiments.commands import options
 from experiments.run.config import Config, folder_name, to_toml
+from experiments.run.folder import RunFolder
 from experiments.run.recipe import VARIANTS, load_recipe
 
 
@@ -110,7 +111,7 @@ def main(args: argparse.Namespace) -> int:
 
 def go_on(folder: Path, args: argparse.Namespace) -> int:
     """Go on with the run in a folder; returns the exit code. `args` are of the machine and of the data."""
-    return _train(_recipe_of(folder), folder, True, args)
+    return _train(RunFolder(folder).config(), folder, True, args)
 
 
 def _train(config: Config, folder: Path, resume: bool, args: argparse.Namespace) -> int:
@@ -119,20 +120,20 @@ def _train(config: Config, folder: Path, resume: bool, args: argparse.Namespace)
     from experiments.base.stopping import stopped_by_signals
     from experiments.run.loop import steps_per_epoch
     from experiments.run.progress import Monitor
-    from experiments.run.results import epochs_done, outcome
-    from experiments.run.runner import begin, load, run
+    from experiments.run.records import outcome
+    from experiments.run.runner import load, run
 
     machine = Machine(args.accelerator, args.devices, args.nodes, args.threads)
     fabric = make_fabric(machine, config.precision)
     data = load(config, options.roots_of(args))
     steps = steps_per_epoch(data, config, fabric.world_size)
     if not resume:
-        folder = fabric.broadcast(begin(folder, config) if fabric.is_global_zero else folder)
+        folder = fabric.broadcast(RunFolder.create(folder, config).path if fabric.is_global_zero else folder)
     console = make_console(quiet=not fabric.is_global_zero)
-    done = epochs_done(folder) if resume else 0
+    done = RunFolder(folder).epochs_done() if resume else 0
     with Monitor(console, 1, config.epochs * steps, quiet=not fabric.is_global_zero) as monitor, stopped_by_signals():
         watcher = monitor.begin(config.title, config.epochs, steps, done)
-        result = run(fabric, config, data, folder, resume=resume, watcher=watcher)
+        result = run(fabric, config, data, RunFolder(folder), resume=resume, watcher=watcher)
         monitor.end(outcome(result))
     console.print(str(folder), highlight=False, soft_wrap=True)
     return 1 if result.stopped else 0
@@ -155,7 +156,7 @@ def resolve(args: argparse.Namespace) -> tuple[Config, Path, bool]:
     folder = Path(args.resume) if args.resume is not True else args.output
     if folder is None:
         raise ExperimentError("--resume wants the folder of the run to go on with.")
-    before = _recipe_of(folder)
+    before = RunFolder(folder).config()
     for name, value in given.items():
         was = getattr(before, name, None)
         if value is not None and was != value and not (name == "method" and _same_method(before.method, value)):
@@ -167,10 +168,3 @@ def _same_method(resolved: str, given: str) -> bool:
     """Whether a recipe may have made the resolved text of the given one, by options of its own."""
     (name, _, options), (wanted, _, asked) = resolved.partition(":"), given.partition(":")
     return name == wanted and set(split(asked)) <= set(split(options))
-
-
-def _recipe_of(folder: Path) -> Config:
-    """The configuration of the run in a folder."""
-    if not (folder / "recipe.toml").is_file():
-        raise ExperimentError(f"{folder} is not the folder of a run: it has no recipe.toml.")
-    return load_recipe(folder / "recipe.toml").resolve(None, {})

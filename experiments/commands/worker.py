@@ -15,7 +15,7 @@ from pathlib import Path
 
 from experiments.base.errors import STOPPED, exit_code
 from experiments.commands import options, train
-from experiments.run.results import LOG
+from experiments.run.folder import RunFolder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def main(args: argparse.Namespace) -> int:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     for line in iter(sys.stdin.readline, ""):
         folder = Path(line.rstrip("\n"))
-        log = os.open(folder / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        log = os.open(RunFolder(folder).log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         for stream in (1, 2):
             os.dup2(log, stream)
         os.close(log)

@@ -12,9 +12,20 @@ from experiments.base import grammar
 from experiments.base.errors import ExperimentError, plain
 from experiments.base.files import read_bounded, write_whole
 from experiments.run.config import Config
-from experiments.run.loop import EpochRecord
-from experiments.run.records import ABOUT, MACHINE, MAIN, RECIPE, STATUSES, known, parse_object, scores_of, text_or_none
-from experiments.run.results import RunResult, evaluation_of, read_run
+from experiments.run.folder import RunFolder
+from experiments.run.records import (
+    ABOUT,
+    MACHINE,
+    MAIN,
+    STATUSES,
+    EpochRecord,
+    RunResult,
+    evaluation_of,
+    known,
+    parse_object,
+    scores_of,
+    text_or_none,
+)
 
 FORMAT = 1
 DIGITS = 4  # after the point
@@ -87,11 +98,11 @@ def find_runs(folders: Iterable[Path]) -> list[RunResult]:
         ExperimentError: none at all, or a damaged one.
     """
     folders = list(folders)
-    paths = sorted({path.parent for folder in folders for path in folder.rglob(RECIPE)})
+    runs = RunFolder.below(folders)
     exported = [run for path in folders if path.suffix == ".json" for run in read_export(path)]
-    if not paths and not exported:
+    if not runs and not exported:
         raise ExperimentError(f"there are no runs in {', '.join(map(str, folders))}.")
-    return [*(read_run(path) for path in paths), *exported]
+    return [*(run.read() for run in runs), *exported]
 
 
 def _run(path: Path, place: int, content: Mapping[str, Any], line: Mapping[str, Any]) -> RunResult:

@@ -15,7 +15,7 @@ from experiments.report.style import head
 from experiments.report.style import text as _text
 from experiments.report.summary import curves_of
 from experiments.report.tables import PARTS_NOTE, cells, columns_note, corruptions, headings, paired_note
-from experiments.run.results import RunResult
+from experiments.run.records import RunResult
 
 HEADINGS = {"compare": "One engine, two domains"}
 HOW = """<section>

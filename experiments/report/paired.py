@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from scipy.stats import t as student
 
 if TYPE_CHECKING:
-    from experiments.run.results import RunResult
+    from experiments.run.records import RunResult
 
 Draw = TypeVar("Draw")
 

@@ -16,8 +16,7 @@ from experiments.models import record_of
 from experiments.report.paired import find_baseline, paired_scores
 from experiments.run.config import Config
 from experiments.run.mixing import VANILLA
-from experiments.run.records import MAIN
-from experiments.run.results import RunResult
+from experiments.run.records import MAIN, RunResult
 
 
 def make_summary(

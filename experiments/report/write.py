@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from experiments.base.errors import ExperimentError
-from experiments.base.files import write_whole
+from experiments.base.files import write_json, write_whole
 from experiments.report.figures import gallery_picture
 from experiments.report.gallery import GalleryItem, make_gallery
 from experiments.report.page import make_page
-from experiments.run.results import RunResult
+from experiments.run.records import RunResult
 
 PAIRS_IN_PICTURE = 2
+SUMMARY, PAGE = "summary.json", "report.html"
+
+
+def write_summary(folder: Path, summary: dict[str, Any]) -> None:
+    """Write what `make_summary` made into a folder of runs."""
+    write_json(folder / SUMMARY, summary)
 
 
 def write_report(
@@ -37,7 +43,7 @@ def write_report(
         The file.
     """
     galleries = {arm: items for arm in summary["arms"] if (items := _gallery(arm, results, roots))}
-    page = folder / "report.html"
+    page = folder / PAGE
     write_whole(page, make_page(summary, results, galleries))
     if picture is not None and galleries:
         picture.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 
 from experiments.base.errors import RunStoppedError
-from experiments.run.loop import EpochRecord
+from experiments.run.records import EpochRecord
 
 
 class Board:

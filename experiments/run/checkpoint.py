@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,10 @@ from torch.optim.lr_scheduler import LRScheduler
 from experiments.base.errors import ExperimentError
 from experiments.base.files import write_whole
 from experiments.data.base import DataSet
-from experiments.data.fingerprint import differs, fingerprint
+from experiments.data.fingerprint import fingerprint
 from experiments.run.config import Config
-from experiments.run.loop import EpochRecord
-from experiments.run.records import differing
+from experiments.run.records import EpochRecord
 
-LAST, BEST = "last.ckpt", "best.ckpt"
 FORMAT = 2
 MARK = b"mixkit sha256 "  # what stands before the sum at the end of a file
 SUM = len(MARK) + 2 * hashlib.sha256().digest_size  # bytes
@@ -55,21 +52,6 @@ class Origin:
     def of(config: Config, data: DataSet) -> Origin:
         """The origin of a run's checkpoints."""
         return Origin(config.values(), fingerprint(data))
-
-
-def check_origin(content: Mapping[str, Any], now: Origin, folder: Path) -> None:
-    """ExperimentError where a checkpoint's run had other settings or other data than those that it is to go on with."""
-    before: Origin | None = content["origin"]
-    if before is None:
-        return
-    if difference := differing(before.config, now.config):
-        name, was, wanted = difference
-        raise ExperimentError(
-            f"{folder}: the checkpoint is of a run with {name} = {was}, but its recipe.toml says {wanted}: a run goes "
-            "on as it began."
-        )
-    if what := differs(before.data, now.data):
-        raise ExperimentError(f"{folder}: the run was trained on other data: {what}.")
 
 
 def save_checkpoint(
@@ -124,8 +106,13 @@ def _unseal(path: Path) -> bytes:
     return content
 
 
-def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+def load_checkpoint(path: Path, device: torch.device | str = "cpu", hint: str = "") -> dict[str, Any]:
     """What `save_checkpoint` wrote; its records are `EpochRecord`s again.
+
+    Args:
+        path: the file.
+        device: where its tensors are to be.
+        hint: what to say besides where it is damaged.
 
     Raises:
         ExperimentError: there is none, it is damaged, or it is of an older version, without a checksum. Nothing is read
@@ -142,9 +129,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         raise ExperimentError(f"there is no checkpoint {path}.") from error
     except DAMAGE as error:
         first = str(error).strip().split("\n")[0][:160]
-        other = path.with_name(BEST if path.name == LAST else LAST)
-        also = f"; {other} is there too, `evaluate --best` reads it" if other.exists() and other.name == BEST else ""
-        raise ExperimentError(f"the checkpoint {path} is damaged ({first}){also}.") from error
+        raise ExperimentError(f"the checkpoint {path} is damaged ({first}){hint}.") from error
     return content
 
 

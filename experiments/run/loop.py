@@ -21,6 +21,7 @@ from experiments.data.corruptions import COMPARED
 from experiments.run.config import Config
 from experiments.run.mixing import Mixing
 from experiments.run.optim import clean_loss_scale, make_loss, smooth
+from experiments.run.records import EpochRecord
 from experiments.run.tasks import Batch, Task, evaluate
 
 ORDER, MODEL, MIXING = range(3)  # what is drawn, each with a stream of its own
@@ -29,33 +30,6 @@ ORDER, MODEL, MIXING = range(3)  # what is drawn, each with a stream of its own
 def seed_of(seed: int, purpose: int, epoch: int = 0, rank: int = 0) -> int:
     """The seed of one stream of draws, so that an epoch's do not depend on the epochs before it."""
     return int(np.random.SeedSequence((seed, purpose, epoch, rank)).generate_state(1, np.uint64)[0]) >> 1
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """One line of metrics.jsonl.
-
-    Attributes:
-        epoch: from 1.
-        train_loss: mean over the steps and devices.
-        lr: after the epoch.
-        seconds: of training only.
-        step_ms: mean step, mixing included, data loading and augmentation not.
-        cost: time of the steps over that of the same steps without mixing; None where part of the mixing is inside the
-            model's own passes.
-        scores: of the test samples, in %; empty where the epoch was not tested. The last epoch's may also have the ECE
-            after temperature scaling and the temperature, and accuracies under corruptions.
-        mixed: mean share of a batch's samples that was mixed, where a schedule measures it; else None.
-    """
-
-    epoch: int
-    train_loss: float
-    lr: float
-    seconds: float
-    step_ms: float
-    cost: float | None
-    scores: dict[str, float]
-    mixed: float | None = None
 
 
 @dataclass

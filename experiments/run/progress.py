@@ -13,7 +13,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from experiments.run.loop import EpochRecord, Watcher
+from experiments.run.loop import Watcher
+from experiments.run.records import EpochRecord
 
 
 class Monitor:

@@ -1,25 +1,24 @@
-"""What stands in the files of a run, checked before anything looks at it: the folder may be a stranger's, or damaged.
+"""What is known of a run: its epochs, its scores, its state; and checks of such values, which may be a stranger's.
 
-What is read is plain: text of printable characters, finite numbers in their ranges, known names. All else is a
-ValueError with the file's name, which `results` makes one sentence of.
+What passes the checks is plain: text of printable characters, finite numbers in their ranges, known names. All else is
+a ValueError.
 """
 
 from __future__ import annotations
 
 import json
-import math
+import statistics
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from experiments.base import grammar
 from experiments.base.errors import plain
-from experiments.base.files import read_bounded
 from experiments.run.config import Config
-from experiments.run.loop import EpochRecord
+from experiments.run.mixing import parse_method
 
-RECIPE, SUMMARY, METRICS = "recipe.toml", "summary.json", "metrics.jsonl"
-ENVIRONMENT, EVALUATION = "environment.json", "evaluation.json"
+LAST_EPOCHS = 10  # whose mean score is told
 STATUSES = ("running", "complete", "stopped", "interrupted")
 MAIN = ("accuracy", "instance_miou")  # whichever a run has is its first score
 MOST_SCORE = 1e6  # of a temperature, or a mean corruption error; what is a percentage is from -100 to 100
@@ -43,28 +42,98 @@ EPOCH: dict[str, Any] = {
 }  # fmt: skip
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object; empty where there is no file."""
-    try:
-        return parse_object(read_bounded(path))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path.name}: {_reason(error)}") from error
+@dataclass(frozen=True)
+class EpochRecord:
+    """One line of metrics.jsonl.
+
+    Attributes:
+        epoch: from 1.
+        train_loss: mean over the steps and devices.
+        lr: after the epoch.
+        seconds: of training only.
+        step_ms: mean step, mixing included, data loading and augmentation not.
+        cost: time of the steps over that of the same steps without mixing; None where part of the mixing is inside the
+            model's own passes.
+        scores: of the test samples, in %; empty where the epoch was not tested. The last epoch's may also have the ECE
+            after temperature scaling and the temperature, and accuracies under corruptions.
+        mixed: mean share of a batch's samples that was mixed, where a schedule measures it; else None.
+    """
+
+    epoch: int
+    train_loss: float
+    lr: float
+    seconds: float
+    step_ms: float
+    cost: float | None
+    scores: dict[str, float]
+    mixed: float | None = None
 
 
-def read_records(path: Path, config: Config) -> list[EpochRecord]:
-    """The epochs in metrics.jsonl, 1, 2, 3, ...; none where there is no file."""
-    records: list[EpochRecord] = []
-    try:
-        lines = read_bounded(path).splitlines()
-        for line in lines:
-            records.append(record_of(parse_object(line), config, len(records) + 1))
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path.name}, line {len(records) + 1}: {_reason(error)}") from error
-    return records
+@dataclass(frozen=True)
+class RunResult:
+    """One run: its folder, configuration, epochs, status ("running", "complete", "stopped", "interrupted"), and why.
+
+    `about` says what the data and the model were, `environment` what it ran on, `evaluation` what `evaluate` found.
+    """
+
+    folder: Path
+    config: Config
+    records: list[EpochRecord]
+    status: str
+    stopped: str | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def draw(self) -> tuple[int, str]:
+        """What runs of different methods are paired by: the seed and the fold."""
+        return self.config.seed, self.config.fold
+
+    @property
+    def draw_in_words(self) -> str:
+        """The seed, and the fold where there is one."""
+        return f"{self.config.seed}, {self.config.fold}" if self.config.fold else str(self.config.seed)
+
+    @property
+    def label(self) -> str:
+        """The method, as tables call it."""
+        smoothing = f" (smoothing {self.config.label_smoothing:g})" if self.config.label_smoothing else ""
+        return parse_method(self.config.method, self.config.domain).label + smoothing
+
+    @property
+    def tested(self) -> list[EpochRecord]:
+        """The epochs with scores."""
+        return [record for record in self.records if record.scores]
+
+    def scores(self) -> dict[str, Any]:
+        """Best, final and mean of the last 10 of the first score; the other scores at the end; cost and step."""
+        tested = self.tested
+        if not tested:
+            return {}
+        main = next(name for name in MAIN if name in tested[-1].scores)
+        values = [record.scores[main] for record in tested]
+        costs = [record.cost for record in self.records if record.cost is not None]
+        return {
+            "best": max(values),
+            "final": values[-1],
+            "last10": statistics.fmean(values[-LAST_EPOCHS:]),
+            **{name: value for name, value in tested[-1].scores.items() if name != main},
+            "cost": statistics.median(costs) if costs else None,
+            "step_ms": statistics.median(record.step_ms for record in self.records),
+        }
+
+
+def outcome(result: RunResult) -> str:
+    """The end of a run in a line."""
+    if result.stopped:
+        return result.stopped
+    if not result.records:
+        return "nothing trained"
+    last = result.records[-1]
+    scores = ", ".join(f"{name.replace('_', ' ')} {value:.1f} %" for name, value in list(last.scores.items())[:2])
+    step = statistics.median(record.step_ms for record in result.records)
+    return f"{scores}, {step:.0f} ms a step, {sum(record.seconds for record in result.records):.0f} s"
 
 
 def record_of(values: Mapping[str, Any], config: Config, epoch: int) -> EpochRecord:
@@ -136,21 +205,11 @@ def parse_object(text: str) -> dict[str, Any]:
     return value
 
 
-def check_summary(summary: Mapping[str, Any], config: Config, records: list[EpochRecord], final: float | None) -> None:
-    """ValueError where summary.json contradicts the other files of its run."""
-    if isinstance(said := summary.get("config"), Mapping):
-        if difference := differing(said, config.values()):
-            name, before, now = difference
-            raise ValueError(f"{RECIPE} says {name} = {now}, but {SUMMARY} that the run was trained with {before}")
-    elif said is not None:
-        raise ValueError(f"{SUMMARY}: config is {type(said).__name__}")
-    if summary.get("status") != "complete":
-        return
-    if len(records) != config.epochs:
-        raise ValueError(f"{METRICS} has {len(records)} epochs of the {config.epochs} that {SUMMARY} calls complete")
-    told = summary.get("final")
-    if final is None or (told is not None and not (_is_number(told) and math.isclose(told, final, abs_tol=1e-6))):
-        raise ValueError(f"the last epoch of {METRICS} is not the one that {SUMMARY} tells of")
+def evaluation_of(values: Any) -> dict[str, dict[str, float]]:
+    """What `evaluate` found, by corruption."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"scores are {type(values).__name__}")
+    return {plain(name): scores_of(scores) for name, scores in values.items()}
 
 
 def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str, str] | None:
@@ -168,17 +227,10 @@ def _items(name: str, value: Any) -> Any:
     return value.items()
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a number, which true and false are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _no_number(text: str) -> float:
     raise ValueError(f"{text} is no number")
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "it is no text"
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    return plain(str(error).split("\n")[0])[:200]

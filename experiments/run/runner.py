@@ -1,8 +1,4 @@
-"""One run from its configuration to its folder: set-up, training, checkpoints, files. Options are read elsewhere.
-
-A run's folder holds recipe.toml (the resolved configuration), environment.json, metrics.jsonl (a line per epoch),
-summary.json, checkpoints/{last,best}.ckpt and TensorBoard's event files.
-"""
+"""One run from its configuration to its folder: set-up, training, checkpoints, files."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ import logging
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +15,7 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from experiments.base.errors import ExperimentError, RunStoppedError
-from experiments.base.files import claim, write_json, write_whole
+from experiments.base.files import claim
 from experiments.base.machine import describe_environment
 from experiments.base.stopping import asked_to_stop
 from experiments.data import load_data
@@ -28,13 +23,13 @@ from experiments.data.base import DataSet
 from experiments.data.holdout import divide
 from experiments.models import create_model
 from experiments.run.board import Board
-from experiments.run.checkpoint import BEST, LAST, Origin, check_origin, load_checkpoint, restore, save_checkpoint
-from experiments.run.config import Config, to_toml
-from experiments.run.loop import MODEL, EpochRecord, Learner, Watcher, seed_of, steps_per_epoch, train
+from experiments.run.checkpoint import Origin, restore
+from experiments.run.config import Config
+from experiments.run.folder import RunFolder
+from experiments.run.loop import MODEL, Learner, Watcher, seed_of, steps_per_epoch, train
 from experiments.run.mixing import VANILLA, Mixing, parse_method
 from experiments.run.optim import make_optimizer, make_schedule
-from experiments.run.records import ENVIRONMENT, RECIPE, SUMMARY
-from experiments.run.results import RunResult, make_output, read_run, write_metrics
+from experiments.run.records import EpochRecord, RunResult
 from experiments.run.tasks import make_task
 
 
@@ -83,7 +78,7 @@ def run(
     fabric: Fabric,
     config: Config,
     data: DataSet,
-    folder: Path,
+    folder: RunFolder,
     *,
     resume: bool = False,
     watcher: Watcher | None = None,
@@ -110,12 +105,12 @@ def run(
     watcher, main = watcher or Watcher(), fabric.is_global_zero
     if asked_to_stop():  # an orphan must not take the folder from who goes on
         raise KeyboardInterrupt
-    with claim(folder) if main else nullcontext():  # before anything is read: nobody else writes from here on
+    with claim(folder.path) if main else nullcontext():  # before anything is read: nobody else writes from here on
         return _run(fabric, config, data, folder, resume, watcher, main)
 
 
 def _run(
-    fabric: Fabric, config: Config, data: DataSet, folder: Path, resume: bool, watcher: Watcher, main: bool
+    fabric: Fabric, config: Config, data: DataSet, folder: RunFolder, resume: bool, watcher: Watcher, main: bool
 ) -> RunResult:
     """`run` in a folder that is this process's."""
     origin = Origin.of(config, data)
@@ -128,16 +123,17 @@ def _run(
         "devices": fabric.world_size,
     }  # fmt: skip
     records: list[EpochRecord] = []
-    last = folder / "checkpoints" / LAST
-    if resume and last.exists():
-        content = load_checkpoint(last, fabric.device)
-        check_origin(content, origin, folder)
-        records = restore(content, **parts)
+    if resume and folder.has_checkpoint:
+        records = restore(folder.load_checkpoint(origin, device=fabric.device), **parts)
         if len(records) > config.epochs:
-            raise ExperimentError(f"{folder} has {len(records)} epochs, its recipe.toml wants {config.epochs}.")
+            raise ExperimentError(f"{folder.path} has {len(records)} epochs, its recipe wants {config.epochs}.")
     parts["origin"] = origin
-    state = _State(config, records, describe(config, data, model))
-    environment = describe_environment(fabric.device, config.precision)
+    about, environment = about_run(config, data, model), describe_environment(fabric.device, config.precision)
+    started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+
+    def result(status: str, stopped: str | None = None) -> RunResult:
+        return RunResult(folder.path, config, records, status, stopped, about, environment)
+
     best = max((record.scores.get(learner.task.score, -1.0) for record in records), default=-1.0)
     board: Board | None = None
 
@@ -147,22 +143,22 @@ def _run(
         if main:
             if record.scores.get(learner.task.score, -1.0) > best:  # first, so that the last never is without it
                 best = record.scores[learner.task.score]
-                save_checkpoint(last.with_name(BEST), records=records, **parts)
-            save_checkpoint(last, records=records, **parts)
-            write_metrics(folder, config, records)
+                folder.save_checkpoint(best=True, records=records, **parts)
+            folder.save_checkpoint(records=records, **parts)
+            folder.write_metrics(config, records)
             if board is not None:
                 board.log(record)
-            write_json(folder / SUMMARY, state.summary("running"))
+            folder.write_summary(result("running"), started)
         watcher.epoch(record)
 
     stopped = None
     try:
         if main:
-            write_whole(folder / RECIPE, to_toml(config))
-            write_json(folder / ENVIRONMENT, environment)
-            write_metrics(folder, config, records)
-            write_json(folder / SUMMARY, state.summary("running"))
-            board = Board(folder / "tensorboard", first_epoch=len(records) + 1, scored=config.scored)
+            folder.write_config(config)
+            folder.write_environment(environment)
+            folder.write_metrics(config, records)
+            folder.write_summary(result("running"), started)
+            board = Board(folder.board, first_epoch=len(records) + 1, scored=config.scored)
         first = len(records) + 1
         train(
             fabric, learner, data, config,
@@ -172,25 +168,18 @@ def _run(
         stopped = f"{error}; the run stops here and keeps what was saved"
     except BaseException:
         if main:
-            _try_write(folder / SUMMARY, state.summary("interrupted"))
+            _try_write(folder, result("interrupted"), started)
         raise
     finally:
         if board is not None:
             board.close()
-    status = "complete" if stopped is None else "stopped"
+    ended = result("complete" if stopped is None else "stopped", stopped)
     if main:
-        _try_write(folder / SUMMARY, state.summary(status, stopped))
-    return RunResult(folder, config, records, status, stopped, state.about, environment)
+        _try_write(folder, ended, started)
+    return ended
 
 
-def begin(folder: Path, config: Config) -> Path:
-    """A folder for a new run, the next free one; its recipe is there at once, so that --resume always finds it."""
-    folder = make_output(folder)
-    write_whole(folder / RECIPE, to_toml(config))
-    return folder
-
-
-def describe(config: Config, data: DataSet, model: nn.Module) -> dict[str, Any]:
+def about_run(config: Config, data: DataSet, model: nn.Module) -> dict[str, Any]:
     """What tables and reports say of a run's data and model."""
     return {
         "data_title": data.title,
@@ -213,47 +202,21 @@ def load_trained(folder: Path, roots: Sequence[Path], *, best: bool = False) -> 
     Raises:
         ExperimentError: no run, no checkpoint, a damaged one, or one of another run or of other data.
     """
-    result = read_run(folder)
-    data = load(result.config, roots)
-    model = new_model(result.config, data)
-    content = load_checkpoint(folder / "checkpoints" / (BEST if best else LAST))
-    check_origin(content, Origin.of(result.config, data), folder)
+    home = RunFolder(folder)
+    config = home.read().config
+    data = load(config, roots)
+    model = new_model(config, data)
+    content = home.load_checkpoint(Origin.of(config, data), best=best)
     try:
         model.load_state_dict(content["model"])
     except RuntimeError as error:
-        raise ExperimentError(f"the checkpoint in {folder} is of another model than its recipe.toml.") from error
-    return result.config, data, model.eval()
+        raise ExperimentError(f"the checkpoint in {folder} is of another model than its recipe.") from error
+    return config, data, model.eval()
 
 
-@dataclass
-class _State:
-    """What summary.json is made of."""
-
-    config: Config
-    records: list[EpochRecord]
-    about: dict[str, Any]
-    when: str = ""
-
-    def __post_init__(self) -> None:
-        self.when = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-
-    def summary(self, status: str, stopped: str | None = None) -> dict[str, Any]:
-        return {
-            "status": status,
-            "stopped": stopped,
-            "title": self.config.title,
-            "config": self.config.values(),
-            "started": self.when,
-            "seconds": sum(record.seconds for record in self.records),
-            "epochs": len(self.records),
-            **RunResult(Path(), self.config, self.records, status, stopped, self.about).scores(),
-            "about": self.about,
-        }
-
-
-def _try_write(path: Path, content: dict[str, Any]) -> None:
+def _try_write(folder: RunFolder, result: RunResult, started: str) -> None:
     """On the way out there is nobody left to tell that the disk is full."""
     try:
-        write_json(path, content)
+        folder.write_summary(result, started)
     except RunStoppedError as error:
         logging.getLogger(__name__).warning("%s", error)

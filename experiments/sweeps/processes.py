@@ -14,11 +14,10 @@ from pathlib import Path
 
 import torch
 
-from experiments.base.files import write_whole
 from experiments.base.stopping import PARENT, asked_to_stop
-from experiments.run.config import Config, to_toml
-from experiments.run.records import RECIPE
-from experiments.run.results import LOG, RunResult, read_run
+from experiments.run.config import Config
+from experiments.run.folder import RunFolder
+from experiments.run.records import RunResult
 from experiments.sweeps.plan import Sweep
 
 ENDED = (0, 1)  # exit codes of a run that says itself how it ended
@@ -91,7 +90,7 @@ def _slots(jobs: int, devices: int) -> list[list[str]]:
 def _start(sweep: Sweep, slot: _Slot, folder: Path) -> None:
     """Have a run trained in a slot, by the process that is there or by a new one."""
     assert slot.config is not None
-    write_whole(folder / RECIPE, to_toml(slot.config))
+    RunFolder(folder).write_config(slot.config)
     serves = sweep.processes == 1
     if slot.process is None or slot.process.poll() is not None:
         machine = sweep.machine
@@ -105,7 +104,7 @@ def _start(sweep: Sweep, slot: _Slot, folder: Path) -> None:
         pipe = subprocess.PIPE if serves else None
         if slot.process is not None:
             _close(slot.process)
-        with (folder / LOG).open("ab") as log:
+        with RunFolder(folder).log.open("ab") as log:
             slot.process = subprocess.Popen(
                 [sys.executable, "-m", "experiments", *what, *options],
                 env=environment, stdin=pipe, stdout=pipe or log, stderr=log, text=True, bufsize=1,
@@ -125,9 +124,9 @@ def _close(process: subprocess.Popen[str]) -> None:
 
 def _result(folder: Path, code: int) -> RunResult:
     """What is in the folder; where the process did not end by itself, with what it said last."""
-    result = read_run(folder)
+    home = RunFolder(folder)
+    result = home.read()
     if code in ENDED and result.status in ("complete", "stopped"):
         return result
-    lines = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["nothing"]
-    why = f"its process ended with code {code}, saying: {lines[-1]} (more in {folder / LOG})"
+    why = f"its process ended with code {code}, saying: {home.last_words()} (more in {home.log})"
     return replace(result, status="stopped", stopped=why)

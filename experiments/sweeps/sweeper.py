@@ -12,18 +12,18 @@ from rich.console import Console
 
 from experiments.base.console import make_console
 from experiments.base.errors import ExperimentError
-from experiments.base.files import claim, wait_until_free, write_json
+from experiments.base.files import claim, make_output, wait_until_free
 from experiments.base.machine import make_fabric
 from experiments.base.stopping import stopped_by_signals
 from experiments.data.base import DataSet
 from experiments.report.summary import make_summary
 from experiments.report.terminal import print_tables
-from experiments.report.write import write_report
+from experiments.report.write import write_report, write_summary
 from experiments.run.config import Config, folder_name
+from experiments.run.folder import RunFolder
 from experiments.run.loop import Watcher, steps_per_epoch
 from experiments.run.progress import Monitor
-from experiments.run.records import RECIPE, SUMMARY
-from experiments.run.results import RunResult, epochs_done, make_output, outcome, read_run
+from experiments.run.records import RunResult, outcome
 from experiments.run.runner import load, run
 from experiments.sweeps.plan import Sweep
 from experiments.sweeps.processes import in_processes
@@ -67,7 +67,7 @@ def _sweep(
 
     def note(config: Config, result: RunResult) -> None:
         results[config] = result
-        write_json(folder / SUMMARY, summarise("running"))
+        write_summary(folder, summarise("running"))
 
     def summarise(status: str) -> dict[str, Any]:
         ordered = [results[one] for one in sweep.runs if one in results]
@@ -82,7 +82,9 @@ def _sweep(
                 note(config, before)
         if sweep.jobs == 1 and sweep.processes == 1:
             for config in waiting:
-                watcher = monitor.begin(config.title, config.epochs, steps[config], epochs_done(folders[config]))
+                watcher = monitor.begin(
+                    config.title, config.epochs, steps[config], RunFolder(folders[config]).epochs_done()
+                )
                 result = _here(sweep, config, _data(config, sweep, data), folders[config], watcher)
                 monitor.end(outcome(result))
                 note(config, result)
@@ -94,7 +96,7 @@ def _sweep(
                     note(config, result)
     well = all(result.status == "complete" for result in results.values())
     summary = summarise("complete" if well else "stopped")
-    write_json(folder / SUMMARY, summary)
+    write_summary(folder, summary)
     with console.status("writing the report"):
         ordered = [results[config] for config in sweep.runs]
         page = write_report(folder, summary, ordered, sweep.roots, sweep.gallery)
@@ -120,9 +122,9 @@ def _data(config: Config, sweep: Sweep, cache: dict[Any, DataSet]) -> DataSet:
 
 def _done(folder: Path, config: Config) -> RunResult | None:
     """The run in the folder if it is complete; None if it is not, or there is none."""
-    if not (folder / RECIPE).exists():
+    if not RunFolder(folder).holds_run:
         return None
-    result = read_run(folder)
+    result = RunFolder(folder).read()
     if result.config != config:
         raise ExperimentError(f"{folder} holds a run of another configuration: choose another --output.")
     return result if result.status == "complete" else None
@@ -132,8 +134,8 @@ def _here(sweep: Sweep, config: Config, data: DataSet, folder: Path, watcher: Wa
     """Run one configuration in this process; what the user can put right stops this run alone."""
     fabric = make_fabric(sweep.machine, config.precision)
     try:
-        return run(fabric, config, data, folder, resume=True, watcher=watcher)
+        return run(fabric, config, data, RunFolder(folder), resume=True, watcher=watcher)
     except ExperimentError as error:
-        if not (folder / RECIPE).exists():
+        if not RunFolder(folder).holds_run:
             raise
-        return replace(read_run(folder), status="stopped", stopped=str(error))
+        return replace(RunFolder(folder).read(), status="stopped", stopped=str(error))

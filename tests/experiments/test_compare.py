@@ -17,6 +17,7 @@ from rich.console import Console
 
 from experiments.__main__ import main
 from experiments.base.errors import ExperimentError
+from experiments.base.files import make_output
 from experiments.data import load_data
 from experiments.data.corruptions import COMPARED
 from experiments.data.digits import centre
@@ -27,10 +28,9 @@ from experiments.report.gallery import make_gallery
 from experiments.report.summary import curves_of, summarise
 from experiments.report.tables import cells, headings
 from experiments.report.terminal import make_table
-from experiments.run.loop import EpochRecord
 from experiments.run.mixing import parse_method, split_methods
 from experiments.run.recipe import load_recipe
-from experiments.run.results import RunResult, make_output
+from experiments.run.records import EpochRecord, RunResult
 from experiments.run.runner import load_trained
 
 TINY = ["--threads", "1", "--jobs", "1", "--epochs", "2", "--width", "4", "--limit", "64", "--batch-size", "32"]

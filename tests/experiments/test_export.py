@@ -18,7 +18,7 @@ from experiments.report.export import find_runs, read_export, write_export
 from experiments.report.paired import paired_difference
 from experiments.report.summary import curves_of, summarise
 from experiments.report.tables import cells, headings, paired_note
-from experiments.run.results import RunResult
+from experiments.run.records import RunResult
 from tests.experiments.test_compare import result
 
 # ---- paired differences

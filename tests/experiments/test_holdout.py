@@ -19,9 +19,9 @@ from experiments.data.holdout import divide, divide_training
 from experiments.data.points import to_unit_sphere
 from experiments.run import runner
 from experiments.run.config import Config, to_toml
+from experiments.run.folder import RunFolder
 from experiments.run.metrics import classification_scores, fit_temperature
 from experiments.run.recipe import load_recipe
-from experiments.run.results import read_run
 from tests.experiments.test_pointdata import cloud, write_scans
 
 LABELS = torch.arange(400) % 4
@@ -140,7 +140,7 @@ def test_the_test_samples_are_not_looked_at(
     monkeypatch.setattr(runner, "load_data", lambda *args, **options: poisoned)
     folder = tmp_path / "run"
     assert main([*TINY, "--limit", "100", "--validation", "0.2", "--output", str(folder)]) == 0
-    result = read_run(folder)
+    result = RunFolder(folder).read()
     assert result.config.validation == 0.2
     assert result.config.arm == "digits-pointnet-validation"
     assert result.tested[-1].scores["accuracy"] >= 0
@@ -173,7 +173,7 @@ def test_the_test_samples_are_not_looked_at(
 def test_the_last_epoch_has_the_ece_at_the_temperature_of_left_out_samples(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert main([*TINY, "--epochs", "2", "--limit", "96", "--output", str(folder)]) == 0
-    first, last = read_run(folder).records
+    first, last = RunFolder(folder).read().records
     assert "ece_scaled" not in first.scores
     _, data, model = runner.load_trained(folder, [])
     assert (len(data.train), len(data.held)) == (96, 1000)
@@ -189,20 +189,20 @@ def test_the_last_epoch_has_the_ece_at_the_temperature_of_left_out_samples(tmp_p
     assert scores["clean"]["ece_scaled"] == pytest.approx(last.scores["ece_scaled"], abs=1e-3)
     assert {row["temperature"] for row in scores.values()} == {scores["clean"]["temperature"]}
     assert main(["pointcloud", "--resume", str(folder), "--threads", "1", "--accelerator", "cpu"]) == 0
-    assert read_run(folder).records == [first, last]
+    assert RunFolder(folder).read().records == [first, last]
     rows = json.loads((folder / "summary.json").read_text())
     assert (rows["ece_scaled"], rows["about"]["held_samples"]) == (last.scores["ece_scaled"], 1000)
 
 
 def test_without_left_out_samples_a_temperature_is_fitted_when_asked_for(tmp_path: Path) -> None:
     assert main([*TINY, "--set", "calibration=0.1", "--output", str(tmp_path / "cut")]) == 0
-    result = read_run(tmp_path / "cut")
+    result = RunFolder(tmp_path / "cut").read()
     assert result.records[-1].scores["temperature"] > 0
     _, data, _ = runner.load_trained(tmp_path / "cut", [])
     everything = len(load_data("points", "digits", []).train)
     assert (len(data.held), len(data.train)) == (round(everything / 10), everything - round(everything / 10))
     assert main([*TINY, "--limit", "96", "--set", "calibration=0", "--output", str(tmp_path / "none")]) == 0
-    assert "temperature" not in read_run(tmp_path / "none").records[-1].scores
+    assert "temperature" not in RunFolder(tmp_path / "none").read().records[-1].scores
 
 
 @pytest.mark.parametrize("value", ["-0.1", "1.5", "many", "inf"])

@@ -16,11 +16,10 @@ from experiments.__main__ import main
 from experiments.base.errors import ExperimentError
 from experiments.data.base import DataSet
 from experiments.data.fingerprint import differs, fingerprint
-from experiments.run.checkpoint import BEST, LAST
 from experiments.run.config import Config, to_toml
+from experiments.run.folder import BEST, LAST, RunFolder
 from experiments.run.loop import Watcher
 from experiments.run.recipe import load_recipe
-from experiments.run.results import read_run
 from experiments.run.runner import run
 
 CONFIG = Config(dataset="blobs", model="pointnet", width=4, epochs=3, batch_size=16, optimizer="adam", lr=1e-2)
@@ -36,7 +35,7 @@ def begun(fabric: Fabric, two_blobs: DataSet, tmp_path: Path) -> Path:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(fabric, CONFIG, two_blobs, tmp_path / "begun", watcher=Watcher(epoch=interrupt))
+        run(fabric, CONFIG, two_blobs, RunFolder(tmp_path / "begun"), watcher=Watcher(epoch=interrupt))
     return tmp_path / "begun"
 
 
@@ -58,11 +57,11 @@ def test_other_data_are_refused(fabric: Fabric, two_blobs: DataSet, begun: Path)
         (replace(two_blobs, held=points, held_labels=labels), r"the held samples are \[48, 8, 3\], and were None"),
     ):
         with pytest.raises(ExperimentError, match=message):
-            run(fabric, CONFIG, other, begun, resume=True)
-    assert len(read_run(begun).records) == 2
-    result = run(fabric, CONFIG, two_blobs, begun, resume=True)
+            run(fabric, CONFIG, other, RunFolder(begun), resume=True)
+    assert len(RunFolder(begun).read().records) == 2
+    result = run(fabric, CONFIG, two_blobs, RunFolder(begun), resume=True)
     assert [record.epoch for record in result.records] == [1, 2, 3]
-    assert read_run(begun).status == "complete"
+    assert RunFolder(begun).read().status == "complete"
 
 
 def test_rounding_is_no_difference(two_blobs: DataSet) -> None:
@@ -86,7 +85,7 @@ def test_an_edited_recipe_is_refused(
     edited = replace(CONFIG, **{name: value})
     (begun / "recipe.toml").write_text(to_toml(edited))
     with pytest.raises(ExperimentError, match=f"is of a run with {name} = .*, but its recipe.toml says .*as it began"):
-        run(fabric, edited, two_blobs, begun, resume=True)
+        run(fabric, edited, two_blobs, RunFolder(begun), resume=True)
     assert main(["report", str(begun), "--output", str(begun / "report")]) == 2
     error = capsys.readouterr().err
     assert "was changed: recipe.toml says" in error
@@ -131,7 +130,7 @@ def test_metrics_that_lack_epochs_are_told_and_a_resumed_run_writes_them_anew(
         assert "is damaged or was changed: metrics.jsonl" in capsys.readouterr().err
     assert main(["pointcloud", "--resume", str(mine), *CPU]) == 0
     assert (mine / "metrics.jsonl").read_text() == whole
-    assert read_run(mine).scores() == read_run(digits["vanilla"]).scores()
+    assert RunFolder(mine).read().scores() == RunFolder(digits["vanilla"]).read().scores()
 
 
 def test_a_run_that_an_older_version_began_goes_on(digits: dict[str, Path], tmp_path: Path) -> None:
@@ -147,4 +146,4 @@ def test_a_run_that_an_older_version_began_goes_on(digits: dict[str, Path], tmp_
     torch.save(content, tmp_path / "plain")
     (mine / "checkpoints" / LAST).write_bytes(seal((tmp_path / "plain").read_bytes()))
     assert main(["pointcloud", "--resume", str(mine), *CPU]) == 0
-    assert read_run(mine).status == "complete"
+    assert RunFolder(mine).read().status == "complete"

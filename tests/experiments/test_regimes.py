@@ -15,9 +15,8 @@ from experiments.report.conclusion import conclusions
 from experiments.report.summary import make_summary, summarise
 from experiments.report.tables import cells
 from experiments.run.config import Config
-from experiments.run.loop import EpochRecord
 from experiments.run.recipe import load_recipe
-from experiments.run.results import RunResult
+from experiments.run.records import EpochRecord, RunResult
 
 
 def result(method: str, seed: int, accuracies: list[float]) -> RunResult:

@@ -24,11 +24,11 @@ from experiments.base.errors import ExperimentError
 from experiments.base.files import claim
 from experiments.base.stopping import asked_to_stop, stopped_by_signals
 from experiments.models import MODELS, create_model
-from experiments.run.checkpoint import FORMAT, LAST, seal
+from experiments.run.checkpoint import FORMAT, seal
 from experiments.run.config import Config, to_toml
+from experiments.run.folder import LAST, RunFolder
 from experiments.run.mixing import Mixing, parse_method
 from experiments.run.recipe import load_recipe, recipe_names
-from experiments.run.results import read_run
 
 TINY = [
     "pointcloud", "--recipe", "short", "--dataset", "digits", "--model", "pointnet", "--num-points", "32",
@@ -38,7 +38,7 @@ TINY = [
 
 
 def curve(folder: Path) -> list[tuple[float, dict[str, float]]]:
-    return [(record.train_loss, record.scores) for record in read_run(folder).records]
+    return [(record.train_loss, record.scores) for record in RunFolder(folder).read().records]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_leaves_its_recipe_and_curve(whole: Path) -> None:
-    result = read_run(whole)
+    result = RunFolder(whole).read()
     assert result.status == "complete"
     assert [record.epoch for record in result.records] == [1, 2, 3, 4]
     assert load_recipe(whole / "recipe.toml").resolve(None, {}) == result.config
@@ -74,12 +74,12 @@ def test_killed_and_resumed_ends_as_if_it_had_not_been(whole: Path, tmp_path: Pa
         process.send_signal(sign)
         process.wait(60)
     assert process.returncode == (-signal.SIGKILL if sign == signal.SIGKILL else 130)
-    done = len(read_run(folder).records)
+    done = len(RunFolder(folder).read().records)
     assert 2 <= done < 4
-    assert read_run(folder).status == ("running" if sign == signal.SIGKILL else "interrupted")
+    assert RunFolder(folder).read().status == ("running" if sign == signal.SIGKILL else "interrupted")
     assert main(["pointcloud", "--resume", str(folder), "--threads", "1", "--accelerator", "cpu"]) == 0
     assert curve(folder) == curve(whole)
-    assert read_run(folder).status == "complete"
+    assert RunFolder(folder).read().status == "complete"
 
 
 SLOWED = """
@@ -169,7 +169,7 @@ def test_a_full_disk_stops_the_run_and_keeps_what_was_saved(
     assert "cannot be written: No space left on device; the run stops here and keeps what was saved" in out
     assert not list(folder.rglob("*.unfinished"))
     monkeypatch.setattr(os, "replace", replaced)
-    assert len(read_run(folder).records) == 2
+    assert len(RunFolder(folder).read().records) == 2
     assert main(["pointcloud", "--resume", str(folder), "--threads", "1", "--accelerator", "cpu"]) == 0
     assert curve(folder) == curve(whole)
 
@@ -270,7 +270,7 @@ def test_the_command_line_runs_on_two_devices(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "experiments", *TINY, "--epochs", "1", "--devices", "2", "--output", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert read_run(folder).status == "complete"
+    assert RunFolder(folder).read().status == "complete"
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -287,7 +287,7 @@ def test_one_device_that_is_told_to_stop_stops_all(tmp_path: Path) -> None:
         _, said = process.communicate(timeout=120)  # until both have closed it
     assert process.returncode == 130
     assert said.count("stopped; what was saved is kept") == 2
-    assert read_run(folder).status == "interrupted"
+    assert RunFolder(folder).read().status == "interrupted"
 
 
 # ---- sweeps, reports, evaluation
@@ -324,7 +324,7 @@ def test_a_stopped_sweep_stops_its_processes(tmp_path: Path) -> None:
         assert process.wait(60) == 130
     for path in folder.rglob("recipe.toml"):
         claim(path.parent).close()  # nobody trains there
-        assert read_run(path.parent).status == "interrupted"
+        assert RunFolder(path.parent).read().status == "interrupted"
 
 
 @pytest.mark.slow
@@ -375,7 +375,7 @@ def test_a_sweep_skips_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_evaluation_meets_every_corruption(whole: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["evaluate", str(whole), "--robustness", "--threads", "1", "--accelerator", "cpu"]) == 0
     scores = json.loads((whole / "evaluation.json").read_text(encoding="utf-8"))["scores"]
-    assert scores["clean"] == pytest.approx(read_run(whole).records[-1].scores)
+    assert scores["clean"] == pytest.approx(RunFolder(whole).read().records[-1].scores)
     assert {"noise 0.05", "rotate-z 180", "rotate-z uniform", "scale 2.0", "drop 50 %"} <= set(scores)
     assert "drop 50 %" in capsys.readouterr().out
 
