@@ -1,7 +1,8 @@
 """The one grammar of values: how an option's text is read, and which values it takes, by its type in a signature.
 
 Words are ``true``, ``yes``, ``on``, ``false``, ``no``, ``off`` and ``none`` in any case; numbers are Python's, finite;
-lists stand in brackets, ``[1, 2]``; anything else is text, with or without quotes.
+lists stand in brackets, ``[1, 2]``; anything else is text, with or without quotes. A name with options is a call,
+``name:option=value,option=value``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -110,6 +111,25 @@ def write(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     return f"[{','.join(map(write, value))}]" if isinstance(value, (list, tuple)) else str(value)
+
+
+def read_call(text: str) -> tuple[str, dict[str, str]]:
+    """The name and the options, as texts, of ``name[:option=value,...]``; ValueError where it is not of this form."""
+    name, _, rest = text.partition(":")
+    options: dict[str, str] = {}
+    for part in split(rest):
+        key, equals, value = part.partition("=")
+        if not equals or not key.isidentifier():
+            raise ValueError(f"options are written name:option=value, got {part!r}")
+        if key in options:
+            raise ValueError(f"{key} is given twice")
+        options[key] = value
+    return name, options
+
+
+def write_call(name: str, options: Mapping[str, str]) -> str:
+    """The text of a name with options, which `read_call` reads."""
+    return f"{name}:{','.join(f'{key}={value}' for key, value in options.items())}" if options else name
 
 
 def _kinds(hint: Any) -> tuple[set[Any], Any]:

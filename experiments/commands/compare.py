@@ -107,7 +107,7 @@ def main(args: argparse.Namespace) -> int:
 
 def plan(args: argparse.Namespace, data: dict[str, str]) -> list[Config]:
     """The runs: domains, then seeds, then methods."""
-    from experiments.run.mixing import split_methods
+    from experiments.run.methods import split_methods
     from experiments.sweeps.plan import unique
 
     given, recipe = {"corrupted": True, **options.overrides_of(args)}, load_recipe(args.recipe)

@@ -31,7 +31,7 @@ from experiments.report.export import find_runs
 from experiments.report.tables import paper_figures
 from experiments.run.config import Config
 from experiments.run.folder import RunFolder
-from experiments.run.mixing import VANILLA
+from experiments.run.methods import VANILLA
 from experiments.run.runner import load_trained
 from experiments.run.tasks import Task, fitted_temperature, make_task
 
@@ -99,7 +99,7 @@ def main(args: argparse.Namespace) -> int:
         if args.modelnet_c:
             means = mean_over_levels({name: values["accuracy"] for name, values in scores.items()})
             scores.update({f"modelnet-c {name}, mean": {"accuracy": mean} for name, mean in means.items()})
-            if config.method == VANILLA:
+            if config.spec.name == VANILLA:
                 vanilla[_rivals(config)] = means
         content: dict[str, Any] = {
             "checkpoint": "best" if args.best else "last",

@@ -12,7 +12,7 @@ from experiments.report.export import find_runs, write_export
 from experiments.report.summary import make_summary
 from experiments.report.terminal import print_tables
 from experiments.report.write import write_report, write_summary
-from experiments.run.mixing import VANILLA
+from experiments.run.methods import VANILLA
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -87,7 +87,7 @@ def make_sweep(command: str, runs: list[Config], output: Path, args: argparse.Na
 def plan(recipe: Recipe, args: argparse.Namespace) -> list[Config]:
     """The runs: data sets, then models, then seeds, then methods, so that a row's rivals end at about the same time."""
     import mixkit
-    from experiments.run.mixing import VANILLA, parse_method
+    from experiments.run.methods import VANILLA
     from experiments.sweeps.plan import unique
 
     default = recipe.defaults
@@ -105,6 +105,6 @@ def plan(recipe: Recipe, args: argparse.Namespace) -> list[Config]:
                 for method in dict.fromkeys(texts):
                     overrides = {**given, "dataset": dataset, "model": model, "method": method, "seed": seed}
                     config = recipe.resolve(args.variant, overrides)
-                    parse_method(config.method, config.domain)
+                    config.check()
                     runs.append(config)
     return unique(runs)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.base.errors import ExperimentError
-from experiments.base.grammar import split
 from experiments.commands import options
 from experiments.run.config import Config, folder_name, to_toml
 from experiments.run.folder import RunFolder
+from experiments.run.limits import read_method
 from experiments.run.recipe import VARIANTS, load_recipe
+from experiments.run.runner import new_model
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ def _train(config: Config, folder: Path, resume: bool, args: argparse.Namespace)
     data = load(config, options.roots_of(args))
     steps = steps_per_epoch(data, config, fabric.world_size)
     if not resume:
+        new_model(config, data)  # a model that cannot be made leaves no folder behind
         folder = fabric.broadcast(RunFolder.create(folder, config).path if fabric.is_global_zero else folder)
     console = make_console(quiet=not fabric.is_global_zero)
     done = RunFolder(folder).epochs_done() if resume else 0
@@ -152,6 +154,7 @@ def resolve(args: argparse.Namespace) -> tuple[Config, Path, bool]:
             if given.get(name) is None and name not in recipe.defaults:
                 given[name] = value
         config = recipe.resolve(args.variant, given)
+        config.check()
         return config, args.output or Path("runs") / folder_name(config), False
     folder = Path(args.resume) if args.resume is not True else args.output
     if folder is None:
@@ -166,5 +169,5 @@ def resolve(args: argparse.Namespace) -> tuple[Config, Path, bool]:
 
 def _same_method(resolved: str, given: str) -> bool:
     """Whether a recipe may have made the resolved text of the given one, by options of its own."""
-    (name, _, options), (wanted, _, asked) = resolved.partition(":"), given.partition(":")
-    return name == wanted and set(split(asked)) <= set(split(options))
+    (name, options), (wanted, asked) = read_method(resolved), read_method(given)
+    return name == wanted and asked.items() <= options.items()

@@ -105,7 +105,7 @@ def find_baseline(
     """
     there = {name: runs for (where, name), runs in rows.items() if where == arm}
     exact = [name for name, runs in there.items() if method in (runs[0].config.method, runs[0].label)]
-    named = [name for name, runs in there.items() if method == runs[0].config.method.partition(":")[0]]
+    named = [name for name, runs in there.items() if method == runs[0].config.spec.name]
     found, budget = exact or named, label.partition(" [")[2]
     alike = [name for name in found if name.partition(" [")[2] == budget] or found
     if len(alike) != 1 or alike[0] == label:

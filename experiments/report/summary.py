@@ -15,7 +15,7 @@ from experiments.data import title_of
 from experiments.models import record_of
 from experiments.report.paired import find_baseline, paired_scores
 from experiments.run.config import Config
-from experiments.run.mixing import VANILLA
+from experiments.run.methods import VANILLA
 from experiments.run.records import MAIN, RunResult
 
 

@@ -57,7 +57,7 @@ def _gallery(arm: str, results: Sequence[RunResult], roots: Sequence[Path]) -> l
 
     ended = [r for r in results if r.config.arm == arm and r.status == "complete" and not r.config.parts]
     ended = [result for result in ended if result.folder.is_dir()]  # not of an exported file, which has no weights
-    ended.sort(key=lambda result: not result.config.method.startswith("sagemix"))
+    ended.sort(key=lambda result: result.config.spec.name != "sagemix")
     for result in ended[:1]:
         try:
             _, data, model = load_trained(result.folder, roots)

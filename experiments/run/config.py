@@ -6,12 +6,17 @@ import dataclasses
 import re
 import typing
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import tomlkit
 
-from experiments.models import record_of
+from experiments.base.errors import ExperimentError
+from experiments.models import check_name, record_of
 from experiments.run import limits
+
+if TYPE_CHECKING:
+    from experiments.run.methods import MethodSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +84,19 @@ class Config:
     def parts(self) -> bool:
         """Whether the run labels every point of a shape rather than the shape."""
         return record_of(self.model).parts
+
+    @cached_property
+    def spec(self) -> MethodSpec:
+        """The method, read and checked; ExperimentError where it is unknown, or an option is."""
+        from experiments.run.methods import parse_method  # takes a second
+
+        return parse_method(self.method, self.domain)
+
+    def check(self) -> None:
+        """ExperimentError where no run can begin: the model or the method is unknown, or they do not go together."""
+        check_name(self.model)
+        if self.spec.space == "feature" and self.parts:
+            raise ExperimentError(f"{self.method}: mixing in feature space is for whole samples, not for parts.")
 
     @property
     def scored(self) -> str:

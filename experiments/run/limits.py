@@ -72,3 +72,11 @@ def check(config: Any, hints: Mapping[str, Any]) -> None:
     for name, value in (("validation", config.validation), ("calibration", config.calibration)):
         if value is not None and (not 0 <= value <= MOST or (value >= 1 and value != int(value))):
             raise ExperimentError(f"{name} is a share from 0 to 1 or a number of samples, not {value!r}.")
+
+
+def read_method(text: str) -> tuple[str, dict[str, str]]:
+    """The name and the options, as texts, of a method; ExperimentError where the text is not of this form."""
+    try:
+        return grammar.read_call(text)
+    except ValueError as error:
+        raise ExperimentError(f"--method {text}: {error}.") from error

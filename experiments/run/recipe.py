@@ -15,6 +15,7 @@ from experiments.base import grammar
 from experiments.base.errors import ExperimentError
 from experiments.base.files import read_bounded
 from experiments.run.config import FIELDS, Config
+from experiments.run.limits import read_method
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 MOST = 2**20  # bytes of a recipe
@@ -50,11 +51,11 @@ class Recipe:
         for name in ("dataset", "model", "method"):
             if not isinstance(first.get(name, ""), str):
                 raise ExperimentError(f"recipe {self.name}: {name} must be text, got {first[name]!r}.")
-        method = str(first.get("method", "vanilla"))
+        method = first.get("method", "vanilla")
         chosen = {
             "datasets": first.get("dataset"),
             "models": first.get("model"),
-            "methods": method.partition(":")[0],
+            "methods": read_method(method)[0],
             "variants": variant,
         }
         values = {**_collect(self.defaults, chosen), **given}
@@ -94,11 +95,9 @@ def _table(value: Any, name: str) -> Mapping[str, Any]:
 
 def with_options(method: str, options: Mapping[str, Any]) -> str:
     """The method's text with these options, where it does not say otherwise itself."""
-    name, _, own = method.partition(":")
-    said = {part.partition("=")[0] for part in grammar.split(own)}
-    more = [f"{key}={grammar.write(value)}" for key, value in options.items() if key not in said]
-    text = ",".join([*more, *([own] if own else [])])
-    return f"{name}:{text}" if text else name
+    name, own = read_method(method)
+    more = {key: grammar.write(value) for key, value in options.items() if key not in own}
+    return grammar.write_call(name, {**more, **own}) if more else method
 
 
 def load_recipe(name: str | Path, *, above: tuple[Path, ...] = ()) -> Recipe:

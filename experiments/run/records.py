@@ -16,7 +16,6 @@ from typing import Any
 from experiments.base import grammar
 from experiments.base.errors import plain
 from experiments.run.config import Config
-from experiments.run.mixing import parse_method
 
 LAST_EPOCHS = 10  # whose mean score is told
 STATUSES = ("running", "complete", "stopped", "interrupted")
@@ -99,7 +98,7 @@ class RunResult:
     def label(self) -> str:
         """The method, as tables call it."""
         smoothing = f" (smoothing {self.config.label_smoothing:g})" if self.config.label_smoothing else ""
-        return parse_method(self.config.method, self.config.domain).label + smoothing
+        return self.config.spec.label + smoothing
 
     @property
     def tested(self) -> list[EpochRecord]:

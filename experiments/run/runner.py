@@ -27,7 +27,8 @@ from experiments.run.checkpoint import Origin, restore
 from experiments.run.config import Config
 from experiments.run.folder import RunFolder
 from experiments.run.loop import MODEL, Learner, Watcher, seed_of, steps_per_epoch, train
-from experiments.run.mixing import VANILLA, Mixing, parse_method
+from experiments.run.methods import VANILLA
+from experiments.run.mixing import Mixing
 from experiments.run.optim import make_optimizer, make_schedule
 from experiments.run.records import EpochRecord, RunResult
 from experiments.run.tasks import make_task
@@ -55,7 +56,8 @@ def set_up(fabric: Fabric, config: Config, data: DataSet, model: nn.Module) -> L
     optimizer = make_optimizer(config, model.parameters())
     schedule = make_schedule(config, optimizer, steps_per_epoch(data, config, fabric.world_size))
     wrapped, optimizer = fabric.setup(model, optimizer)
-    spec = parse_method(config.method, config.domain)
+    config.check()
+    spec = config.spec
     mixing = None
     if spec.name != VANILLA:
         mixing = Mixing(
@@ -69,8 +71,6 @@ def set_up(fabric: Fabric, config: Config, data: DataSet, model: nn.Module) -> L
             num_elements=math.prod(data.train.shape[2:]) if config.domain == "image" else data.train.shape[1],
             **task.mixing_options(model),
         )
-        if mixing.inside and config.parts:
-            raise ExperimentError(f"{config.method}: mixing in feature space is for whole samples, not for parts.")
     return Learner(model, wrapped, optimizer, schedule, task, mixing)
 
 

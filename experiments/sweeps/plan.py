@@ -9,7 +9,6 @@ from pathlib import Path
 from experiments.base.errors import ExperimentError
 from experiments.base.machine import Machine
 from experiments.run.config import Config
-from experiments.run.mixing import parse_method
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def unique(runs: list[Config]) -> list[Config]:
     runs = list(dict.fromkeys(runs))
     seen: dict[object, Config] = {}
     for run in runs:
-        row = (dataclasses.replace(run, method=parse_method(run.method, run.domain).label), run.label_smoothing)
+        row = (dataclasses.replace(run, method=run.spec.label), run.label_smoothing)
         if row in seen:
             raise ExperimentError(f"{run.title} is the same run as {seen[row].title}.")
         seen[row] = run

@@ -28,7 +28,7 @@ from experiments.report.gallery import make_gallery
 from experiments.report.summary import curves_of, summarise
 from experiments.report.tables import cells, headings
 from experiments.report.terminal import make_table
-from experiments.run.mixing import parse_method, split_methods
+from experiments.run.methods import parse_method, split_methods
 from experiments.run.recipe import load_recipe
 from experiments.run.records import EpochRecord, RunResult
 from experiments.run.runner import load_trained

@@ -11,7 +11,7 @@ from experiments.__main__ import main
 from experiments.base import grammar
 from experiments.base.errors import ExperimentError
 from experiments.run.config import Config
-from experiments.run.mixing import parse_method
+from experiments.run.methods import parse_method
 from experiments.run.recipe import load_recipe, with_options
 
 

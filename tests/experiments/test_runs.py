@@ -27,7 +27,8 @@ from experiments.models import MODELS, create_model
 from experiments.run.checkpoint import FORMAT, seal
 from experiments.run.config import Config, to_toml
 from experiments.run.folder import LAST, RunFolder
-from experiments.run.mixing import Mixing, parse_method
+from experiments.run.methods import parse_method
+from experiments.run.mixing import Mixing
 from experiments.run.recipe import load_recipe, recipe_names
 
 TINY = [

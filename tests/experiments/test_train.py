@@ -18,7 +18,7 @@ from experiments.data.base import DataSet
 from experiments.models.pointnet import PointNet
 from experiments.run.config import Config
 from experiments.run.loop import Watcher, seed_of, train, training_batches
-from experiments.run.mixing import parse_method
+from experiments.run.methods import parse_method
 from experiments.run.optim import make_optimizer, make_schedule, smooth, softmax_bce
 from experiments.run.records import EpochRecord
 from experiments.run.runner import set_up
