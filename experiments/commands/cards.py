@@ -6,14 +6,17 @@ Images are scikit-learn's two sample photographs, point sets two of its digits.
 from __future__ import annotations
 
 import argparse
-import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 import mixkit
+
+if TYPE_CHECKING:
+    from experiments.report.sheets import Cell
 
 SIDE = 128
 DIGITS = (3, 8)
@@ -77,41 +80,28 @@ def mix(method: str, domain: str, batch: Tensor) -> tuple[Tensor, Tensor, Tensor
 
 def draw(method: str, batches: dict[str, Tensor], path: Path) -> None:
     """One row per domain: a, b, the weight of a, the mixed sample."""
-    import matplotlib
+    from experiments.report.drawing import sheet_png
+    from experiments.report.sheets import Sheet
 
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
-    from PIL import Image
+    rows = tuple((_row(method, domain, batch),) for domain, batch in batches.items())
+    path.write_bytes(sheet_png(Sheet(method, method, "", ("a", "b", "weight of a", "mixed"), rows, palette=True)))
 
-    from experiments.report.figures import BLUE, LAMBDA_MAP, ORANGE
 
-    figure = Figure(figsize=(8, 2.15 * len(batches) + 0.25), dpi=100, facecolor="white", layout="constrained")
-    grid = figure.subplots(len(batches), 4, squeeze=False)
-    for row, (domain, batch) in zip(grid, batches.items(), strict=True):
-        weight, mixed, share = mix(method, domain, batch)
-        samples = (batch[0], batch[1], None, mixed)
-        for axes, sample, colour in zip(row, samples, (BLUE, ORANGE, None, None), strict=True):
-            axes.set_axis_off()
-            if domain == "image":
-                picture = weight.reshape(SIDE, SIDE) if sample is None else sample.permute(1, 2, 0).clamp(0, 1)
-                axes.imshow(picture, cmap=LAMBDA_MAP if sample is None else None, vmin=0, vmax=1)
-                continue
-            points = batch[0] if sample is None else sample
-            colours = {"color": colour} if colour else {"c": weight, "cmap": LAMBDA_MAP, "vmin": 0, "vmax": 1}
-            axes.scatter(points[:, 0], points[:, 1], s=5, linewidths=0, **colours)
-            reach = max(1.05, float(mixed[:, :2].abs().max()) + 0.05)
-            axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", facecolor="#10141b")
-            axes.set_axis_on()
-            axes.set(xticks=[], yticks=[])
-        row[2].text(
-            0.5, -0.03, f"label: {share[0]:.2f} a + {share[1]:.2f} b", transform=row[2].transAxes, ha="center", va="top"
-        )
-    for axes, title in zip(grid[0], ("a", "b", "weight of a", "mixed"), strict=True):
-        axes.set_title(title, fontsize=11, fontweight="bold")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    # a palette makes the file a third of the size, and nobody sees it
-    Image.open(buffer).convert("RGB").quantize(192, dither=Image.Dither.NONE).save(path, optimize=True)
+def _row(method: str, domain: str, batch: Tensor) -> tuple[Cell, ...]:
+    from experiments.report.sheets import Cell
+
+    weight, mixed, share = mix(method, domain, batch)
+    label = ((f"label: {share[0]:.2f} a + {share[1]:.2f} b", ""),)
+    if domain == "image":
+        a, b, picture = (sample.permute(1, 2, 0).clamp(0, 1).numpy() for sample in (*batch, mixed))
+        shares = Cell(domain, "", weight.reshape(SIDE, SIDE).numpy(), "own", lines=label)
+        return Cell(domain, "", a), Cell(domain, "", b), shares, Cell(domain, "", picture)
+    samples = ((batch[0], torch.ones_like(weight)), (batch[1], 0 * weight), (batch[0], weight), (mixed, weight))
+    lines = ((), (), label, ())
+    return tuple(
+        Cell(domain, "digits", points.numpy(), "own", strength.numpy(), lines=below)
+        for (points, strength), below in zip(samples, lines, strict=True)
+    )
 
 
 def _far_from_the_middle(points: Tensor) -> Tensor:

@@ -60,10 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Draw the figures; returns the exit code."""
     from experiments.base.console import make_console
-    from experiments.report.paper_drawing import figure_png
-    from experiments.report.paper_figures import make_figures
-    from experiments.report.paper_mixes import draw_pairs
-    from experiments.report.paper_page import make_page
+    from experiments.report.drawing import sheet_png
+    from experiments.report.pages import figures_page
+    from experiments.report.pairs import draw_pairs
+    from experiments.report.sheets import make_figures
 
     roots = roots_of(args)
     wanted = {"image": args.images, "points": args.points}
@@ -76,11 +76,11 @@ def main(args: argparse.Namespace) -> int:
     pairs = {d: draw_pairs(one.data, one.model, args.pairs, args.seed) for d, one in sources.items()}
     figures = make_figures(pairs)
     for figure in figures:
-        write_whole(folder / f"{figure.name}.png", figure_png(figure))
+        write_whole(folder / f"{figure.name}.png", sheet_png(figure))
     write_json(folder / "figures.json", {figure.name: figure.numbers() for figure in figures})
     command = f"python -m experiments {shlex.join(sys.argv[1:])}" if sys.argv[1:2] == ["figures"] else ""
     page = folder / "figures.html"
-    write_whole(page, make_page(figures, [sources[d].describe() for d in WISHES], notes, command))
+    write_whole(page, figures_page(figures, [sources[d].describe() for d in WISHES], notes, command))
     for note in notes:
         console.print(note, highlight=False, soft_wrap=True)
     console.print(str(page), highlight=False, soft_wrap=True)

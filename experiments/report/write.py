@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from experiments.base.errors import ExperimentError
 from experiments.base.files import write_json, write_whole
-from experiments.report.figures import gallery_picture
-from experiments.report.gallery import GalleryItem, make_gallery
-from experiments.report.page import make_page
+from experiments.report.drawing import sheet_png
+from experiments.report.pages import report_page
+from experiments.report.pairs import draw_pairs
+from experiments.report.sheets import Sheet, gallery
 from experiments.run.records import RunResult
 
-PAIRS_IN_PICTURE = 2
+PAIRS, PAIRS_IN_PICTURE = 3, 2
+CANDIDATES = 100  # test samples that pairs are chosen from: a large model takes a while for each
 SUMMARY, PAGE = "summary.json", "report.html"
 
 
@@ -42,16 +45,17 @@ def write_report(
     Returns:
         The file.
     """
-    galleries = {arm: items for arm in summary["arms"] if (items := _gallery(arm, results, roots))}
+    galleries = {arm: sheet for arm in summary["arms"] if (sheet := _gallery(arm, results, roots))}
     page = folder / PAGE
-    write_whole(page, make_page(summary, results, galleries))
+    write_whole(page, report_page(summary, results, galleries))
     if picture is not None and galleries:
         picture.parent.mkdir(parents=True, exist_ok=True)
-        gallery_picture([item for items in galleries.values() for item in items[:PAIRS_IN_PICTURE]], picture)
+        pairs = [rows for sheet in galleries.values() for rows in sheet.pairs[:PAIRS_IN_PICTURE]]
+        picture.write_bytes(sheet_png(replace(next(iter(galleries.values())), pairs=tuple(pairs))))
     return page
 
 
-def _gallery(arm: str, results: Sequence[RunResult], roots: Sequence[Path]) -> list[GalleryItem]:
+def _gallery(arm: str, results: Sequence[RunResult], roots: Sequence[Path]) -> Sheet | None:
     """Pairs mixed by the saliency of the arm's SageMix model, or of another where there is none."""
     from experiments.run.runner import load_trained
 
@@ -61,8 +65,7 @@ def _gallery(arm: str, results: Sequence[RunResult], roots: Sequence[Path]) -> l
     for result in ended[:1]:
         try:
             _, data, model = load_trained(result.folder, roots)
+            return gallery(draw_pairs(data, model, PAIRS, seed=0, candidates=CANDIDATES))
         except ExperimentError as error:
             logging.getLogger(__name__).warning("no gallery of %s: %s", arm, error)
-        else:
-            return make_gallery(data, model)
-    return []
+    return None

@@ -22,9 +22,10 @@ from experiments.data import load_data
 from experiments.data.corruptions import COMPARED
 from experiments.data.digits import centre
 from experiments.models import DEFAULTS, create_model
+from experiments.report.curves import accuracy_limits
 from experiments.report.export import find_runs
-from experiments.report.figures import accuracy_limits
-from experiments.report.gallery import make_gallery
+from experiments.report.pairs import draw_pairs
+from experiments.report.sheets import gallery
 from experiments.report.summary import curves_of, summarise
 from experiments.report.tables import cells, headings
 from experiments.report.terminal import make_table
@@ -362,21 +363,29 @@ def test_gallery_shows_what_the_plan_says() -> None:
         data = load_data(domain, "digits", [])
         torch.manual_seed(0)
         model = create_model(DEFAULTS[domain], channels=data.channels, num_classes=10, width=4)
-        for item in make_gallery(data, model, pairs=2):
-            assert item.class_a != item.class_b
-            assert item.weight_a == pytest.approx(item.own.mean(), abs=1e-5)
-            assert item.saliency_a.max() == pytest.approx(1)
+        pairs = draw_pairs(data, model, 2, seed=0)
+        for pair, (row,) in zip(pairs, gallery(pairs).pairs, strict=True):
+            a, saliency_a, b, saliency_b, shares, mixed = row
+            own = shares.values if domain == "image" else shares.strength
+            assert own is not None
+            assert len(set(pair.classes)) == 2
+            assert mixed.numbers["share_of_a"] == pytest.approx(own.mean(), abs=1e-5)
+            assert mixed.lines[0] == (f"{round(100 * own.mean())} % {pair.classes[0]}", "a")
+            assert shares.marks[0] == saliency_a.marks[0] == (pair.query[0], "a")
+            assert saliency_b.marks == ((pair.query[1], "b"),)
             if domain == "image":
-                share = item.own[..., None]
-                wanted = share * item.sample_a + (1 - share) * item.sample_b
-                assert np.abs(wanted - item.mixed).max() < 1e-5
+                assert saliency_a.values.max() == saliency_b.values.max() == pytest.approx(1)
+                share = own[..., None]
+                wanted = share * a.values + (1 - share) * b.values
+                assert np.abs(wanted - mixed.values).max() < 1e-5
             else:
+                assert saliency_a.strength.max() == saliency_b.strength.max() == pytest.approx(1)
                 # every mixed point lies between its own point of a and some point of b
-                off = item.mixed - item.own[:, None] * item.sample_a
-                there = off / (1 - item.own[:, None]).clip(1e-3)
-                near = np.linalg.norm(there[:, None] - item.sample_b[None], axis=2).min(1)
-                assert near[item.own < 0.9].max() < 1e-4
-                assert np.argmax(item.own) == item.query_a or item.own.max() > 0.9
+                off = mixed.values - own[:, None] * a.values
+                there = off / (1 - own[:, None]).clip(1e-3)
+                near = np.linalg.norm(there[:, None] - b.values[None], axis=2).min(1)
+                assert near[own < 0.9].max() < 1e-4
+                assert np.argmax(own) == pair.query[0] or own.max() > 0.9
 
 
 def test_accuracy_axis_leaves_out_the_first_epochs_only() -> None:

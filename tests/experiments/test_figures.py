@@ -16,11 +16,10 @@ import torch
 import mixkit
 from experiments.__main__ import main
 from experiments.base.errors import ExperimentError
-from experiments.commands import figures
-from experiments.data import load_data
+from experiments.data import DATASETS, load_data
 from experiments.data.base import DataSet
-from experiments.report.paper_figures import make_figures
-from experiments.report.paper_mixes import METHODS, Pair, draw_pairs, sagemix
+from experiments.report.pairs import METHODS, Pair, draw_pairs, sagemix
+from experiments.report.sheets import make_figures
 from experiments.run.runner import load_trained
 
 NAMES = [
@@ -41,7 +40,8 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "empty").mkdir()
     tiny = {"epochs": 1, "width": 4, "limit": 128}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(figures.BUDGETS, "digits", tiny)
+        for records in DATASETS.values():
+            patch.setitem(records, "digits", dataclasses.replace(records["digits"], small_budget=tiny))
         options = ["--data-root", str(folder / "empty"), "--pairs", "1", "--threads", "1", "--seed", "3"]
         assert main(["figures", *options, "--output", str(folder / "out")]) == 0
     return folder / "out"

@@ -20,7 +20,7 @@ import mixkit
 from experiments.__main__ import main
 from experiments.base.errors import ExperimentError, plain
 from experiments.report.export import find_runs, write_export
-from experiments.report.page import make_page
+from experiments.report.pages import report_page
 from experiments.report.summary import make_summary
 from experiments.report.terminal import print_tables
 
@@ -297,7 +297,7 @@ def fuzz(whole: Path, tmp_path: Path, count: int) -> None:
         except ExperimentError as error:
             refused += len(plain(str(error))) > 0
             continue
-        check(make_page(summary, runs, {}))
+        check(report_page(summary, runs, {}))
         json.dumps(summary).encode()
         print_tables(Console(file=io.StringIO()), summary)
         write_export(tmp_path / "b.json", runs)

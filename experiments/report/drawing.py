@@ -1,36 +1,42 @@
-"""Drawing the cells of the paper's figures, by matplotlib: one cell, or a whole figure, as a PNG."""
+"""Drawing sheets of pictures, by matplotlib: one cell, or a whole sheet, as a PNG."""
 
 from __future__ import annotations
 
 import io
 from itertools import chain
 
+import matplotlib
+
+matplotlib.use("Agg")
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from experiments.report.figures import BLUE, LAMBDA_MAP, ORANGE, PANEL, SALIENCY_MAP, view_of
-from experiments.report.paper_figures import A, Cell, PaperFigure
+from experiments.report.sheets import A, Cell, Sheet
 
+BLUE, ORANGE, PANEL = "#56b4e9", "#f0a030", "#10141b"  # sample a, sample b (Okabe-Ito, lightened), behind point sets
+LAMBDA_MAP = LinearSegmentedColormap.from_list("b to a", [ORANGE, "#f2ece4", BLUE])
+SALIENCY_MAP = LinearSegmentedColormap.from_list("saliency", ["#566070", "#7a4f7c", "#d9584a", "#ffb347", "#fff6c8"])
+UPRIGHT_Z = ("modelnet10", "sydney")  # beginnings of the names of sets whose up is z
 PAPER, INK, SOFT = "#ffffff", "#1c2330", "#4a5361"
 TEXT_COLOURS = {"a": "#0b6ea8", "b": "#a85f00", "": SOFT}  # those of the page on white
 MAPS = {"own": LAMBDA_MAP, "saliency": SALIENCY_MAP}
 SIDE, GAP, BETWEEN, TOP, LINE = 1.3, 0.07, 0.2, 0.3, 0.155  # of a picture, in inches
-COLOURS = 250  # of the palette of point sets, which makes a file a third of the size
+COLOURS = 250  # of a palette; photographs keep their colours
 
 
-def figure_png(figure: PaperFigure) -> bytes:
-    """A whole figure on white: headings above, labels below, the pairs one below the other."""
-    columns = len(figure.columns)
-    heights = [[SIDE + _text_height(row) for row in rows] for rows in figure.pairs]
+def sheet_png(sheet: Sheet) -> bytes:
+    """A whole sheet on white: headings above, labels below, the pairs one below the other."""
+    columns = len(sheet.columns)
+    heights = [[SIDE + _text_height(row) for row in rows] for rows in sheet.pairs]
     width = columns * SIDE + (columns + 1) * GAP
     height = TOP + sum(chain.from_iterable(heights)) + sum(GAP * (len(rows) - 1) for rows in heights)
     height += BETWEEN * (len(heights) - 1) + GAP
     canvas = Figure(figsize=(width, height), dpi=120, facecolor=PAPER)
     y = height - TOP
-    for pair, rows in enumerate(figure.pairs):
+    for pair, rows in enumerate(sheet.pairs):
         reach = _reach(rows)
         for row, below in zip(rows, heights[pair], strict=True):
             for column, cell in enumerate(row):
@@ -39,7 +45,7 @@ def figure_png(figure: PaperFigure) -> bytes:
                 draw_cell(axes, cell, SIDE, reach)
                 if y == height - TOP:
                     at = (x + SIDE / 2) / width, (y + 0.07) / height
-                    canvas.text(*at, figure.columns[column], ha="center", size=10, color=INK, weight="bold")
+                    canvas.text(*at, sheet.columns[column], ha="center", size=10, color=INK, weight="bold")
                 for i, (text, which) in enumerate(cell.lines):
                     at = (x + SIDE / 2) / width, (y - SIDE - 0.04 - i * LINE) / height
                     canvas.text(
@@ -47,12 +53,12 @@ def figure_png(figure: PaperFigure) -> bytes:
                     )
             y -= below + GAP
         y -= BETWEEN - GAP
-    return _png(canvas, figure.pairs[0][0][0].domain)
+    return _png(canvas, sheet.palette or all(rows[0][0].domain == "points" for rows in sheet.pairs))
 
 
-def cell_pngs(figure: PaperFigure) -> list[list[list[bytes]]]:
-    """Every cell of a figure as a square PNG, in the figure's order."""
-    return [[[_cell_png(cell, _reach(rows)) for cell in row] for row in rows] for rows in figure.pairs]
+def cell_pngs(sheet: Sheet) -> list[list[list[bytes]]]:
+    """Every cell of a sheet as a square PNG, in the sheet's order."""
+    return [[[_cell_png(cell, _reach(rows)) for cell in row] for row in rows] for rows in sheet.pairs]
 
 
 def draw_cell(axes: Axes, cell: Cell, side: float, reach: float) -> None:
@@ -112,14 +118,14 @@ def _reach(rows: tuple[tuple[Cell, ...], ...]) -> float:
 def _cell_png(cell: Cell, reach: float) -> bytes:
     canvas = Figure(figsize=(2, 2), dpi=110)
     draw_cell(canvas.add_axes((0, 0, 1, 1)), cell, 2, reach)
-    return _png(canvas, cell.domain)
+    return _png(canvas, cell.domain == "points")
 
 
-def _png(canvas: Figure, domain: str) -> bytes:
+def _png(canvas: Figure, palette: bool) -> bytes:
     drawn, small = io.BytesIO(), io.BytesIO()
     canvas.savefig(drawn, format="png")
     image = Image.open(drawn).convert("RGB")
-    if domain == "points":  # the colours of photographs stay as they are
+    if palette:  # a third of the size
         image = image.quantize(COLOURS, dither=Image.Dither.NONE)
     image.save(small, format="png", optimize=True)
     return small.getvalue()
@@ -133,3 +139,12 @@ def _text_height(row: tuple[Cell, ...]) -> float:
 def _size(text: str) -> float:
     """Of the letters below a cell, so that long names stay within it."""
     return min(8.5, 8.5 * 21 / max(len(text), 1))
+
+
+def view_of(data: str) -> np.ndarray:
+    """(3, 3) rotation to (right, up, towards the viewer); up is z in the sets of `UPRIGHT_Z`, y in every other."""
+    upright = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]) if data.startswith(UPRIGHT_Z) else np.eye(3)
+    turn, tilt = np.deg2rad((24, 14) if data == "digits" else (35, 22))
+    around = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
+    forward = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
+    return forward @ around @ upright

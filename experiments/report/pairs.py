@@ -83,7 +83,7 @@ class Mix:
     marks: tuple[int, ...] = ()
 
 
-def draw_pairs(data: DataSet, model: nn.Module, count: int, seed: int) -> list[Pair]:
+def draw_pairs(data: DataSet, model: nn.Module, count: int, seed: int, candidates: int = CANDIDATES) -> list[Pair]:
     """Random pairs of test samples of different classes, of those that the model gets right where there are enough.
 
     Args:
@@ -91,12 +91,13 @@ def draw_pairs(data: DataSet, model: nn.Module, count: int, seed: int) -> list[P
         model: its gradient is the saliency.
         count: how many, at most half the number of classes.
         seed: of the choice of samples and of all draws.
+        candidates: how many test samples, drawn at random, they are chosen from. Default 1,000.
 
     Raises:
         ExperimentError: fewer than two classes among the test samples.
     """
     generator = torch.Generator().manual_seed(seed)
-    chosen = _one_per_class(data, model, 2 * count, generator)
+    chosen = _one_per_class(data, model, 2 * count, generator, candidates)
     if len(chosen) < 2:
         raise ExperimentError(f"{data.title} has test samples of one class only: there is no pair to draw.")
     count = len(chosen) // 2
@@ -228,9 +229,11 @@ def _make_pair(data: DataSet, model: nn.Module, places: tuple[int, int], generat
 
 
 @torch.no_grad()
-def _one_per_class(data: DataSet, model: nn.Module, count: int, generator: torch.Generator) -> list[int]:
+def _one_per_class(
+    data: DataSet, model: nn.Module, count: int, generator: torch.Generator, candidates: int
+) -> list[int]:
     """Places of `count` random test samples, no two of one class; fewer where there are not so many classes."""
-    shuffled = torch.randperm(len(data.test), generator=generator)[:CANDIDATES]
+    shuffled = torch.randperm(len(data.test), generator=generator)[:candidates]
     labels = data.test_labels[shuffled]
     found = torch.cat([model(data.prepare(data.test[part])).argmax(1) for part in shuffled.split(100)])
     right = found == labels

@@ -1,4 +1,4 @@
-"""The paper's figures as tables of cells: what each cell holds and what is written below it; drawing is elsewhere."""
+"""Sheets of pictures: the gallery and the paper's figures as tables of cells; `drawing` draws them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from experiments.report.paper_mixes import CELLS, METHODS, PRIORS, RADIUS, RATIO, Mix, Pair, sagemix
+from experiments.report.pairs import CELLS, METHODS, PRIORS, RADIUS, RATIO, Mix, Pair, sagemix
 
 A, B = "a", "b"
 SWEPT = 2  # pairs in a sweep, at most
@@ -42,14 +42,15 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class PaperFigure:
-    """One figure: a row of cells per pair, or two, below common headings.
+class Sheet:
+    """A row of cells per pair, or two, below common headings.
 
     Attributes:
         name: of its file.
         title, text: for the page.
         columns: the headings.
         pairs: of each pair its rows of cells.
+        palette: whether few colours will do, which makes a file a third of the size.
     """
 
     name: str
@@ -57,6 +58,7 @@ class PaperFigure:
     text: str
     columns: tuple[str, ...]
     pairs: tuple[tuple[tuple[Cell, ...], ...], ...]
+    palette: bool = False
 
     def numbers(self) -> list[dict[str, Any]]:
         """What is shown of each mix, in the order of the cells."""
@@ -64,7 +66,7 @@ class PaperFigure:
         return [cell.numbers for cell in cells if cell.numbers and "share_of_a" in cell.numbers]
 
 
-def make_figures(pairs: Mapping[str, Sequence[Pair]]) -> list[PaperFigure]:
+def make_figures(pairs: Mapping[str, Sequence[Pair]]) -> list[Sheet]:
     """All figures of the domains at hand.
 
     Args:
@@ -77,7 +79,18 @@ def make_figures(pairs: Mapping[str, Sequence[Pair]]) -> list[PaperFigure]:
     return figures + ([figure_6(images)] if images else [])
 
 
-def figure_1(pairs: Sequence[Pair]) -> PaperFigure:
+def gallery(pairs: Sequence[Pair]) -> Sheet:
+    """What SageMix makes of pairs, with every quantity in between."""
+    rows = []
+    for pair in pairs:
+        mix, about = sagemix(pair), {"prior": RATIO, "sigma": pair.scale}
+        samples = (cell(pair, i) for i in range(2) for cell in (_sample, _saliency))
+        rows.append(((*samples, _shares(pair, mix, about), _mixed(pair, mix, about)),))
+    columns = (A, f"saliency of {A}", B, f"saliency of {B}", f"λ: share of {A}", "mixed")
+    return Sheet("gallery", "Gallery", f"σ {pairs[0].scale:g}", columns, tuple(rows))
+
+
+def figure_1(pairs: Sequence[Pair]) -> Sheet:
     """The methods side by side on point sets."""
     methods = METHODS["points"]
     rows = []
@@ -85,7 +98,7 @@ def figure_1(pairs: Sequence[Pair]) -> PaperFigure:
         mixes = [_mixed(pair, method(pair), {"method": title}) for title, method in methods.items()]
         rows.append(((_sample(pair, 0), _sample(pair, 1), *mixes),))
     sigma = pairs[0].scale
-    return PaperFigure(
+    return Sheet(
         "figure1-points",
         "Figure 1: point sets, method by method",
         "Each row mixes the same two shapes, a and b. A point's colour is what it is made of: blue of a, orange of b, "
@@ -98,14 +111,14 @@ def figure_1(pairs: Sequence[Pair]) -> PaperFigure:
     )
 
 
-def figure_3(pairs: Sequence[Pair]) -> PaperFigure:
+def figure_3(pairs: Sequence[Pair]) -> Sheet:
     """SageMix along the prior."""
     rows = []
     for pair in pairs:
         mixes = [(sagemix(pair, prior), {"prior": prior, "sigma": pair.scale}) for prior in PRIORS]
         rows.append(_two_rows(pair, mixes, (1,), (0,)))
     kind, sigma = pairs[0].data.domain, pairs[0].scale
-    return PaperFigure(
+    return Sheet(
         f"figure3-{_plural(kind)}",
         f"Figure 3: SageMix along the prior π, {_WORDS[kind]}",
         "The prior is the weight of a before locality. From left to right it grows from 0.1 to 0.9 while all else "
@@ -116,7 +129,7 @@ def figure_3(pairs: Sequence[Pair]) -> PaperFigure:
     )
 
 
-def figure_4(pairs: Sequence[Pair]) -> PaperFigure:
+def figure_4(pairs: Sequence[Pair]) -> Sheet:
     """SageMix along the bandwidth."""
     rows = []
     for pair in pairs:
@@ -124,7 +137,7 @@ def figure_4(pairs: Sequence[Pair]) -> PaperFigure:
         rows.append(_two_rows(pair, mixes, (0, 1), ()))
     kind = pairs[0].data.domain
     unit = "pixels" if kind == "image" else "radii of the unit sphere"
-    return PaperFigure(
+    return Sheet(
         f"figure4-{_plural(kind)}",
         f"Figure 4: SageMix along the bandwidth σ, {_WORDS[kind]}",
         f"The bandwidth is given in {unit}; prior π {RATIO:g}, the same queries (★) throughout. A small σ cuts sharply "
@@ -135,14 +148,14 @@ def figure_4(pairs: Sequence[Pair]) -> PaperFigure:
     )
 
 
-def figure_6(pairs: Sequence[Pair]) -> PaperFigure:
+def figure_6(pairs: Sequence[Pair]) -> Sheet:
     """The methods side by side on images, with saliency."""
     methods = METHODS["image"]
     rows = []
     for pair in pairs:
         rows.append(_two_rows(pair, [(mix(pair), {"method": title}) for title, mix in methods.items()], (0, 1), ()))
     sigma = pairs[0].scale
-    return PaperFigure(
+    return Sheet(
         "figure6-images",
         "Figure 6: images, method by method",
         "Each pair of rows mixes the same two images at the same ratio of one half. Above: the images and what each "
@@ -192,66 +205,58 @@ def _two_rows(
 
 
 def _sample(pair: Pair, i: int) -> Cell:
-    """Sample a or b as it is."""
+    """Sample a or b as it is, points in the colour of their sample."""
     name = pair.classes[i]
-    about = f"{'ab'[i]}, {name}"
-    if pair.data.domain == "image":
-        return _cell(pair, _picture(pair, pair.batch[i]), lines=((name, "ab"[i]),), about=about)
-    colour = np.full(pair.elements.num_elements, 1.0 - i)
-    return _cell(
-        pair, _picture(pair, pair.batch[i]), tint="own", strength=colour, lines=((name, "ab"[i]),), about=about
-    )
+    shown: dict[str, Any] = {"lines": ((name, "ab"[i]),), "about": f"{'ab'[i]}, {name}"}
+    if pair.data.domain == "points":
+        shown |= {"tint": "own", "strength": np.full(pair.elements.num_elements, 1.0 - i)}
+    return _cell(pair, _picture(pair, pair.batch[i]), **shown)
 
 
 def _saliency(pair: Pair, i: int) -> Cell:
     """The saliency of sample a or b, with its query."""
-    saliency = pair.saliency[i]
-    strength = (saliency / saliency.max().clamp_min(1e-30)).numpy()
-    about = f"saliency of {pair.classes[i]} with its query"
+    saliency = pair.saliency[i] / pair.saliency[i].max().clamp_min(1e-30)
     marks = ((pair.query[i], "ab"[i]),)
-    if pair.data.domain == "image":
-        return _cell(pair, strength.reshape(pair.elements.grid), tint="saliency", marks=marks, about=about)
-    return _cell(
-        pair,
-        _picture(pair, pair.batch[i]),
-        tint="saliency",
-        strength=strength,
-        marks=marks,
-        lines=((pair.classes[i], "ab"[i]),),
-        about=about,
+    about = f"saliency of {pair.classes[i]} with its query"
+    lines = ((pair.classes[i], "ab"[i]),) if pair.data.domain == "points" else ()
+    return _elementwise(pair, i, saliency, tint="saliency", marks=marks, lines=lines, about=about)
+
+
+def _shares(pair: Pair, mix: Mix, about: dict[str, Any]) -> Cell:
+    """The share of a in every pixel, or in every point of a, with the queries that lie there."""
+    marks = tuple(zip(mix.marks, (A, B), strict=False))
+    marks = marks if pair.data.domain == "image" else marks[:1]
+    return _elementwise(
+        pair, 0, mix.own, tint="own", marks=marks, about=f"{_name(about)}: share of {pair.classes[0]} in each element"
     )
+
+
+def _elementwise(pair: Pair, i: int, values: Tensor, **shown: Any) -> Cell:
+    """A value of every element: as an image of its own, or as the colours of sample a's or b's points."""
+    if pair.data.domain == "image":
+        return _cell(pair, values.reshape(pair.elements.grid or ()).numpy(), **shown)
+    return _cell(pair, _picture(pair, pair.batch[i]), strength=values.numpy(), **shown)
 
 
 def _mixed(pair: Pair, mix: Mix, about: dict[str, Any]) -> Cell:
     """What was mixed: an image as it is, points by their shares and with the queries."""
     a, b = pair.classes
     share = round(100 * mix.share)
-    cell = _cell(
-        pair,
-        _picture(pair, mix.sample),
-        lines=((f"{share} % {a}", A), (f"{100 - share} % {b}", B)),
-        about=f"{_name(about)}: {share} % {a}, {100 - share} % {b}",
-        numbers={**about, "share_of_a": mix.share},
-    )
-    if pair.data.domain == "image":
-        return cell
-    return _with(cell, tint="own", strength=mix.own.numpy(), marks=tuple(zip(mix.marks, (A, B), strict=False)))
+    shown: dict[str, Any] = {
+        "lines": ((f"{share} % {a}", A), (f"{100 - share} % {b}", B)),
+        "about": f"{_name(about)}: {share} % {a}, {100 - share} % {b}",
+        "numbers": {**about, "share_of_a": mix.share},
+    }
+    if pair.data.domain == "points":
+        marks = tuple(zip(mix.marks, (A, B), strict=False))
+        shown |= {"tint": "own", "strength": mix.own.numpy(), "marks": marks}
+    return _cell(pair, _picture(pair, mix.sample), **shown)
 
 
-def _shares(pair: Pair, mix: Mix, about: dict[str, Any]) -> Cell:
-    """The share of a in every pixel, with the queries."""
-    own = mix.own.reshape(pair.elements.grid or ()).numpy()
-    marks = tuple(zip(mix.marks, (A, B), strict=False))
-    return _cell(pair, own, tint="own", marks=marks, about=f"{_name(about)}: share of {pair.classes[0]} in each pixel")
-
-
-def _cell(pair: Pair, values: np.ndarray, **more: Any) -> Cell:
+def _cell(pair: Pair, values: np.ndarray, **shown: Any) -> Cell:
     numbers = {"samples": list(pair.places), "classes": list(pair.classes), "queries": list(pair.query)}
-    return Cell(pair.data.domain, pair.data.name, values, **{**more, "numbers": {**numbers, **more.get("numbers", {})}})
-
-
-def _with(cell: Cell, **changes: Any) -> Cell:
-    return Cell(**{**vars(cell), **changes})
+    shown["numbers"] = {**numbers, **shown.get("numbers", {})}
+    return Cell(pair.data.domain, pair.data.name, values, **shown)
 
 
 def _name(about: dict[str, Any]) -> str:

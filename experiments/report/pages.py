@@ -1,0 +1,173 @@
+"""The pages: one HTML file each with everything inside, nothing fetched, light or dark as the reader's system is.
+
+What they say is in `templates`. Whatever a value holds is text there, as the templates escape all that they are given.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from experiments.base.machine import describe_device
+from experiments.report.conclusion import conclusions
+from experiments.report.curves import SERIES, accuracy_curves, accuracy_limits
+from experiments.report.drawing import cell_pngs
+from experiments.report.pairs import RATIO
+from experiments.report.sheets import Sheet
+from experiments.report.summary import curves_of
+from experiments.report.tables import PARTS_NOTE, cells, columns_note, corruptions, headings, paired_note
+from experiments.run.records import RunResult
+
+HEADINGS = {"compare": "One engine, two domains"}
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+)
+_TEMPLATES.filters["base64"] = lambda content: base64.b64encode(content).decode()
+_TEMPLATES.globals.update(zip=zip, cell_pngs=cell_pngs)
+
+
+def report_page(summary: dict[str, Any], results: Sequence[RunResult], galleries: Mapping[str, Sheet]) -> str:
+    """The page of a report.
+
+    Args:
+        summary: as written to summary.json.
+        results: the runs, for the curves.
+        galleries: of the arms that have one.
+    """
+    arms = [
+        _arm(arm, about["title"], summary, results, f"chart{k}", galleries.get(arm))
+        for k, (arm, about) in enumerate(summary["arms"].items())
+    ]
+    parts = any("class_miou" in row["scores"] for row in summary["rows"])
+    notes = columns_note(summary["rows"]), paired_note(summary["rows"]), PARTS_NOTE if parts else ""
+    details = {"arms": summary["arms"], "environment": summary["environment"]}
+    return _TEMPLATES.get_template("report.html").render(
+        name=summary["name"],
+        title=arms[0]["title"] if len(arms) == 1 else HEADINGS.get(summary["command"], summary["name"]),
+        summary=summary,
+        lead=_lead(summary),
+        arms=arms,
+        series=SERIES,
+        notes=" ".join(filter(None, notes)),
+        conclusions=conclusions(summary),
+        prior=f"{RATIO:g}",
+        configuration=_configuration(summary),
+        details=json.dumps(details, indent=2, ensure_ascii=False),
+    )
+
+
+def figures_page(figures: Sequence[Sheet], sources: Sequence[str], notes: Sequence[str], command: str) -> str:
+    """The page of the paper's figures.
+
+    Args:
+        figures: at least one.
+        sources: where the samples of each domain and their saliency come from, a sentence each.
+        notes: what the reader must know besides.
+        command: the command line that drew the figures.
+    """
+    return _TEMPLATES.get_template("figures.html").render(
+        name="SageMix in pictures", figures=figures, sources=sources, notes=notes, command=command
+    )
+
+
+def _arm(
+    arm: str, title: str, summary: dict[str, Any], results: Sequence[RunResult], chart: str, gallery: Sheet | None
+) -> dict[str, Any]:
+    """What the page shows of an arm; `chart` is what the ids of its curves begin with."""
+    rows = [row for row in summary["rows"] if row["arm"] == arm]
+    kinds, corrupted = corruptions(rows)
+    return {
+        "title": title,
+        "rows": rows,
+        "headings": headings(rows),
+        "cells": [cells(row, rows) for row in rows],
+        "corruptions": kinds,
+        "corrupted": corrupted,
+        "chart": _chart(arm, results, chart),
+        "gallery": gallery,
+    }
+
+
+def _chart(arm: str, results: Sequence[RunResult], name: str) -> dict[str, Any] | None:
+    """The curves of an arm as an SVG, and what is to be said of them; None where there are none."""
+    curves = curves_of(results, arm)
+    if not curves:
+        return None
+    low, _ = accuracy_limits([values for _, values in curves.values()])
+    cut = any(values.min() < low for _, values in curves.values())
+    parts = any(result.config.arm == arm and result.config.parts for result in results)
+    scored = next(result.config.scored for result in results if result.config.arm == arm)
+    what = f"{scored} instance mIoU (%)" if parts else f"{scored} accuracy (%)"
+    note = f" The axis starts at {low:.0f} %; early epochs below it are cut off." if cut else ""
+    return {"svg": Markup(accuracy_curves(curves, name, what)), "note": note}  # matplotlib escapes names itself
+
+
+def _lead(summary: dict[str, Any]) -> str:
+    """What was trained, on what, for how long."""
+    parts = []
+    for about in summary["arms"].values():
+        kind = "images" if about.get("domain") == "image" else "point sets"
+        weights = f" ({about['parameters'] / 1e6:.2g} million weights)" if "parameters" in about else ""
+        parts.append(
+            f"{about['model']}{weights} on {about.get('train_samples', 0):,} {kind} of "
+            f"{about.get('data_title', about['config']['dataset'])} for {about['config']['epochs']} epochs"
+        )
+    seeds = len(summary["seeds"])
+    folds = max((len(row.get("folds", ())) for row in summary["rows"]), default=0)
+    many = f"{folds} folds x {seeds} seeds" if folds else f"{seeds} seeds"
+    runs = "one run a row" if seeds == 1 and folds < 2 else f"{many} a row, mean ± standard deviation"
+    device = f" on {describe_device(summary['environment'])}" if summary["environment"] else ""
+    budget = "" if any("[" in row["method"] for row in summary["rows"]) else " and has the same budget"
+    cut = " Scores are of samples cut from the training set; the test samples were not looked at."
+    short = (
+        ""
+        if conclusions(summary)
+        else "A short budget says little about which method wins in the long run: like every regulariser, mixing tends "
+        "to pay off late."
+    )
+    validated = cut if any(row.get("scored") == "validation" for row in summary["rows"]) else ""
+    return (
+        f"{', and '.join(parts)}. Within a table every method starts from the same weights, sees the same data in the "
+        f"same order{budget} ({runs}). All in {_duration(summary['seconds'])}{device}. "
+        f"{short}"
+        f"{validated}"
+    )
+
+
+def _configuration(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """The budget of each arm in words, the seeds and the versions."""
+    rows = []
+    for about in summary["arms"].values():
+        config = about["config"]
+        samples = ""
+        scored = about.get("scored", "test")
+        if {"train_samples", f"{scored}_samples", "sample_shape", "classes", "augmentation"} <= about.keys():
+            shape = " × ".join(map(str, about["sample_shape"]))
+            samples = (
+                f"{about['train_samples']:,} training and {about[f'{scored}_samples']:,} {scored} samples of {shape}, "
+                f"{about['classes']} classes; augmentation: {about['augmentation']}. "
+            )
+        recipes = " Or: ".join(f"{recipe}." for recipe in about["recipes"])
+        weights = f", {about['parameters']:,} weights" if "parameters" in about else ""
+        text = f"{samples}Width {config['width']}{weights}, precision {config['precision']}. {recipes}"
+        rows.append((about["title"], text))
+    rows.append(("Seeds", ", ".join(map(str, summary["seeds"]))))
+    if packages := summary["environment"].get("packages"):
+        versions = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
+        rows.append(("Versions", f"Python {summary['environment'].get('python', '?')}, {versions}"))
+    return rows
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
