@@ -85,12 +85,12 @@ def test_killed_and_resumed_ends_as_if_it_had_not_been(whole: Path, tmp_path: Pa
 
 SLOWED = """
 import sys, time
-from experiments.run import runner
-save = runner.save_checkpoint
+from experiments.run import folder
+save = folder.save_checkpoint
 def slow(*args, **kwargs):
     save(*args, **kwargs)
     time.sleep(0.3)
-runner.save_checkpoint = slow
+folder.save_checkpoint = slow
 from experiments.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
