@@ -44,7 +44,7 @@ def read(name: str, text: str, hint: Any) -> Any:
     """The value that a text stands for.
 
     Args:
-        name: of the option, for the message.
+        name: the name of the option, for the message.
         text: as written.
         hint: its type: `bool`, `int`, `float`, `str`, lists and tuples of these, `None`, unions, or `Any`.
 
@@ -138,8 +138,10 @@ def _kinds(hint: Any) -> tuple[set[Any], Any]:
         return set(NAMES), Any
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        found = [_kinds(one) for one in arguments]
-        return set().union(*(kinds for kinds, _ in found)), next((one for kinds, one in found if list in kinds), Any)
+        members = [_kinds(one) for one in arguments]
+        return set().union(*(kinds for kinds, _ in members)), next(
+            (one for kinds, one in members if list in kinds), Any
+        )
     if hint in (None, type(None)):
         return {None}, Any
     if inspect.isclass(origin) and origin is not str and issubclass(origin, Sequence):

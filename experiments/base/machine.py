@@ -89,7 +89,7 @@ def keep_freed_memory() -> None:
         mallopt(option, value)
 
 
-def describe_device(environment: dict[str, Any]) -> str:
+def device_in_words(environment: dict[str, Any]) -> str:
     """The machine in a few words."""
     if environment.get("gpu"):
         return str(environment["gpu"])

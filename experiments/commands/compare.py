@@ -14,7 +14,6 @@ from experiments.models import DEFAULTS
 from experiments.run.config import Config
 from experiments.run.recipe import load_recipe
 
-SUMMARY = "train both domains with each method at one budget, and report accuracy, calibration and cost"
 DESCRIPTION = """\
 Trains, with the same budget and seeds for every row, a small PreActResNet18 on images and a PointNet on point sets:
 without mixing, with plain mixing, with CutMix, and with SageMix, always and adaptively. Without options: 200 of

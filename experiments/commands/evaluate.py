@@ -77,21 +77,21 @@ def main(args: argparse.Namespace) -> int:
     measured: list[tuple[Path, str, Config, dict[str, float]]] = []
     contents: dict[Path, dict[str, Any]] = {}
     vanilla: dict[object, dict[str, float]] = {}
-    for found in find_runs(args.runs):
-        points = found.config.domain == "points"
-        if (args.robustness or args.modelnet_c) and (found.config.parts or (args.modelnet_c and not points)):
+    for result in find_runs(args.runs):
+        points = result.config.domain == "points"
+        if (args.robustness or args.modelnet_c) and (result.config.parts or (args.modelnet_c and not points)):
             wanted = "whole shapes" if points else "point sets"
-            console.print(f"{found.folder}: left out, the corruptions are for {wanted}", soft_wrap=True)
+            console.print(f"{result.folder}: left out, the corruptions are for {wanted}", soft_wrap=True)
             continue
         corruptions = (CORRUPTIONS if points else IMAGE_CORRUPTIONS) if args.robustness else {}
         if args.modelnet_c:
             corruptions = {**corruptions, **MODELNET_C}
         try:
-            config, data, model = load_trained(found.folder, options.roots_of(args), best=args.best)
+            config, data, model = load_trained(result.folder, options.roots_of(args), best=args.best)
         except ExperimentError as error:
-            if len(args.runs) == 1 and args.runs[0] == found.folder:
+            if len(args.runs) == 1 and args.runs[0] == result.folder:
                 raise
-            console.print(f"{found.folder}: left out, {error}", soft_wrap=True)
+            console.print(f"{result.folder}: left out, {error}", soft_wrap=True)
             continue
         model, data = model.to(fabric.device), data.to(fabric.device)
         with fabric.autocast():
@@ -107,17 +107,17 @@ def main(args: argparse.Namespace) -> int:
             "precision": args.precision,
             "scores": scores,
         }
-        contents[found.folder] = content
-        RunFolder(found.folder).write_evaluation(content)
-        title = config.title if config.title not in rows else f"{config.title} ({found.folder})"
+        contents[result.folder] = content
+        RunFolder(result.folder).write_evaluation(content)
+        title = config.title if config.title not in rows else f"{config.title} ({result.folder})"
         rows[title] = scores
         if args.modelnet_c:
-            measured.append((found.folder, title, config, means))
+            measured.append((result.folder, title, config, means))
         for name in scores:
             figure = "accuracy" if name == CLEAN else name.removesuffix(" 180").removesuffix(" uniform")
             figures = {"paper": figure, "paper ECE": "ece"} if name == CLEAN else {"paper": figure}
-            known = {text: paper_figures(config.dataset, config.model, one) for text, one in figures.items()}
-            paper[title, name] = {text: row[config.method] for text, row in known.items() if config.method in row}
+            by_method = {text: paper_figures(config.dataset, config.model, one) for text, one in figures.items()}
+            paper[title, name] = {text: row[config.method] for text, row in by_method.items() if config.method in row}
     for folder, title, config, means in measured:  # at the end, as a vanilla run may come after its rivals
         rows[title].update(_corruption_errors(config, means, vanilla.get(_rivals(config))))
         RunFolder(folder).write_evaluation(contents[folder])
@@ -154,7 +154,7 @@ def evaluate(
         data: the run's, on the model's device.
         split: "test" or "train".
         corruptions: by name, to corrupt the samples with.
-        seed: of the draws; every model meets the same corruption.
+        seed: the seed of the draws; every model meets the same corruption.
     """
     stored, labels = getattr(data, split), getattr(data, f"{split}_labels")
     parts: Tensor | None = getattr(data, f"{split}_parts")
@@ -185,7 +185,7 @@ def _table(rows: dict[str, dict[str, dict[str, float]]], paper: dict[tuple[str, 
                 else "–"
                 for name in names
             ]
-            known = paper.get((title, corruption), {})
-            figures += [f"{known[text]:.1f}" if text in known else "–" for text in ours]
+            paper_scores = paper.get((title, corruption), {})
+            figures += [f"{paper_scores[text]:.1f}" if text in paper_scores else "–" for text in ours]
             table.add_row(Text(f"  {corruption}" if len(row) > 1 else title), *figures)
     return table

@@ -80,7 +80,7 @@ def main(args: argparse.Namespace) -> int:
     write_json(folder / "figures.json", {figure.name: figure.numbers() for figure in figures})
     command = f"python -m experiments {shlex.join(sys.argv[1:])}" if sys.argv[1:2] == ["figures"] else ""
     page = folder / "figures.html"
-    write_whole(page, figures_page(figures, [sources[d].describe() for d in WISHES], notes, command))
+    write_whole(page, figures_page(figures, [sources[d].sentence() for d in WISHES], notes, command))
     for note in notes:
         console.print(note, highlight=False, soft_wrap=True)
     console.print(str(page), highlight=False, soft_wrap=True)
@@ -97,7 +97,7 @@ class Source:
     model: nn.Module
     accuracy: float | None
 
-    def describe(self) -> str:
+    def sentence(self) -> str:
         """Where the pictures of a domain come from."""
         config, kind = self.config, "images" if self.data.domain == "image" else "point sets"
         score = "" if self.accuracy is None else f", {self.accuracy:.1f} % accurate on the test samples"
@@ -118,22 +118,22 @@ def _named_runs(folders: Sequence[Path], wanted: dict[str, str | None], roots: S
     """
     from experiments.run.runner import load_trained
 
-    found: dict[str, Source] = {}
+    sources: dict[str, Source] = {}
     for folder in folders:
         result = RunFolder(folder).read()
         config = result.config
         if config.parts:
             raise ExperimentError(f"--run {folder}: {config.model} labels parts, and the figures want a classifier.")
-        if config.domain in found:
+        if config.domain in sources:
             raise ExperimentError(
-                f"--run {folder}: {found[config.domain].folder} is a run on {_plural(config.domain)} already."
+                f"--run {folder}: {sources[config.domain].folder} is a run on {_plural(config.domain)} already."
             )
         if wanted[config.domain] not in (None, config.dataset):
             option = "--images" if config.domain == "image" else "--points"
             raise ExperimentError(f"--run {folder} is of {config.dataset}, {option} wants {wanted[config.domain]}.")
         _, data, model = load_trained(folder, roots)
-        found[config.domain] = Source(folder, config, data, model, result.scores().get("final"))
-    return found
+        sources[config.domain] = Source(folder, config, data, model, result.scores().get("final"))
+    return sources
 
 
 def _small_runs(
@@ -178,9 +178,9 @@ def _train(
     from experiments.run.records import outcome
     from experiments.run.runner import load_trained, run
 
-    found: dict[str, Source] = {}
+    sources: dict[str, Source] = {}
     if not configs:
-        return found
+        return sources
     fabric = make_fabric(Machine(threads=threads), "32")
     steps = {domain: steps_per_epoch(data, config) for domain, (config, data) in configs.items()}
     total = sum(config.epochs * steps[domain] for domain, (config, _) in configs.items())
@@ -193,8 +193,8 @@ def _train(
             if result.stopped:
                 raise ExperimentError(f"{place}: {result.stopped}.")
             _, _, model = load_trained(place, roots)
-            found[domain] = Source(place, config, data, model, result.scores().get("final"))
-    return found
+            sources[domain] = Source(place, config, data, model, result.scores().get("final"))
+    return sources
 
 
 def _plural(domain: str) -> str:

@@ -14,7 +14,6 @@ from experiments.run.recipe import VARIANTS, Recipe, load_recipe
 if TYPE_CHECKING:
     from experiments.sweeps.plan import Sweep
 
-SUMMARY = "train methods x seeds x data sets x models of a recipe, resumable, and report them beside the paper"
 EPILOG = """\
 methods are written name[:option=value,...]; "all" stands for every method that serves the model's domain.
 
@@ -27,7 +26,6 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `sweep`."""
-    parser.description = f"{SUMMARY[0].upper()}{SUMMARY[1:]}."
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     what = parser.add_argument_group("what to train (the recipe's own table unless given)")

@@ -52,9 +52,9 @@ def _read(packed: zipfile.ZipFile, name: str) -> np.ndarray:
         if version not in HEADERS:
             raise ValueError(f"{name} has version {version}")
         shape, _, dtype = HEADERS[version](member)
-        size, there = math.prod(shape) * dtype.itemsize, packed.getinfo(name).file_size - member.tell()
-        if size != there and not dtype.hasobject:
-            raise ValueError(f"{name} claims {size:,} bytes and has {there:,}")
+        size, held = math.prod(shape) * dtype.itemsize, packed.getinfo(name).file_size - member.tell()
+        if size != held and not dtype.hasobject:
+            raise ValueError(f"{name} claims {size:,} bytes and has {held:,}")
         check_size(name, size)
     with packed.open(name) as member:
         array = np.lib.format.read_array(member, allow_pickle=False)

@@ -26,8 +26,8 @@ def corrupted(data: DataSet, stored: Tensor, corrupt: Corruption, seed: int) -> 
     Args:
         data: how samples are stored and prepared.
         stored: (n, ...) images as bytes or in [0, 1], or points.
-        corrupt: of the data's domain.
-        seed: of the draws; every model meets the same corruption.
+        corrupt: a corruption for the data's domain.
+        seed: the seed of the draws; every model meets the same corruption.
     """
     generator = torch.Generator().manual_seed(seed)
     if data.domain == "points":
@@ -77,7 +77,7 @@ def drop(points: Tensor, generator: torch.Generator, *, share: float) -> Tensor:
     Args:
         points: (B, N, 3).
         generator: draws which points.
-        share: of the points to drop, in [0, 1).
+        share: the share of the points to drop, in [0, 1).
 
     Returns:
         (B, N - round(share * N), 3), at least one point.

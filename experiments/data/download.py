@@ -34,7 +34,7 @@ def download_archive(url: str, root: Path, md5: str | None = None) -> list[Path]
     Args:
         url: https, http or file.
         root: where the archive's top folders are to lie; made where it is absent.
-        md5: of the archive, checked before unpacking; None where none is known.
+        md5: the MD5 sum of the archive, checked before unpacking; None where none is known.
 
     Returns:
         What now lies in `root`, sorted.
@@ -45,10 +45,10 @@ def download_archive(url: str, root: Path, md5: str | None = None) -> list[Path]
             lies in `root` already, or the disk is full.
     """
     try:
-        known = urllib.parse.urlsplit(url).scheme in SCHEMES
+        served = urllib.parse.urlsplit(url).scheme in SCHEMES
     except ValueError:
-        known = False
-    if not known:
+        served = False
+    if not served:
         raise ExperimentError(f"{url} cannot be fetched: an address starts with https://, http:// or file://.")
     try:
         root.mkdir(parents=True, exist_ok=True)

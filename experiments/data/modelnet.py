@@ -60,9 +60,9 @@ def read_archive(files: tuple[Path, Path], name: str, title: str, num_points: in
     The coordinates are taken as they are. The meshes' z axis points up, and so it does in what `prepare` makes of them.
 
     Args:
-        files: of the training and the test shapes; they may be one.
-        name: of the data set.
-        title: of the data set.
+        files: the files of the training and the test shapes; they may be one.
+        name: the name of the data set.
+        title: the title of the data set.
         num_points: the first so many points of each shape, all by default.
 
     Raises:

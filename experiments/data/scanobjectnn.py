@@ -71,20 +71,20 @@ def pick_turn_jitter(points: Tensor, generator: torch.Generator, *, num_points: 
 
 def _locate(roots: Sequence[Path], variant: Variant) -> tuple[Path, Path]:
     """The files of a variant, to train on and to test."""
-    folders = [root / place / variant.folder for root in roots for place in PLACES]
+    places = [root / place / variant.folder for root in roots for place in PLACES]
     names = [f"{part}_{variant.suffix}" for part in ("training", "test")]
-    found = next((folder for folder in folders if any((folder / name).is_file() for name in names)), None)
+    folder = next((folder for folder in places if any((folder / name).is_file() for name in names)), None)
     source = f"it comes in h5_files.zip of its authors; mirrors on the Hugging Face hub, untested: {variant.mirrors}"
-    if found is None:
+    if folder is None:
         wanted = " and ".join(f"{variant.folder}/{name}" for name in names)
         raise ExperimentError(
             f"{variant.title} is not in {names_of(roots)}: put {wanted} there, or name the folder that holds "
             f"{variant.folder} with --data-root; {source}."
         )
     for name in names:
-        if not (found / name).is_file():
-            raise ExperimentError(f"{found} lacks {name}: {source}.")
-    return found / names[0], found / names[1]
+        if not (folder / name).is_file():
+            raise ExperimentError(f"{folder} lacks {name}: {source}.")
+    return folder / names[0], folder / names[1]
 
 
 def load_scanobjectnn(roots: Sequence[Path], num_points: int | None = None, *, variant: str) -> DataSet:
@@ -100,20 +100,20 @@ def load_scanobjectnn(roots: Sequence[Path], num_points: int | None = None, *, v
     Raises:
         ExperimentError: files absent or damaged, fewer points than asked for.
     """
-    about = VARIANTS[variant]
-    train, test = (read_shapes([file], len(CLASSES)) for file in _locate(roots, about))
+    record = VARIANTS[variant]
+    train, test = (read_shapes([file], len(CLASSES)) for file in _locate(roots, record))
     num_points = NUM_POINTS if num_points is None else num_points
-    first_points(train.points[:1], num_points, about.title)  # for its message alone
+    first_points(train.points[:1], num_points, record.title)  # for its message alone
     return DataSet(
         name=f"scanobjectnn-{variant}",
-        title=about.title,
+        title=record.title,
         domain="points",
         classes=CLASSES,
         train=to_unit_sphere(train.points),
         train_labels=train.labels,
-        test=to_unit_sphere(first_points(test.points, num_points, about.title)),
+        test=to_unit_sphere(first_points(test.points, num_points, record.title)),
         test_labels=test.labels,
-        as_test=lambda points: to_unit_sphere(first_points(points, num_points, about.title)),
+        as_test=lambda points: to_unit_sphere(first_points(points, num_points, record.title)),
         augment=partial(pick_turn_jitter, num_points=num_points),
         augmentation=f"random {num_points} of {train.points.shape[1]} points, turn about y, jitter 0.01 up to 0.05",
     )

@@ -68,7 +68,7 @@ def create_model(name: str, *, channels: int, num_classes: int, width: int = 64,
 
     Args:
         name: one of `MODELS`, or ``torchvision/NAME`` or ``timm/NAME`` for images.
-        channels: of an image or of a point, the three coordinates included.
+        channels: the number of channels of an image or of a point, the three coordinates included.
         num_classes: number of logits; of parts, for a part model.
         width: 64, the default, is the paper's model; the others have all their layers scaled by width / 64.
         options: the model's own, ``dropout`` or ``k`` for instance.

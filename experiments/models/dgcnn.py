@@ -22,8 +22,8 @@ class EdgeConv(nn.Module):
     (B, in_channels, N) to (B, channels, N).
 
     Args:
-        in_channels: of the points.
-        channels: of each layer.
+        in_channels: the number of input channels of the points.
+        channels: the number of channels of each layer.
         k: neighbours in the space of the features, the point itself among them; all where there are fewer.
         num_coords: how many of the channels say who is near; None, the default, all.
     """
@@ -141,7 +141,7 @@ class DGCNNPartSeg(nn.Module):
         in_channels: 3 for bare points.
         k: neighbours of a point. Default 40, the paper's for 2048 points.
         dropout: after each of the first two layers of the head. Default 0.5.
-        num_categories: of shapes. Default 16.
+        num_categories: the number of shapes' categories. Default 16.
     """
 
     #: What a ManifoldMixer may draw from: the input and the EdgeConv stages.

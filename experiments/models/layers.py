@@ -25,7 +25,7 @@ class RowNorm(nn.BatchNorm1d):
 
     Args:
         channels: C.
-        slope: of the leaky ReLU for negative numbers. Default 0, a ReLU.
+        slope: the slope of the leaky ReLU for negative numbers. Default 0, a ReLU.
     """
 
     def __init__(self, channels: int, slope: float = 0.0) -> None:

@@ -28,7 +28,7 @@ def create_torchvision(name: str, *, channels: int, num_classes: int, **options:
 
     Args:
         name: as in ``torchvision.models``.
-        channels: of the images; where they are not 3, the first convolution is made anew.
+        channels: the number of channels of the images; where they are not 3, the first convolution is made anew.
         num_classes: number of logits.
         options: torchvision's own.
 
@@ -37,9 +37,9 @@ def create_torchvision(name: str, *, channels: int, num_classes: int, **options:
     """
     from torchvision import models  # takes a second: only those who name such a model wait for it
 
-    known = models.list_models(module=models)
-    if name not in known:
-        raise ExperimentError(f"torchvision has no classifier {name!r}; it has {', '.join(known)}")
+    classifiers = models.list_models(module=models)
+    if name not in classifiers:
+        raise ExperimentError(f"torchvision has no classifier {name!r}; it has {', '.join(classifiers)}")
     if name in ("googlenet", "inception_v3"):  # in training they would return a tuple
         options = {"aux_logits": False, "init_weights": True, **options}
     try:
@@ -56,7 +56,7 @@ def create_timm(name: str, *, channels: int, num_classes: int, **options: Any) -
 
     Args:
         name: as in ``timm.list_models()``.
-        channels: of the images.
+        channels: the number of channels of the images.
         num_classes: number of logits.
         options: timm's own, ``img_size`` for instance.
 
@@ -83,19 +83,21 @@ def mixing_layers(model: nn.Module) -> tuple[str, ...]:
     Stages are called layer1 and layer2 in residual networks, stages.0 and stages.1 in many of timm's; a list of blocks
     is cut in thirds.
     """
-    known = {name for name, _ in model.named_modules()}
+    names = {name for name, _ in model.named_modules()}
     pairs = [("layer1", "layer2"), ("stages.0", "stages.1")]
     if isinstance(blocks := getattr(model, "blocks", None), (nn.Sequential, nn.ModuleList)) and len(blocks) > 2:
         third = len(blocks) // 3
         pairs.append((f"blocks.{third - 1}", f"blocks.{2 * third - 1}"))
-    return next((("input", *pair) for pair in pairs if known.issuperset(pair)), ("input",))
+    return next((("input", *pair) for pair in pairs if names.issuperset(pair)), ("input",))
 
 
 def check_options(kind: str, make: type[nn.Module], options: Collection[str]) -> None:
     """Raise ExperimentError for an option that a model of ours does not take."""
-    known = [key for key in inspect.signature(make).parameters if key not in ("num_classes", "width", "in_channels")]
-    if strange := [key for key in options if key not in known]:
-        raise ExperimentError(f"{kind} has no option {strange[0]!r}; it has {', '.join(known) or 'none'}")
+    options_of_model = [
+        key for key in inspect.signature(make).parameters if key not in ("num_classes", "width", "in_channels")
+    ]
+    if strange := [key for key in options if key not in options_of_model]:
+        raise ExperimentError(f"{kind} has no option {strange[0]!r}; it has {', '.join(options_of_model) or 'none'}")
 
 
 def _replace_first_convolution(model: nn.Module, channels: int) -> None:

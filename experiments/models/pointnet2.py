@@ -27,7 +27,7 @@ class LocalPointNet(nn.Module):
     """Shared layers with BatchNorm and ReLU on the points of each ball, relative to its centre, and their maximum.
 
     Args:
-        in_channels: of the features, without the coordinates.
+        in_channels: the number of input channels of the features, without the coordinates.
         scale: the ball.
     """
 
@@ -65,7 +65,7 @@ class SetAbstraction(nn.Module):
 
     Args:
         centres: S.
-        in_channels: of the features, without the coordinates.
+        in_channels: the number of input channels of the features, without the coordinates.
         scales: the balls around each centre.
     """
 
@@ -110,7 +110,7 @@ class PointNet2(nn.Module):
         width: 64 in the paper; every layer scales with it.
         in_channels: 3 for bare points.
         dropout: after each of the two hidden layers of the head. Default 0.4.
-        centres: of the two set abstractions. Default (512, 128), the paper's for 1024 points.
+        centres: the numbers of centres of the two set abstractions. Default (512, 128), the paper's for 1024 points.
     """
 
     #: What a ManifoldMixer may draw from: the input and the set abstractions, as in PointMixup.

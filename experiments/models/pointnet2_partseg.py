@@ -14,8 +14,8 @@ class Propagation(nn.Module):
     """Features of few points carried to many: interpolated, joined to what the many have, and shared layers on both.
 
     Args:
-        in_channels: of both together.
-        widths: of the layers, each with BatchNorm and ReLU.
+        in_channels: the number of channels of both together.
+        widths: the widths of the layers, each with BatchNorm and ReLU.
     """
 
     def __init__(self, in_channels: int, widths: tuple[int, ...]) -> None:
@@ -41,8 +41,8 @@ class PointNet2PartSeg(nn.Module):
         width: 64 in the paper; every layer scales with it.
         in_channels: 3 for bare points.
         dropout: before the last layer. Default 0.5.
-        num_categories: of shapes. Default 16.
-        centres: of the two set abstractions. Default (512, 128).
+        num_categories: the number of shapes' categories. Default 16.
+        centres: the numbers of centres of the two set abstractions. Default (512, 128).
     """
 
     #: What a ManifoldMixer may draw from: the input and the set abstractions.

@@ -16,13 +16,13 @@ def conclusions(summary: Mapping[str, Any]) -> list[str]:
     """A sentence an arm, and one of what does not follow; none for what is no `compare`, or where nothing is paired.
 
     Args:
-        summary: of `report.make_summary`.
+        summary: what `report.summary.make_summary` made.
     """
     if summary["command"] != COMMAND:
         return []
     arms = {arm: [row for row in summary["rows"] if row["arm"] == arm and row["paired"]] for arm in summary["arms"]}
-    found = [_sentence(summary["arms"][arm], rows) for arm, rows in arms.items() if rows]
-    return [*found, LIMITS] if found else []
+    sentences = [_sentence(summary["arms"][arm], rows) for arm, rows in arms.items() if rows]
+    return [*sentences, LIMITS] if sentences else []
 
 
 def _sentence(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:

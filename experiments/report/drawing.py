@@ -67,7 +67,7 @@ def draw_cell(axes: Axes, cell: Cell, side: float, reach: float) -> None:
     Args:
         axes: square.
         cell: what to draw.
-        side: of the axes, in inches.
+        side: the length of a side of the axes, in inches.
         reach: what of a point set is seen, from -reach to reach.
     """
     axes.set(xticks=[], yticks=[])

@@ -68,8 +68,8 @@ def write_export(path: Path, results: Sequence[RunResult]) -> None:
             "evaluation": result.evaluation,
         }
         lines.append(_compact(_rounded(line)))
-    about = {"format": FORMAT, "common": common, "arms": arms, "environment": results[0].environment}
-    head = ",\n".join(f'"{name}": {_compact(value)}' for name, value in about.items())
+    shared = {"format": FORMAT, "common": common, "arms": arms, "environment": results[0].environment}
+    head = ",\n".join(f'"{name}": {_compact(value)}' for name, value in shared.items())
     write_whole(path, f'{{{head},\n"runs": [\n' + ",\n".join(lines) + "\n]}\n")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from experiments.base.machine import describe_device
+from experiments.base.machine import device_in_words
 from experiments.report.conclusion import conclusions
 from experiments.report.curves import SERIES, accuracy_curves, accuracy_limits
 from experiments.report.drawing import cell_pngs
@@ -42,7 +42,7 @@ def report_page(summary: dict[str, Any], results: Sequence[RunResult], galleries
     Args:
         summary: as written to summary.json.
         results: the runs, for the curves.
-        galleries: of the arms that have one.
+        galleries: the galleries of the arms that have one.
     """
     arms = [
         _arm(arm, about["title"], summary, results, f"chart{k}", galleries.get(arm))
@@ -126,7 +126,7 @@ def _lead(summary: dict[str, Any]) -> str:
     folds = max((len(row.get("folds", ())) for row in summary["rows"]), default=0)
     many = f"{folds} folds x {seeds} seeds" if folds else f"{seeds} seeds"
     runs = "one run a row" if seeds == 1 and folds < 2 else f"{many} a row, mean ± standard deviation"
-    device = f" on {describe_device(summary['environment'])}" if summary["environment"] else ""
+    device = f" on {device_in_words(summary['environment'])}" if summary["environment"] else ""
     budget = "" if any("[" in row["method"] for row in summary["rows"]) else " and has the same budget"
     cut = " Scores are of samples cut from the training set; the test samples were not looked at."
     short = (

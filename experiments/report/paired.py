@@ -59,9 +59,9 @@ def paired_scores(runs: Sequence[RunResult], against: str, others: Sequence[RunR
     """The differences of a row's scores to those of the runs of another row with the same seeds and folds.
 
     Args:
-        runs: of the row.
+        runs: the runs of the row.
         against: the other row's name.
-        others: of the other row; empty where there is none.
+        others: the runs of the other row; empty where there is none.
 
     Returns:
         `against`; `scores`: a `Difference` for each score that all runs have, as a dict; and `error_cut`: by how many %
@@ -95,7 +95,7 @@ def find_baseline(
 
     Args:
         rows: all runs by arm and row's name.
-        arm: of the row.
+        arm: the arm of the row.
         label: the row's name; what is in square brackets is its budget.
         method: the baseline: a method's name, with its options or without, or as tables call it.
 
@@ -103,11 +103,11 @@ def find_baseline(
         The arm's row of exactly that method, else of that name; the one of the same budget where there are several.
         ("", ()) where there is none, where several are left, and for the baseline itself.
     """
-    there = {name: runs for (where, name), runs in rows.items() if where == arm}
-    exact = [name for name, runs in there.items() if method in (runs[0].config.method, runs[0].label)]
-    named = [name for name, runs in there.items() if method == runs[0].config.spec.name]
-    found, budget = exact or named, label.partition(" [")[2]
-    alike = [name for name in found if name.partition(" [")[2] == budget] or found
-    if len(alike) != 1 or alike[0] == label:
+    rows_of_arm = {name: runs for (where, name), runs in rows.items() if where == arm}
+    exact = [name for name, runs in rows_of_arm.items() if method in (runs[0].config.method, runs[0].label)]
+    named = [name for name, runs in rows_of_arm.items() if method == runs[0].config.spec.name]
+    candidates, budget = exact or named, label.partition(" [")[2]
+    same_budget = [name for name in candidates if name.partition(" [")[2] == budget] or candidates
+    if len(same_budget) != 1 or same_budget[0] == label:
         return "", ()
-    return alike[0], there[alike[0]]
+    return same_budget[0], rows_of_arm[same_budget[0]]

@@ -33,7 +33,7 @@ class Pair:
         places: their places among its test samples.
         batch: (2, C, H, W) or (2, N, D), as the model reads them.
         labels: (2,) classes.
-        elements: of the batch.
+        elements: the elements of the batch.
         saliency: (2, N), the gradient of the model's loss at the true classes.
         query: element of a, drawn by saliency, and element of b, drawn by saliency and distance.
         assignment: (2, N), or None for the same places.
@@ -69,7 +69,7 @@ class Mix:
     """A pair mixed by one plan; all of it is read from the plan.
 
     Attributes:
-        plan: of both samples; what is shown is its first output.
+        plan: the plan of both samples; what is shown is its first output.
         sample: (C, H, W) or (N, D), mixed.
         own: (N,) how much of each element comes from a.
         share: label weight of a.
@@ -90,7 +90,7 @@ def draw_pairs(data: DataSet, model: nn.Module, count: int, seed: int, candidate
         data: on the CPU, as the model is.
         model: its gradient is the saliency.
         count: how many, at most half the number of classes.
-        seed: of the choice of samples and of all draws.
+        seed: the seed of the choice of samples and of all draws.
         candidates: how many test samples, drawn at random, they are chosen from. Default 1,000.
 
     Raises:
@@ -198,11 +198,11 @@ def apply(pair: Pair, plan: MixPlan, *, output: int = 0, marks: bool = False) ->
     size = pair.elements.num_elements
     weight = plan.weight[output].expand(-1, size)
     source = plan.source[output].expand(-1, size)
-    found: tuple[int, ...] = ()
+    marked: tuple[int, ...] = ()
     if marks:
-        there = torch.arange(size) if plan.index is None else plan.index[output, 1]
-        found = pair.query[0], int((there == pair.query[1]).nonzero()[0, 0])
-    return Mix(plan, mixed[output], (weight * (source == 0)).sum(0), float(targets[output, pair.labels[0]]), found)
+        origins = torch.arange(size) if plan.index is None else plan.index[output, 1]
+        marked = pair.query[0], int((origins == pair.query[1]).nonzero()[0, 0])
+    return Mix(plan, mixed[output], (weight * (source == 0)).sum(0), float(targets[output, pair.labels[0]]), marked)
 
 
 def _make_pair(data: DataSet, model: nn.Module, places: tuple[int, int], generator: torch.Generator) -> Pair:
@@ -235,11 +235,11 @@ def _one_per_class(
     """Places of `count` random test samples, no two of one class; fewer where there are not so many classes."""
     shuffled = torch.randperm(len(data.test), generator=generator)[:candidates]
     labels = data.test_labels[shuffled]
-    found = torch.cat([model(data.prepare(data.test[part])).argmax(1) for part in shuffled.split(100)])
-    right = found == labels
-    first = [int((labels == one).nonzero()[0, 0]) for one in labels.unique()]
-    known = [int((right & (labels == one)).nonzero()[0, 0]) for one in labels[right].unique()]
-    places = known if len(known) >= count else first
+    predicted = torch.cat([model(data.prepare(data.test[part])).argmax(1) for part in shuffled.split(100)])
+    right = predicted == labels
+    first = [int((labels == label).nonzero()[0, 0]) for label in labels.unique()]
+    first_right = [int((right & (labels == label)).nonzero()[0, 0]) for label in labels[right].unique()]
+    places = first_right if len(first_right) >= count else first
     order = torch.randperm(len(places), generator=generator)[: min(count, len(places) // 2 * 2)]
     return [int(shuffled[places[i]]) for i in order]
 

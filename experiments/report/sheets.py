@@ -46,10 +46,10 @@ class Sheet:
     """A row of cells per pair, or two, below common headings.
 
     Attributes:
-        name: of its file.
+        name: the name of its file.
         title, text: for the page.
         columns: the headings.
-        pairs: of each pair its rows of cells.
+        pairs: the rows of cells of each pair.
         palette: whether few colours will do, which makes a file a third of the size.
     """
 
@@ -70,7 +70,7 @@ def make_figures(pairs: Mapping[str, Sequence[Pair]]) -> list[Sheet]:
     """All figures of the domains at hand.
 
     Args:
-        pairs: of "points" and of "image".
+        pairs: the pairs of "points" and of "image".
     """
     points, images = pairs.get("points", ()), pairs.get("image", ())
     figures = [figure_1(points)] if points else []

@@ -31,10 +31,10 @@ def make_summary(
 
     Args:
         command: for the heading.
-        name: of the folder, for the heading.
+        name: the name of the folder, for the heading.
         results: at least one run.
         status: "running", "complete" or "stopped".
-        seconds: of all. Default None: the sum of the epochs' training.
+        seconds: the time that all runs took. Default None: the sum of the epochs' training.
         baseline: the method that rows are compared with, pair by pair.
     """
     arms: dict[str, dict[str, Any]] = {}
@@ -49,9 +49,9 @@ def make_summary(
             "config": _common(config),
             "recipes": [],
         }
-        about = arms.setdefault(config.arm, {**first, **result.about})
-        if (recipe := config.describe()) not in about["recipes"]:
-            about["recipes"].append(recipe)
+        shown = arms.setdefault(config.arm, {**first, **result.about})
+        if (recipe := config.in_words()) not in shown["recipes"]:
+            shown["recipes"].append(recipe)
     if seconds is None:
         seconds = sum(record.seconds for result in results for record in result.records)
     return {

@@ -60,8 +60,8 @@ def cells(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str
     figures += [text(name) for name in _names(rows)]
     figures += [{"paired": _difference, "error": _cut}[heading](row) for heading in _over(rows)]
     figures.append("–" if cost is None else f"{'≈' if row['cost_is_rough'] else ''}{cost:.2f}×")
-    for known in _paper(rows).values():
-        figures.append(f"{known[row['name']]:.1f}" if row["name"] in known else "–")
+    for by_method in _paper(rows).values():
+        figures.append(f"{by_method[row['name']]:.1f}" if row["name"] in by_method else "–")
     return figures
 
 
@@ -74,12 +74,12 @@ def paper_figures(dataset: str, model: str, figure: str) -> dict[str, float]:
         figure: as a recipe's ``[[paper]]`` names it: "accuracy", "accuracy of five runs", "ece", "instance_miou",
             "seconds_per_epoch", or a corruption of Table 3.
     """
-    found: dict[str, float] = {}
+    figures: dict[str, float] = {}
     for name in recipe_names():
         for table in load_recipe(name).paper:
             if (table["dataset"], table["model"], table["figure"]) == (dataset, model, figure):
-                found.update(table["rows"])
-    return found
+                figures.update(table["rows"])
+    return figures
 
 
 def _over(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -141,10 +141,10 @@ def paired_note(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    there = {name for row in rows for name in row["scores"]}
+    scored = {name for row in rows for name in row["scores"]}
     if _corrupted(rows):
-        return [name for name in SHOWN if name in there]
-    return [name for name in TITLES if name in there] or ["best", "final", "last10"]
+        return [name for name in SHOWN if name in scored]
+    return [name for name in TITLES if name in scored] or ["best", "final", "last10"]
 
 
 def _paper(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
@@ -153,5 +153,5 @@ def _paper(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
         return {}
     parts = any("class_miou" in row["scores"] for row in rows)
     columns = {"paper": "instance_miou"} if parts else {"paper": "accuracy", "paper, 5 runs": FIVE, "paper ECE": "ece"}
-    found = {title: paper_figures(rows[0]["dataset"], rows[0]["model"], figure) for title, figure in columns.items()}
-    return {title: known for title, known in found.items() if any(row["name"] in known for row in rows)}
+    figures = {title: paper_figures(rows[0]["dataset"], rows[0]["model"], figure) for title, figure in columns.items()}
+    return {title: by_method for title, by_method in figures.items() if any(row["name"] in by_method for row in rows)}

@@ -37,7 +37,7 @@ def write_report(
 
     Args:
         folder: where to.
-        summary: of `make_summary`.
+        summary: what `make_summary` made.
         results: the runs, for the curves and the gallery.
         roots: folders with data, for the gallery; an arm whose data or checkpoints are not there has none.
         picture: also save a short gallery of all arms as this PNG.

@@ -25,10 +25,10 @@ class Config:
 
     Attributes:
         dataset, model, method: names; the method may carry options, ``sagemix:sigma=2.0``.
-        seed: of weights, data order, augmentation and mixing.
+        seed: the seed of weights, data order, augmentation and mixing.
         epochs, batch_size: the budget; a batch is shared by all devices, and the last incomplete one is dropped.
         width: channels of the model's first layer, 64 in the papers; torchvision's and timm's models ignore it.
-        num_points: of a point set. Default None: as the data set has them.
+        num_points: the size of a point set. Default None: as the data set has them.
         limit: training samples, class-balanced. Default None: all.
         validation: training samples that are scored in place of the test samples, which are not looked at; below 1 a
             share of the training samples, from 1 on a number, class-balanced, the same ones for every seed. They come
@@ -106,8 +106,8 @@ class Config:
     @property
     def fold(self) -> str:
         """Which fold of a data set is tested on, "fold0" for one; "" where there are none."""
-        found = re.search(r"-(fold\d+)$", self.dataset)
-        return found[1] if found else ""
+        match = re.search(r"-(fold\d+)$", self.dataset)
+        return match[1] if match else ""
 
     @property
     def arm(self) -> str:
@@ -125,7 +125,7 @@ class Config:
         """Every value by its name, as JSON has them."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
 
-    def describe(self) -> str:
+    def in_words(self) -> str:
         """The recipe in words."""
         optimizer = {"sgd": f"SGD with momentum {self.momentum:g}", "adam": "Adam", "adamw": "AdamW"}[self.optimizer]
         schedule = {

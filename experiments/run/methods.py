@@ -32,8 +32,8 @@ class ScheduleSpec:
     """A schedule by its name, as long as it is not known how long the run is.
 
     Attributes:
-        name: of `mixkit.list_schedules`, or "adaptive" (`mixkit.Adaptive`), or "steady" (`mixkit.steady`).
-        threshold: of the adaptive one.
+        name: one of `mixkit.list_schedules`, or "adaptive" (`mixkit.Adaptive`), or "steady" (`mixkit.steady`).
+        threshold: the threshold of the adaptive one.
     """
 
     name: str
@@ -58,12 +58,12 @@ class MethodSpec:
     """A method's name and the options that differ from its defaults; the other attributes are options of the run.
 
     Attributes:
-        name: of `mixkit.list_methods`, or "vanilla".
-        options: of `mixkit.create_mixer`.
+        name: one of `mixkit.list_methods`, or "vanilla".
+        options: the options of `mixkit.create_mixer` that the text gives.
         space: "input", or "feature" for mixing at one of the model's own `mixing_layers`.
         bank: remember the saliency of each sample instead of computing it (`mixkit.SaliencyBank`).
-        resolution: of the saliency pass (`mixkit.GradientSaliency`).
-        schedule: of the probability of mixing and of the options; None for none.
+        resolution: the resolution of the saliency pass (`mixkit.GradientSaliency`).
+        schedule: the schedule of the probability of mixing and of the options; None for none.
     """
 
     name: str
@@ -145,12 +145,12 @@ def split_methods(texts: Sequence[str], domains: Sequence[str]) -> dict[str, lis
         ExperimentError: as `parse_method`, or an unknown domain.
     """
     rows: dict[str, dict[str, str]] = {domain: {VANILLA: VANILLA} for domain in domains}  # text to method
-    known = mixkit.list_domains()
+    known_domains = mixkit.list_domains()
     for text in texts:
         where, slash, name = read_method(text)[0].rpartition("/")
         method = text[len(where + slash) :]
-        if slash and where not in known:
-            raise ExperimentError(f"--methods {text}: unknown domain {where!r}; there are {', '.join(known)}.")
+        if slash and where not in known_domains:
+            raise ExperimentError(f"--methods {text}: unknown domain {where!r}; there are {', '.join(known_domains)}.")
         chosen = [where] if where else list(domains)
         if method == "all":
             for domain in chosen:

@@ -24,10 +24,10 @@ class Mixing:
         model: the model itself: its gradient is the saliency, its layers are mixed in feature space.
         through: what feature space runs the model through, DistributedDataParallel for one. Default: the model.
         autocast: makes the context of training's precision.
-        num_samples: of the training set, for the bank.
-        num_elements: of a stored sample, for the bank.
-        device: of the batches, where the bank is kept.
-        epochs: of the run.
+        num_samples: the number of samples of the training set, for the bank.
+        num_elements: the number of elements of a stored sample, for the bank.
+        device: the device of the batches, where the bank is kept.
+        epochs: the number of epochs of the run.
         options: more of `mixkit.create_mixer`'s.
     """
 

@@ -80,9 +80,9 @@ def _collect(table: Mapping[str, Any], chosen: Mapping[str, str | None]) -> dict
     for kind, name in chosen.items():
         special = None if name is None else _table(table.get(kind, {}), kind).get(name)
         if special is not None:
-            found = _collect(_table(special, f"{kind}.{name}"), chosen)
-            found["options"] = {**_table(values.get("options", {}), "options"), **found.get("options", {})}
-            values.update(found)
+            own = _collect(_table(special, f"{kind}.{name}"), chosen)
+            own["options"] = {**_table(values.get("options", {}), "options"), **own.get("options", {})}
+            values.update(own)
     return values
 
 
@@ -104,7 +104,7 @@ def load_recipe(name: str | Path, *, above: tuple[Path, ...] = ()) -> Recipe:
     """Read a recipe by its name in experiments/recipes, or a file: a recipe, or the recipe.toml of a run.
 
     Args:
-        name: of the recipe, or a path that ends in .toml.
+        name: the name of the recipe, or a path that ends in .toml.
         above: the recipes whose base this one is.
 
     Raises:

@@ -49,12 +49,12 @@ class EpochRecord:
         epoch: from 1.
         train_loss: mean over the steps and devices.
         lr: after the epoch.
-        seconds: of training only.
+        seconds: the seconds of training only.
         step_ms: mean step, mixing included, data loading and augmentation not.
         cost: time of the steps over that of the same steps without mixing; None where part of the mixing is inside the
             model's own passes.
-        scores: of the test samples, in %; empty where the epoch was not tested. The last epoch's may also have the ECE
-            after temperature scaling and the temperature, and accuracies under corruptions.
+        scores: the scores of the test samples, in %; empty where the epoch was not tested. The last epoch's may also
+            have the ECE after temperature scaling and the temperature, and accuracies under corruptions.
         mixed: mean share of a batch's samples that was mixed, where a schedule measures it; else None.
     """
 
@@ -177,17 +177,17 @@ def known(values: Any, kinds: Mapping[str, Any]) -> dict[str, Any]:
     """The values of known names, of the types that these have; texts with printable characters only."""
     if not isinstance(values, Mapping):
         raise ValueError(f"there is {type(values).__name__} where names and values are wanted")
-    found: dict[str, Any] = {}
+    checked: dict[str, Any] = {}
     for name, kind in kinds.items():
         if name not in values:
             continue
         value = values[name]
         if kind == dict[str, str | None]:
-            found[name] = {plain(key): text_or_none(f"{name}.{plain(key)}", one) for key, one in _items(name, value)}
+            checked[name] = {plain(key): text_or_none(f"{name}.{plain(key)}", one) for key, one in _items(name, value)}
             continue
         grammar.check(name, value, kind)
-        found[name] = plain(value) if isinstance(value, str) else value
-    return found
+        checked[name] = plain(value) if isinstance(value, str) else value
+    return checked
 
 
 def text_or_none(name: str, value: Any) -> str | None:

@@ -192,7 +192,7 @@ def about_run(config: Config, data: DataSet, model: nn.Module) -> dict[str, Any]
         "augmentation": data.augmentation,
         "domain": config.domain,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "recipe_in_words": config.describe(),
+        "recipe_in_words": config.in_words(),
     }
 
 

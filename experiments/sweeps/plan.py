@@ -20,7 +20,7 @@ class Sweep:
         runs: the configurations, in their order.
         output: the folder; the next free name beside it where it is in use, unless `resume`.
         roots: folders with data.
-        machine: of each run.
+        machine: the machine of each run.
         resume: go on in `output`.
         jobs: runs at a time, each in a process of its own, on a GPU of its own where there are several.
         gallery: also save the gallery as this picture.

@@ -53,7 +53,7 @@ def edge_norm(norm: nn.BatchNorm1d, slope: float, values: Tensor, centres: Tenso
 
     Args:
         norm: its parameters and running statistics, which training updates.
-        slope: of the leaky ReLU for negative numbers.
+        slope: the slope of the leaky ReLU for negative numbers.
         values: see `reduce_edges`.
         centres: see `reduce_edges`.
         index: see `reduce_edges`.
