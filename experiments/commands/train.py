@@ -1,4 +1,7 @@
-"""`python -m experiments train`: one run of one method; `cifar100`, `pointcloud` and `partseg` are its presets."""
+"""`python -m experiments train`: one run of one method; `cifar100`, `pointcloud` and `partseg` are its presets.
+
+Imports nothing heavy, so that --help and mistakes in the options answer at once.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,8 @@ from pathlib import Path
 from experiments.base.errors import ExperimentError
 from experiments.commands import options
 from experiments.run.config import Config, folder_name, to_toml
-from experiments.run.folder import RunFolder
 from experiments.run.limits import read_method
 from experiments.run.recipe import VARIANTS, load_recipe
-from experiments.run.runner import new_model
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ def main(args: argparse.Namespace) -> int:
 
 def go_on(folder: Path, args: argparse.Namespace) -> int:
     """Go on with the run in a folder; returns the exit code. `args` are of the machine and of the data."""
+    from experiments.run.folder import RunFolder
+
     return _train(RunFolder(folder).config(), folder, True, args)
 
 
@@ -119,10 +122,11 @@ def _train(config: Config, folder: Path, resume: bool, args: argparse.Namespace)
     from experiments.base.console import make_console
     from experiments.base.machine import Machine, make_fabric
     from experiments.base.stopping import stopped_by_signals
+    from experiments.run.folder import RunFolder
     from experiments.run.loop import steps_per_epoch
     from experiments.run.progress import Monitor
     from experiments.run.records import outcome
-    from experiments.run.runner import load, run
+    from experiments.run.runner import load, new_model, run
 
     machine = Machine(args.accelerator, args.devices, args.nodes, args.threads)
     fabric = make_fabric(machine, config.precision)
@@ -159,6 +163,8 @@ def resolve(args: argparse.Namespace) -> tuple[Config, Path, bool]:
     folder = Path(args.resume) if args.resume is not True else args.output
     if folder is None:
         raise ExperimentError("--resume wants the folder of the run to go on with.")
+    from experiments.run.folder import RunFolder
+
     before = RunFolder(folder).config()
     for name, value in given.items():
         was = getattr(before, name, None)

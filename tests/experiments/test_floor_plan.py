@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOMS = {  # each imports itself and these
@@ -78,3 +82,25 @@ def test_the_library_knows_nothing_of_the_experiments() -> None:
     for path in modules("mixkit", "plugins").values():
         assert "import experiments" not in (text := path.read_text(encoding="utf-8"))
         assert "from experiments" not in text
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["cifar100"], ["compare"], ["sweep"]])
+def test_help_answers_at_once(command: list[str]) -> None:
+    words = [*command, "--help"]
+    code = f"import sys\nfrom experiments.__main__ import main\ntry: main({words})\nfinally: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = done.stdout.splitlines()[-1].split()
+    assert "experiments.base.errors" in loaded
+    assert not {"torch", "numpy", "rich", "lightning"} & set(loaded)
+
+
+def test_one_module_knows_what_the_files_of_a_run_are_called() -> None:
+    names = {"recipe.toml", "metrics.jsonl", "environment.json", "evaluation.json", "last.ckpt", "best.ckpt", "log.txt"}
+    owners = set()
+    for module, path in modules("experiments").items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        texts = {
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
+        owners |= {module} if texts & names else set()
+    assert owners == {"experiments.run.folder"}

@@ -448,6 +448,14 @@ def test_resolution_is_that_of_the_saliency_pass_and_keeps_the_loss() -> None:
         (["--method", "sagemix:sharpness=a"], "sharpness must be a number, got 'a'"),
         (["--method", "sagemix:resolution=a"], "resolution must be a number, got 'a'"),
         (["--model", "pointnet3"], "pointnet3"),
+        (["--model", "pointnet3", "--batch-size", "8", "--lr", "1"], "no model 'pointnet3'"),
+        (
+            ["--model", "dgcnn_partseg", "--batch-size", "8", "--lr", "1", "--method", "manifold_mixup"],
+            "for whole samples, not for parts",
+        ),
+        (["--method", "sagemix:sigma"], "options are written name:option=value, got 'sigma'"),
+        (["--method", "sagemix:sigma=1,sigma=2"], "sigma is given twice"),
+        (["--method", "sagemix:adaptive=0.4,schedule=mwh"], "takes no schedule beside it"),
         (["--method", "puzzlemix"], "unknown method 'puzzlemix' for points"),
         (["--method", "sagemix:space=middle"], "space is one of input, feature"),
     ],
@@ -459,6 +467,7 @@ def test_mistakes_are_one_sentence(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_dry_run_prints_the_recipe(capsys: pytest.CaptureFixture) -> None:
