@@ -33,6 +33,7 @@ def create_mixer(
     schedule: str | Schedule | None = None,
     total_steps: int | None = None,
     partners: Partners = "random",
+    inside: bool = False,
     **options: Any,
 ) -> Mixer:
     """Make a mixer by name: ``create_mixer("sagemix", domain="image", num_classes=100, model=model)``.
@@ -54,10 +55,11 @@ def create_mixer(
         schedule: a name of `list_schedules`, or a `Schedule`. Default None: the same settings all the time.
         total_steps: batches in the whole run, of a schedule given by name (`Schedule`).
         partners: whom each sample is mixed with, a rule's name or a function (`Mixer`). Default "random".
+        inside: the mixer serves a `ManifoldMixer`, which mixes at a model's layers. Default False.
         options: the method's own (``theta=0.2``) and the domain's (``layout="bcn"``).
 
     Raises:
-        ValueError: an unknown name, or a value that an option does not take.
+        ValueError: an unknown name, a value that an option does not take, or a method made for a model's layers.
         TypeError: an option that neither the method nor the domain has.
 
     Example:
@@ -78,6 +80,11 @@ def create_mixer(
         raise TypeError(
             f"unexpected option {', '.join(map(repr, unknown))}; the method takes: {', '.join(theirs) or 'none'}; "
             f"the domain takes: {', '.join(ours) or 'none'}"
+        )
+    if method_class.for_layers and not inside:
+        raise ValueError(
+            f"{method_class.__name__} mixes at the layers of a model, and this mixer would mix the input: take "
+            "mixkit.ManifoldMixer(model, layers, 'manifold_mixup', ...), or 'mixup' with alpha=2 for the input"
         )
     if isinstance(domain, str):
         domain = domain_class(**{name: value for name, value in options.items() if name in ours})

@@ -91,7 +91,7 @@ class ManifoldMixer(nn.Module):
         if forward is not None:
             takes_labels(forward)
         self._forward_of_model = forward
-        self.mixer = create_mixer(method, domain, model=model, forward=forward, **options)
+        self.mixer = create_mixer(method, domain, model=model, forward=forward, inside=True, **options)
         if self.mixer.saliency is not None and self.mixer.saliency.learns:
             raise ValueError("a SaliencyBank learns from the mixed input, so it serves a Mixer, not a ManifoldMixer")
 

@@ -53,7 +53,7 @@ def test_elsewhere_the_sample_is_named(value: float) -> None:
 @pytest.mark.parametrize("method", ["mixup", "cutmix", "sagemix", "puzzlemix", "comixup"])
 def test_labels_of_samples_of_weight_0_are_absent(method: str) -> None:
     torch.manual_seed(0)
-    mixer = create_mixer(method, "image", saliency="spectral_residual", p=1.0)
+    mixer = create_mixer(method, "image", saliency="spectral_residual", p=1.0, inside=True)
     images, values, shares = torch.rand(8, 3, 16, 16), torch.randn(8, 2), torch.rand(8, 4)
     values[3, 0] = shares[3, 1] = math.nan
     plan = mixer.plan(images, values)
@@ -112,7 +112,9 @@ def test_a_cut_without_the_hole_is_clean_and_one_with_it_is_refused() -> None:
 def test_coordinates_that_are_none_are_refused(method: str, value: float) -> None:
     points = torch.randn(3, 20, 5)
     points[1, 7, 2] = value
-    mixer = create_mixer(method, "points", num_classes=3, p=1.0, saliency=lambda batch: batch[..., 0].abs())
+    mixer = create_mixer(
+        method, "points", num_classes=3, p=1.0, saliency=lambda batch: batch[..., 0].abs(), inside=True
+    )
     with pytest.raises(ValueError, match=r"coordinates must be finite.*sample 1"):
         mixer(points, torch.arange(3))
     points[1, 7, 2], points[2, :, 4] = 0.0, math.nan  # channels that are no coordinates

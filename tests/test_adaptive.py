@@ -151,7 +151,9 @@ def test_a_plan_that_keeps_some() -> None:
     for method in mixkit.list_methods("points"):
         if method == "manifold_mixup":
             continue
-        mixer = mixkit.create_mixer(method, "points", num_classes=5, p=1.0, saliency=lambda batch: batch[..., 0].abs())
+        mixer = mixkit.create_mixer(
+            method, "points", num_classes=5, p=1.0, saliency=lambda batch: batch[..., 0].abs(), inside=True
+        )
         plan = mixer.plan(points, LABELS)
         kept = plan.keep(spared).validate()
         assert torch.equal(kept.apply(values)[spared], values[spared])

@@ -45,7 +45,7 @@ def compare(eager: Any, compiled: Any, seeded: bool) -> None:
 def test_a_step_with_a_mixer_draws_what_eager_draws(backend: str, method: str) -> None:
     model = network()
     mixer = create_mixer(method, "image", num_classes=5, model=model, p=1.0)
-    other = create_mixer("manifold_mixup", "image", num_classes=5)
+    other = create_mixer("manifold_mixup", "image", num_classes=5, inside=True)
 
     def step(batch: Tensor, labels: Tensor, generator: torch.Generator | None) -> Any:
         mixed, targets = mixer(batch * 2, labels, generator=generator)

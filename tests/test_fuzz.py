@@ -148,7 +148,7 @@ class Call:
         labels = self.labels(batch, classes)
         self.told += [f"{self.method} on {self.domain}", f"batch {tuple(batch.shape)} {batch.dtype}"]
         self.told += [f"num_classes {classes!r}", f"options {options}", f"model {model is not None}"]
-        mixer = mixkit.create_mixer(self.method, self.domain, num_classes=classes, model=model, **options)
+        mixer = mixkit.create_mixer(self.method, self.domain, num_classes=classes, model=model, **options, inside=True)
         if self.rarely(0.1):
             mixer.eval()
         saliency, drawn = self.saliency(batch), self.generator.get_state()

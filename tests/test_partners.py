@@ -42,7 +42,7 @@ def pair(partners: Any, labels: Any = LABELS, seed: int = 0, **options: Any) -> 
 @pytest.mark.parametrize("rule", ["random", *RULES])
 def test_every_method_follows_every_rule(name: str, domain: str, rule: str) -> None:
     saliency = (lambda batch: torch.rand(len(batch), 64 if domain == "image" else 12)) if name != "mixup" else None
-    mixer = create_mixer(name, domain, num_classes=3, saliency=saliency, p=1.0, partners=rule)
+    mixer = create_mixer(name, domain, num_classes=3, saliency=saliency, p=1.0, partners=rule, inside=True)
     batch = batch_of(domain)
     plans = [mixer.plan(batch, LABELS, generator=torch.Generator().manual_seed(3)) for _ in range(2)]
     found = partner_of(plans[0])

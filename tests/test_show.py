@@ -50,7 +50,7 @@ def objects() -> dict[str, Any]:
     }
     for name in mixkit.list_methods("image"):
         saliency = mixkit.SaliencyBank(9) if name == "saliencymix" else Norm()
-        mixer = mixkit.create_mixer(name, "image", num_classes=5, saliency=saliency)
+        mixer = mixkit.create_mixer(name, "image", num_classes=5, saliency=saliency, inside=True)
         made |= {f"{name} itself": mixer.method, f"{name} in a mixer": mixer}
     made["scheduled"] = mixkit.create_mixer(
         "sagemix", "image", model=model, schedule="mwh", total_steps=7, clean_weight=0.5

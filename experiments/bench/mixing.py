@@ -100,7 +100,7 @@ def _mixing(
     method: str, domain: str, batch: Tensor, labels: Tensor
 ) -> tuple[Callable[[], object], Callable[[], object]]:
     """Plan and apply, with the saliency given and the assignment known; and the application of a plan alone."""
-    mixer = mixkit.create_mixer(method, domain, num_classes=NUM_CLASSES, saliency=_no_saliency, p=1.0)
+    mixer = mixkit.create_mixer(method, domain, num_classes=NUM_CLASSES, saliency=_no_saliency, p=1.0, inside=True)
     elements = mixer.domain.elements(batch)
     size = elements.coords.shape[:2]
     saliency = torch.rand(size, device=batch.device)

@@ -67,6 +67,7 @@ def mix(method: str, domain: str, batch: Tensor) -> tuple[Tensor, Tensor, Tensor
         domain,
         num_classes=2,
         p=1.0,
+        inside=True,
         saliency="spectral_residual" if domain == "image" else _far_from_the_middle,
     )
     # of many draws the one that mixes most evenly: in some the samples do not even meet

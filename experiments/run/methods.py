@@ -124,7 +124,8 @@ def parse_method(text: str, domain: str) -> MethodSpec:
     more = {} if schedule is None or schedule in OF_RUNS else {"schedule": schedule}
     try:
         mixkit.GradientSaliency(nn.Identity(), resolution=resolution)
-        mixer = mixkit.create_mixer(name, domain=domain, num_classes=2, model=nn.Identity(), **options, **more)
+        inside = space == "feature"
+        mixer = mixkit.create_mixer(name, domain, num_classes=2, model=nn.Identity(), inside=inside, **options, **more)
         _try_assignment(options)
     except (TypeError, ValueError) as error:
         raise ExperimentError(f"--method {text}: {error}.") from error

@@ -88,6 +88,9 @@ class Method(ABC):
     #: Whether all weights of its plans are 0 or 1, so that elements move and integers can be mixed.
     moves: ClassVar[bool] = False
 
+    #: Whether it is made to mix at a model's layers (`mixkit.ManifoldMixer`) and is refused at the input.
+    for_layers: ClassVar[bool] = False
+
     #: How much the method's paper trains on the clean pass as well; a mixer's default ``clean_weight``.
     clean_weight: ClassVar[float] = 0.0
 

@@ -76,5 +76,7 @@ class ManifoldMixup(Mixup):
         fold: give the partner the smaller half. Default False.
     """
 
+    for_layers = True
+
     def __init__(self, alpha: float = 2.0, per_sample: bool = False, fold: bool = False) -> None:
         super().__init__(alpha, per_sample, fold)

@@ -1,41 +1,67 @@
 """Images for mixkit: the pixel grid as a domain, torchvision-style transforms, and saliency without a model.
 
-The transforms are imported when first asked for, as torchvision, which they need, takes a while.
+Each method that mixes images is a transform here by its class's name; the methods of images themselves are in
+`mixkit_image.methods`. Transforms are imported when first asked for, as torchvision, which they need, takes a while.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from mixkit_image import functional
+from mixkit_image import functional, methods
 from mixkit_image.domain import PixelGrid
-from mixkit_image.methods import CoMixup, PuzzleMix
 from mixkit_image.spectral import spectral_residual
 
 if TYPE_CHECKING:
     from mixkit_image.boxes import mix_boxes
-    from mixkit_image.named_transforms import Mixup, SageMix
+    from mixkit_image.named_transforms import (
+        CoMixup,
+        CutMix,
+        Mixup,
+        PointCutMixK,
+        PointCutMixR,
+        PointMixup,
+        PuzzleMix,
+        SageMix,
+        SaliencyMix,
+    )
     from mixkit_image.timm import TimmMixup
     from mixkit_image.timm_collate import TimmFastCollate as TimmFastCollate
     from mixkit_image.transforms import MixTransform
 
 __all__ = [
     "CoMixup",
+    "CutMix",
     "MixTransform",
     "Mixup",
     "PixelGrid",
+    "PointCutMixK",
+    "PointCutMixR",
+    "PointMixup",
     "PuzzleMix",
     "SageMix",
+    "SaliencyMix",
     "TimmMixup",
     "functional",
+    "methods",
     "mix_boxes",
     "spectral_residual",
 ]
 
 # TimmFastCollate needs timm, so that it is not among what `import *` brings
+_NAMED = (
+    "CoMixup",
+    "CutMix",
+    "Mixup",
+    "PointCutMixK",
+    "PointCutMixR",
+    "PointMixup",
+    "PuzzleMix",
+    "SageMix",
+    "SaliencyMix",
+)
 _LATER = {
+    **dict.fromkeys(_NAMED, "named_transforms"),
     "MixTransform": "transforms",
-    "Mixup": "named_transforms",
-    "SageMix": "named_transforms",
     "TimmFastCollate": "timm_collate",
     "TimmMixup": "timm",
     "mix_boxes": "boxes",

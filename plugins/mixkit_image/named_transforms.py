@@ -1,85 +1,70 @@
-"""Transforms of one method each, with that method's options in their signatures."""
+"""A torchvision transform for each method that mixes images, with that method's options in its signature and help."""
 
 from __future__ import annotations
 
-from torch import nn
+import inspect
+import textwrap
+from typing import Any, ClassVar
 
-from mixkit import Schedule
-from mixkit.partners import Partners
-from mixkit.source import Saliency
-from mixkit_image.transforms import LabelsGetter, MixTransform
-
-
-class SageMix(MixTransform):
-    """SageMix for images (`mixkit.methods.SageMix`), by spectral-residual saliency unless a model is given.
-
-    Args:
-        num_classes, model, saliency, p, labels_getter, schedule, total_steps, partners: see `MixTransform`.
-        theta: the prior is Beta(theta, theta). Default 0.3, the paper's for CIFAR.
-        sigma: bandwidth in pixels. Default None: a quarter of the shorter side.
-        query: "sequential" (the method), "saliency", "max" or "uniform".
-    """
-
-    def __init__(
-        self,
-        *,
-        num_classes: int | None = None,
-        model: nn.Module | None = None,
-        saliency: str | Saliency | None = None,
-        p: float | None = None,
-        labels_getter: LabelsGetter | str | None = "default",
-        theta: float = 0.3,
-        sigma: float | None = None,
-        query: str = "sequential",
-        schedule: str | Schedule | None = None,
-        total_steps: int | None = None,
-        partners: Partners = "random",
-    ) -> None:
-        super().__init__(
-            "sagemix",
-            num_classes=num_classes,
-            model=model,
-            saliency=saliency,
-            p=p,
-            labels_getter=labels_getter,
-            theta=theta,
-            sigma=sigma,
-            query=query,
-            schedule=schedule,
-            total_steps=total_steps,
-            partners=partners,
-        )
+from mixkit.registry import accepted, get_method
+from mixkit_image.domain import PixelGrid
+from mixkit_image.transforms import MixTransform
 
 
-class Mixup(MixTransform):
-    """Mixup for images (`mixkit.methods.Mixup`).
+class NamedTransform(MixTransform):
+    """A `MixTransform` of one method, whose name in the registry is given where the class is made.
+
+    Signature and help are the method's own, with the defaults that it has on images.
 
     Args:
-        num_classes, p, labels_getter, schedule, total_steps, partners: see `MixTransform`.
-        alpha: the ratio is Beta(alpha, alpha). Default 1.
-        per_sample: one ratio per sample instead of one per batch. Default False.
+        options: of `MixTransform`, and the method's.
+
+    Raises:
+        TypeError: an option that neither has.
     """
 
-    def __init__(
-        self,
-        *,
-        num_classes: int | None = None,
-        p: float | None = None,
-        labels_getter: LabelsGetter | str | None = "default",
-        alpha: float = 1.0,
-        per_sample: bool = False,
-        schedule: str | Schedule | None = None,
-        total_steps: int | None = None,
-        partners: Partners = "random",
-    ) -> None:
-        super().__init__(
-            "mixup",
-            num_classes=num_classes,
-            p=p,
-            labels_getter=labels_getter,
-            alpha=alpha,
-            per_sample=per_sample,
-            schedule=schedule,
-            total_steps=total_steps,
-            partners=partners,
-        )
+    method_name: ClassVar[str]
+
+    def __init_subclass__(cls, *, method: str) -> None:
+        super().__init_subclass__()
+        cls.method_name = method
+        made, own = get_method(method, "image"), dict(PixelGrid.method_defaults.get(method, {}))
+        of_method = [
+            option.replace(kind=option.KEYWORD_ONLY, default=own.get(name, option.default))
+            for name, option in accepted(made).items()
+        ]
+        shared = [option for name, option in accepted(MixTransform).items() if name != "method"]
+        cls.__signature__ = inspect.Signature([*shared, *of_method])
+        about, _, options = inspect.cleandoc(made.__doc__ or "").partition("\nArgs:\n")
+        more = "As a transform: `MixTransform` says what it mixes, and what the arguments are that are not listed here."
+        cls.__doc__ = f"{about}\n{more}\n\nArgs:\n{textwrap.indent(textwrap.dedent(options), '    ')}"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(self.method_name, **options)
+
+
+class CoMixup(NamedTransform, method="comixup"): ...
+
+
+class CutMix(NamedTransform, method="cutmix"): ...
+
+
+class Mixup(NamedTransform, method="mixup"): ...
+
+
+class PointCutMixK(NamedTransform, method="pointcutmix_k"): ...
+
+
+class PointCutMixR(NamedTransform, method="pointcutmix_r"): ...
+
+
+class PointMixup(NamedTransform, method="pointmixup"): ...
+
+
+class PuzzleMix(NamedTransform, method="puzzlemix"): ...
+
+
+class SageMix(NamedTransform, method="sagemix"): ...
+
+
+class SaliencyMix(NamedTransform, method="saliencymix"): ...

@@ -26,7 +26,7 @@ def test_methods_that_move_pixels_keep_integers(
 ) -> None:
     images = torch.randint(256, (6, 3, 10, 8)).to(dtype).contiguous(memory_format=memory_format)
     labels = torch.arange(6)
-    mixer = create_mixer(method, "image", num_classes=6, saliency="spectral_residual", p=1.0)
+    mixer = create_mixer(method, "image", num_classes=6, saliency="spectral_residual", p=1.0, inside=True)
     mixed, targets = mixer(images, labels, generator=seeded())
     expected, same = mixer(images.float(), labels, generator=seeded())
     assert mixed.dtype == dtype
@@ -46,7 +46,7 @@ def test_large_integers_are_not_rounded() -> None:
 @pytest.mark.parametrize("method", INTERPOLATING)
 def test_methods_that_interpolate_say_how_to_convert(method: str) -> None:
     images = torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8)
-    mixer = create_mixer(method, "image", num_classes=4, saliency="spectral_residual")
+    mixer = create_mixer(method, "image", num_classes=4, saliency="spectral_residual", inside=True)
     wanted = r"interpolates.*torch\.uint8; convert images first, as v2\.ToDtype\(torch\.float32, scale=True\) does"
     for call in (mixer, mixer.plan, mixer.eval()):
         with pytest.raises(TypeError, match=wanted):
@@ -58,7 +58,7 @@ def test_what_moves_is_what_the_methods_say() -> None:
     assert {*MOVING, *INTERPOLATING} == set(mixkit.list_methods("image"))
     images = torch.rand(6, 3, 16, 16)
     for name in mixkit.list_methods("image"):
-        mixer = create_mixer(name, "image", num_classes=6, saliency="spectral_residual", p=1.0)
+        mixer = create_mixer(name, "image", num_classes=6, saliency="spectral_residual", p=1.0, inside=True)
         assert mixer.method.moves == (name in MOVING)
         if mixer.method.moves:
             weight = mixer.plan(images, torch.arange(6)).weight

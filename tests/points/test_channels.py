@@ -30,7 +30,7 @@ def clouds(size: int = 4, count: int = 30) -> Tensor:
 
 def mixing(method: str, **options: Any) -> mixkit.Mixer:
     saliency = lambda batch: torch.linspace(0, 1, 30).expand(4, -1)  # noqa: E731
-    return mixkit.create_mixer(method, "points", num_classes=4, p=1.0, saliency=saliency, **options)
+    return mixkit.create_mixer(method, "points", num_classes=4, p=1.0, saliency=saliency, **options, inside=True)
 
 
 def heaviest(plan: MixPlan, points: Tensor) -> Tensor:
