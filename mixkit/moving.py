@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mixkit.plan_parts import check_aligned
+
 if TYPE_CHECKING:
     from mixkit.methods.base import Method
     from mixkit.plan import MixPlan
@@ -25,14 +27,11 @@ def move(plan: MixPlan, values: Tensor) -> Tensor:
         raise TypeError(f"values must be real numbers, got {values.dtype}")
     if not bool(((plan.weight == 0) | (plan.weight == 1)).all()):
         raise TypeError(f"this plan interpolates, so values must be floating point, got {values.dtype}; convert them")
-    elements = plan.num_elements
-    if values.dim() < 2 or values.shape[0] != plan.num_samples or elements not in (None, values.shape[1]):
-        wanted = f"({plan.num_samples}, {elements or 'N'}, ...)"
-        raise ValueError(f"values must be {wanted} as in the plan, got {tuple(values.shape)}")
+    check_aligned(plan, "values", values, plan.num_samples)
     moved = plan.gather(values, 0)
     for k in range(1, plan.num_terms):
-        there = (plan.weight[:, k] > 0).reshape(-1, plan.weight.shape[2], *[1] * (values.dim() - 2))
-        moved = torch.where(there, plan.gather(values, k), moved)
+        shown = (plan.weight[:, k] > 0).reshape(-1, plan.weight.shape[2], *[1] * (values.dim() - 2))
+        moved = torch.where(shown, plan.gather(values, k), moved)
     return moved
 
 

@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixkit.checks import readable
+from mixkit.checks import check_float, readable
 from mixkit.combine import all_finite, combine, refuse_not_finite
 from mixkit.elements import same_in_all
 from mixkit.label_tree import check_num_classes
 from mixkit.labels import PerSample, Size, read_element_label, read_label
 from mixkit.moving import move
+from mixkit.plan_parts import check_aligned, check_fields, check_values, keep_samples, pool
 from mixkit.show import show_plan
 from mixkit.targets import mix_label
 
@@ -60,22 +61,9 @@ class MixPlan:
     keeps_own: bool = False
 
     def __post_init__(self) -> None:
-        if self.source.dtype != torch.long or (self.index is not None and self.index.dtype != torch.long):
-            raise TypeError("source and index must be torch.long (int64) tensors")
-        if not self.weight.is_floating_point():
-            raise TypeError(f"weight must be floating point, got {self.weight.dtype}")
-        fields = {"source": self.source, "weight": self.weight, "index": self.index}
-        shapes = {name: field.shape for name, field in fields.items() if field is not None}
-        fits = all(len(shape) == 3 and shape[:2] == self.source.shape[:2] for shape in shapes.values())
-        if not fits or len({shape[2] for shape in shapes.values()} - {1}) > 1:
-            got = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
-            raise ValueError(f"source, weight (M, K, N or 1) and index (M, K, N) do not fit together: got {got}")
-        if self.shift is not None and (self.shift.dim() != 3 or self.shift.shape[:2] != self.source.shape[:2]):
-            raise ValueError(f"shift must be (M, K, D) with source's M and K, got {tuple(self.shift.shape)}")
+        check_fields(self)
         if self.num_samples < 0:
             object.__setattr__(self, "num_samples", self.source.shape[0])
-
-    # ---- making plans
 
     @classmethod
     def identity(cls, num_samples: int, device: torch.device | str | None = None) -> MixPlan:
@@ -113,27 +101,7 @@ class MixPlan:
         Raises:
             ValueError: a plan of another number of outputs than samples, or a mask of another shape.
         """
-        if spared is None:
-            return self
-        if self.num_outputs != self.num_samples or spared.shape != (self.num_samples,):
-            raise ValueError(
-                f"samples can be kept, by a mask (B,), where there are as many outputs: got {self.num_outputs} outputs "
-                f"of {self.num_samples} samples, and a mask {tuple(spared.shape)}"
-            )
-        spared = spared.to(self.source.device)[:, None, None]
-        own = torch.arange(self.num_samples, device=spared.device)[:, None, None]
-        first = torch.zeros(1, self.num_terms, 1, dtype=self.weight.dtype, device=spared.device)
-        first[:, 0] = 1
-        index = self.index
-        if index is not None:
-            index = torch.where(spared, torch.arange(index.shape[2], device=spared.device), index)
-        return replace(
-            self,
-            source=torch.where(spared, own, self.source),
-            index=index,
-            weight=torch.where(spared, first, self.weight),
-            shift=None if self.shift is None else self.shift.masked_fill(spared, 0),
-        )
+        return self if spared is None else keep_samples(self, spared)
 
     # ---- what it is
 
@@ -181,7 +149,7 @@ class MixPlan:
         """
         if not values.is_floating_point():
             return move(self, values)
-        self._check("values", values, self.num_samples)
+        check_aligned(self, "values", values, self.num_samples)
         terms = [self.gather(values, k) for k in range(self.num_terms)]
         if len(terms) == 1:
             return terms[0]
@@ -206,7 +174,8 @@ class MixPlan:
 
         ``(plan.apply(x) * y).sum() == (x * plan.adjoint(y)).sum()`` for every x and y.
         """
-        self._check("grad", grad, self.num_outputs)
+        check_float("grad", grad)
+        check_aligned(self, "grad", grad, self.num_outputs)
         weight = self._weight_like(grad)
         total = grad.new_zeros(self.num_samples, *grad.shape[1:])
         for k in range(self.num_terms):
@@ -262,11 +231,7 @@ class MixPlan:
 
     def pooled(self) -> MixPlan:
         """The same samples at their mean weights, for what has no elements: ``plan.pooled().apply(vectors (B, C))``."""
-        if self.source.shape[2] == 1:
-            weight = self.weight.mean(2, keepdim=True)
-            return MixPlan(self.source, None, weight, num_samples=self.num_samples, keeps_own=self.keeps_own)
-        source = torch.arange(self.num_samples, device=self.source.device).expand(self.num_outputs, -1)[:, :, None]
-        return MixPlan(source, None, self.sample_weights[:, :, None], num_samples=self.num_samples)
+        return pool(self)
 
     def to(self, device: torch.device | str) -> MixPlan:
         """The same plan on another device."""
@@ -284,31 +249,11 @@ class MixPlan:
         Raises:
             ValueError: a source or an index out of range, a weight below 0, or weights that do not sum to 1.
         """
-        if self.source.min() < 0 or self.source.max() >= self.num_samples:
-            raise ValueError(
-                f"source must lie in [0, {self.num_samples}), got {self.source.min()} to {self.source.max()}"
-            )
-        if self.index is not None and (self.index.min() < 0 or self.index.max() >= self.index.shape[2]):
-            raise ValueError(
-                f"index must lie in [0, {self.index.shape[2]}), got {self.index.min()} to {self.index.max()}"
-            )
-        if not (self.weight >= 0).all() or not torch.allclose(
-            self.weight.sum(1), torch.ones((), device=self.weight.device)
-        ):
-            raise ValueError("weight must be >= 0 and sum to 1 over K")
-        if self.keeps_own:
-            own = torch.arange(self.num_outputs, device=self.source.device)[:, None]
-            there = self.index is None or bool(
-                (self.index[:, 0] == torch.arange(self.index.shape[2], device=own.device)).all()
-            )
-            if not there or not bool((self.source[:, 0] == own).all()):
-                raise ValueError("keeps_own promises that term 0 is the sample itself, unmoved, and it is not")
+        check_values(self)
         return self
 
     def __repr__(self) -> str:
         return show_plan(self)
-
-    # ---- helpers
 
     @property
     def _whole_samples(self) -> bool:
@@ -344,19 +289,11 @@ class MixPlan:
             samples = self.source[:, k, 0]
             return values.mT.index_select(0, samples).mT if channels_first else values.index_select(0, samples)
         if channels_first and self.index is not None and self.source.shape[2] == 1:
-            there = values.mT.index_select(0, self.source[:, k, 0])
-            return there.gather(2, self.index[:, k, None].expand(-1, there.shape[1], -1)).mT
+            rows = values.mT.index_select(0, self.source[:, k, 0])
+            return rows.gather(2, self.index[:, k, None].expand(-1, rows.shape[1], -1)).mT
         place = self._place(k, values.shape[1])
         return values.flatten(0, 1).index_select(0, place.flatten()).unflatten(0, place.shape)
 
     def _weight_like(self, values: Tensor) -> Tensor:
         """(M, K, N or 1, 1, ...) the weight, ready to multiply ``values`` (B, N, ...)."""
         return self.weight.to(values.dtype).reshape(*self.weight.shape, *[1] * (values.dim() - 2))
-
-    def _check(self, name: str, values: Tensor, size: int) -> None:
-        if not values.is_floating_point():
-            raise TypeError(f"{name} must be floating point to be mixed, got {values.dtype}; convert them first")
-        elements = self.num_elements
-        if values.dim() < 2 or values.shape[0] != size or elements not in (None, values.shape[1]):
-            expected = f"({size}, {elements or 'N'}, ...)"
-            raise ValueError(f"{name} must be {expected} as in the plan, got {tuple(values.shape)}")

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from mixkit.elements import ElementSet
-    from mixkit.mixer import Mixer
     from mixkit.plan import MixPlan
+    from mixkit.steps import MixerSteps
 
 
 def options_of(thing: object) -> str:
@@ -65,7 +65,7 @@ def show_plan(plan: MixPlan) -> str:
     return "\n".join(lines) + (f"; ... {len(weights) - 2} more" if len(weights) > 2 else "")
 
 
-def show_mixer(mixer: Mixer) -> str:
+def show_mixer(mixer: MixerSteps) -> str:
     """What a `Mixer` prints between its brackets; what it does not use, or has by default, is left out."""
     shown: dict[str, Any] = {"num_classes": mixer.num_classes}
     if "saliency" in mixer.method.needs:
