@@ -22,6 +22,7 @@ COMMANDS = {
         "commands.sweep",
         "train methods x seeds x data sets x models of a recipe, resumable, and report them beside the paper",
     ),
+    "sceneseg": ("commands.sceneseg", "train a segmenter of whole scenes with each method for them, and report mIoU"),
     "evaluate": ("commands.evaluate", "robustness, calibration or part scores of a run's checkpoint"),
     "report": ("commands.report", "tables and plots of finished runs, beside the paper's figures"),
     "figures": ("commands.figures", "the paper's Figures 1, 3, 4 and 6 from real samples, as pictures and one page"),

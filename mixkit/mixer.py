@@ -11,7 +11,7 @@ from mixkit import draws
 from mixkit.collate import collate_pairs
 from mixkit.elements import ElementSet
 from mixkit.plan import MixPlan
-from mixkit.ragged import RaggedPlan, mixing, open_form
+from mixkit.ragged import RaggedBatch, RaggedPlan, mixing, open_form
 from mixkit.steps import MixerSteps
 from mixkit.untraced import untraced
 from mixkit.watch import checked_saliency
@@ -62,7 +62,7 @@ class Mixer(MixerSteps):
     @untraced
     def forward(
         self,
-        batch: Tensor,
+        batch: Tensor | RaggedBatch,
         labels: Any,
         *,
         saliency: Any = None,
@@ -92,12 +92,13 @@ class Mixer(MixerSteps):
         """
         if (form := open_form(batch, mask)) is not None:
             return mixing.mix(self, form, labels, saliency, generator, samples)
-        elements, labels = self.read(batch, labels)
+        dense: Any = batch
+        elements, labels = self.read(dense, labels)
         if not self.training:
             self._clean_loss = None
-            return batch, self.targets(MixPlan.identity(len(batch), batch.device), labels)
-        plan, samples = self._draw_for(elements, batch, labels, saliency, generator, samples)
-        mixed = self.domain.mix(plan, elements, batch)
+            return dense, self.targets(MixPlan.identity(len(dense), dense.device), labels)
+        plan, samples = self._draw_for(elements, dense, labels, saliency, generator, samples)
+        mixed = self.domain.mix(plan, elements, dense)
         if (source := self._source) is not None:
             mixed = source.watch(mixed, plan, samples, self.domain)
         return mixed, self.targets(plan, labels)

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from mixkit.ragged.packed import Packed
+
+
+class Graphs(Protocol):
+    """What PyTorch Geometric's ``Batch`` has."""
+
+    pos: Any
+    num_graphs: Any
+
+
+#: Samples of different sizes in any form that `open_form` knows.
+RaggedBatch = Packed | Sequence[Tensor] | Mapping[str, Any] | Graphs
 
 
 class Form(ABC):
