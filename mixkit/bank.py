@@ -16,6 +16,7 @@ from mixkit.label_tree import map_labels
 from mixkit.maps import Maps
 from mixkit.plan import MixPlan
 from mixkit.samples import Samples, placed
+from mixkit.show_html import BarsOfBank
 from mixkit.source import Observer, SaliencySource
 from mixkit.watch import Unheard
 
@@ -23,7 +24,7 @@ _MOST = (1 << 31) - 1  # what is counted in int32
 _CHUNK = 1 << 24  # numbers that `SaliencyBank.sync` decodes at a time
 
 
-class SaliencyBank(SaliencySource):
+class SaliencyBank(BarsOfBank, SaliencySource):
     """The saliency of every sample of a data set, learnt from the gradients of training itself.
 
     A training step on a mixed batch can have the gradient on its input for the price of the first layer's. A mixer with

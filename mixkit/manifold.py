@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +19,11 @@ from mixkit.label_tree import map_labels
 from mixkit.plan import MixPlan
 from mixkit.running import run_model, takes_labels
 from mixkit.saliency import unwrap
+from mixkit.typed import ManifoldCall
 from mixkit.untraced import untraced
 
 
-class ManifoldMixer(nn.Module):
+class ManifoldMixer(ManifoldCall):
     """Mixes at one layer of a model, drawn anew for each batch (Manifold Mixup; SageMix's feature space, appendix B.2).
 
     ``logits, targets = manifold(batch, labels)`` runs the model once, with a forward hook on the drawn layer that is
@@ -170,9 +171,6 @@ class ManifoldMixer(nn.Module):
 
     def _run(self, batch: Tensor, labels: Any) -> Any:
         return run_model(self.model, batch, labels, self._forward_of_model)
-
-    if TYPE_CHECKING:
-        __call__ = forward
 
     def extra_repr(self) -> str:
         """What ``print(manifold)`` says."""

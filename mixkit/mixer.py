@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -102,9 +102,6 @@ class Mixer(MixerSteps):
         if (source := self._source) is not None:
             mixed = source.watch(mixed, plan, samples, self.domain)
         return mixed, self.targets(plan, labels)
-
-    if TYPE_CHECKING:
-        __call__ = forward
 
     @overload
     def plan(

@@ -19,11 +19,12 @@ from mixkit.labels import PerSample, Size, read_element_label, read_label
 from mixkit.moving import move
 from mixkit.plan_parts import check_aligned, check_fields, check_values, keep_samples, pool
 from mixkit.show import show_plan
+from mixkit.show_html import BarsOfPlan
 from mixkit.targets import mix_label
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MixPlan:
+class MixPlan(BarsOfPlan):
     """How M mixed samples are made of B samples of N elements each, with K terms per element (K = 2 for a pair).
 
     ``out[m, i] = sum_k weight[m, k, i] * values[source[m, k, i], index[m, k, i]]``

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mixkit.arrays import check_dense
 from mixkit.checks import check_coords, check_not_negative, check_share
@@ -23,10 +23,11 @@ from mixkit.settings import check_settings, settle
 from mixkit.show import show_mixer
 from mixkit.source import Observer, Saliency, SaliencySource, as_source, what_is_missing
 from mixkit.targets import mix_label
+from mixkit.typed import MixerCall
 from mixkit.watch import EmptyRows, checked_saliency
 
 
-class MixerSteps(nn.Module):
+class MixerSteps(MixerCall):
     """What a mixer is made of, and its steps one by one; its arguments are those of `mixkit.Mixer`."""
 
     saliency: SaliencySource | None  #: where the saliency comes from

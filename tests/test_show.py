@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -94,3 +96,67 @@ def test_a_saliency_that_is_not_used_is_not_shown(method: str) -> None:
     assert "saliency" not in repr(mixer)
     mixer.p = 0.0
     assert "p=0.0" in repr(mixer)
+
+
+class Reader(HTMLParser):
+    """The text, the titles and the widths of a piece of HTML, which has to close what it opens."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.widths: list[float] = []
+        self.feed(page)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = dict(attributes)
+        assert tag in ("div", "span")
+        assert values.keys() <= {"style", "title"}
+        self.open.append(tag)
+        if found := re.search(r"width:([\d.]+)%", values.get("style") or ""):
+            self.widths.append(float(found[1]))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_a_plan_in_a_notebook() -> None:
+    plan = mixkit.MixPlan.pair(torch.tensor([1, 0, 2]), torch.tensor([[0.75], [1.0], [0.5]]))
+    read = Reader(plan._repr_html_())
+    assert read.text[0] == repr(plan).splitlines()[0]
+    assert read.widths == [75.0, 25.0, 100.0, 100.0]
+    assert read.text[1:4] == ["0", "sample 0: 0.750", "sample 1: 0.250"]
+    mixer = mixkit.create_mixer("comixup", "image", num_classes=40, saliency="spectral_residual")
+    large = mixer.plan(torch.rand(40, 3, 16, 16), torch.arange(40))
+    assert len(large._repr_html_()) < 12_000
+    assert Reader(large._repr_html_()).text[-1] == "... 32 more"
+    many = mixkit.MixPlan(torch.arange(9)[None, :, None], None, torch.full((1, 9, 1), 1 / 9), num_samples=9)
+    assert Reader(many._repr_html_()).text[-1] == "others: 0.333"
+    ragged = mixkit.create_mixer("mixup", "points", num_classes=2).plan(
+        [torch.randn(4, 3), torch.randn(6, 3)], torch.arange(2)
+    )
+    assert len(Reader(ragged._repr_html_()).text) >= 4
+
+
+def test_a_bank_in_a_notebook() -> None:
+    bank = mixkit.SaliencyBank(5, 4)
+    assert Reader(bank._repr_html_()).text[1:] == ["never", "5 samples"]
+    bank._updates[:] = torch.tensor([0, 1, 1, 2, 3])
+    read = Reader(bank._repr_html_())
+    assert read.text == [repr(bank), "never", "1 samples", "1 x", "2 samples", "2 x", "1 samples", "3 x", "1 samples"]
+    assert read.widths == [20.0, 40.0, 20.0, 20.0]
+    bank._updates[:] = torch.tensor([0, 7, 8, 9, 40])
+    assert Reader(bank._repr_html_()).text[1::2] == ["never", "7-12 x", "37-42 x"]
+
+
+def test_html_is_escaped() -> None:
+    class Evil(mixkit.SaliencyBank):
+        def __repr__(self) -> str:
+            return "<script>alert('&')</script>"
+
+    assert Reader(Evil(3)._repr_html_()).text[0] == "<script>alert('&')</script>"

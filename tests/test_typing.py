@@ -15,12 +15,13 @@ ROOT = Path(__file__).resolve().parents[1]
 SNIPPET = """\
 import torch
 import mixkit
+import mixkit_image
 
 images, labels = torch.rand(4, 3, 8, 8), torch.arange(4)
 mixer = mixkit.create_mixer("cutmix", "image", num_classes=5, alpha=1.0)
 reveal_type(mixer(images, labels))  # note: tuple[Tensor, Any]
 reveal_type(mixer.plan(images, labels))  # note: MixPlan
-mixer(images)  # error: Too few arguments
+mixer(images)  # error: Missing positional argument "labels"
 mixer(images, labels, generater=None)  # error: Unexpected keyword argument "generater"
 mixer(images, labels, generator=3)  # error: has incompatible type "int"; expected "Generator | None"
 mixkit.create_mixer("mixup", "image", num_classes="4")  # error: "num_classes"
@@ -30,7 +31,14 @@ mixkit.create_mixer("mixup", "points", num_classes=(5, None))
 mixkit.create_mixer("mixup", "points", num_classes={"category": 5, "angle": None})
 manifold = mixkit.ManifoldMixer(torch.nn.Linear(2, 2), ["input"], "mixup", "image", num_classes=5)
 reveal_type(manifold(images, labels))  # note: tuple[Any, Any]
-manifold(images)  # error: Too few arguments
+manifold(images)  # error: Missing positional argument "labels"
+transform = mixkit_image.SageMix(num_classes=5)
+reveal_type(transform(images, labels))  # note: tuple[Tensor, Tensor]
+reveal_type(transform({"images": images, "labels": labels}))  # note: dict[str, Tensor]
+reveal_type(transform(images, labels, "name"))  # note: tuple[Any, ...]
+mixkit_image.SageMix(num_classes=5, thete=0.3)  # error: Unexpected keyword argument "thete"
+mixkit_image.TimmMixup(mixup_alpha=1.0, swich_prob=0.3)  # error: Unexpected keyword argument "swich_prob"
+mixkit.create_mixer("mixup", "points", partners=3)  # error: "partners"
 reveal_type(mixkit.assign(images[0], images[0]).cost)  # note: Tensor
 reveal_type(mixkit.hard_targets(images))  # note: Tensor
 """

@@ -13,11 +13,12 @@ from mixkit.combine import all_finite, combine
 from mixkit.labels import Label
 from mixkit.plan import MixPlan
 from mixkit.ragged.packed import sample_of
+from mixkit.show_html import BarsOfPlan
 from mixkit.targets import mix_label
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class RaggedPlan:
+class RaggedPlan(BarsOfPlan):
     """How M samples of m_1, ..., m_M elements are made of B samples of n_1, ..., n_B, with K terms per element.
 
     ``out[j] = sum_k weight[k, j] * values[index[k, j]]``, where j counts the elements of all outputs, one output after

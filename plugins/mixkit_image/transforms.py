@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.data import default_collate
 from torchvision import tv_tensors
-from torchvision.transforms import v2
 
 from mixkit import MixPlan, PerElement, Schedule, create_mixer
 from mixkit.checks import check_share
@@ -30,11 +29,12 @@ from mixkit_image.samples import (
     stacked,
 )
 from mixkit_image.traced import mix_traced, register
+from mixkit_image.typed import TransformCall
 
 LabelsGetter = Callable[[Any], Any]
 
 
-class MixTransform(v2.Transform):
+class MixTransform(TransformCall):
     """Any mixing method as a torchvision v2 transform of batched images and their labels.
 
     Called like `torchvision.transforms.v2.MixUp`: ``transform(images, labels)`` or ``transform(sample)``, a sample of
