@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import resource
 import statistics
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -21,12 +19,13 @@ import numpy as np
 import torch
 from rich.table import Table
 from scipy.optimize import linear_sum_assignment
-from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from experiments.base.console import make_console
 from experiments.base.files import write_json
+from experiments.bench.timing import extra_memory
+from experiments.bench.workloads import modelnet_shape, synthetic_shape
 from experiments.commands.options import add_data_root, roots_of
 from experiments.data.base import find_first
 from mixkit.assignment import assign
@@ -73,35 +72,6 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         write_json(args.json, rows)
     return 0
-
-
-def modelnet_shape(points: np.ndarray, size: int, draw: np.random.Generator) -> np.ndarray:
-    """A training shape, augmented as in training, (size, 3); beyond its own points, points between near neighbours."""
-    shape = points[draw.integers(len(points))]
-    if size <= len(shape):
-        shape = shape[draw.permutation(len(shape))[:size]]
-    else:
-        _, near = cKDTree(shape).query(shape, 6)
-        corners = near[draw.integers(len(shape), size=size)][np.arange(size)[:, None], draw.integers(0, 6, (size, 3))]
-        shape = np.einsum("nk,nkd->nd", draw.dirichlet([1, 1, 1], size), shape[corners])
-    return (shape * draw.uniform(2 / 3, 3 / 2, 3) + draw.uniform(-0.2, 0.2, 3)).astype(np.float32)
-
-
-def synthetic_shape(size: int, draw: np.random.Generator) -> np.ndarray:
-    """The surface of a random box, ellipsoid or torus, (size, 3), inside the unit sphere."""
-    kind = draw.integers(3)
-    normal = draw.normal(size=(size, 3))
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-    if kind == 0:
-        shape = normal / np.abs(normal).max(1, keepdims=True)
-    elif kind == 1:
-        shape = normal
-    else:
-        ring = normal[:, :2] / np.linalg.norm(normal[:, :2], axis=1, keepdims=True)
-        angle = draw.uniform(0, 2 * np.pi, size)
-        shape = np.c_[ring * (1 + 0.4 * np.cos(angle))[:, None], 0.4 * np.sin(angle)]
-    shape = shape * draw.uniform(0.3, 1, 3)
-    return (shape / np.linalg.norm(shape, axis=1).max() + draw.uniform(-0.2, 0.2, 3)).astype(np.float32)
 
 
 def peers() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
@@ -177,28 +147,6 @@ def compare(data: str, a: Tensor, b: Tensor, repeats: int, peer_pairs: int) -> l
 def cost(a: Tensor, b: Tensor, index: Tensor) -> Tensor:
     """(B,) float64 sum of distances."""
     return (a.double() - b.double().gather(1, index[..., None].expand_as(b))).norm(dim=-1).sum(1)
-
-
-def extra_memory(call: Callable[[], object]) -> float | None:
-    """MB by which the process grows at most during the call, sampled every 0.5 ms; None where there is no /proc."""
-    status = Path("/proc/self/statm")
-    if not status.exists():
-        return None
-    page = resource.getpagesize() / 2**20
-    before = peak = int(status.read_text().split()[1])
-    done = threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.0005):
-            peak = max(peak, int(status.read_text().split()[1]))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    call()
-    done.set()
-    watcher.join()
-    return (peak - before) * page
 
 
 def table(rows: list[dict]) -> Table:

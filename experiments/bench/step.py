@@ -27,7 +27,8 @@ from experiments.base.clock import now
 from experiments.base.console import make_console
 from experiments.base.files import write_json
 from experiments.base.machine import describe_environment
-from experiments.bench.assignment import extra_memory, synthetic_shape
+from experiments.bench.timing import extra_memory
+from experiments.bench.workloads import synthetic_shape
 from experiments.models import create_model
 
 NUM_CLASSES = 100

@@ -1,12 +1,15 @@
-"""What the benchmarks measure with: times in interleaved repeats, so that noise is noisy to all alike; bytes moved."""
+"""What benchmarks measure with: times in interleaved repeats, noisy to all alike; memory; bytes moved."""
 
 from __future__ import annotations
 
 import math
 import random
 import re
+import resource
 import statistics
+import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -43,6 +46,28 @@ def interleaved_medians(
             function()
             times[name].append(now(device) - start)
     return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def extra_memory(call: Callable[[], object]) -> float | None:
+    """MB by which the process grows at most during the call, sampled every 0.5 ms; None where there is no /proc."""
+    status = Path("/proc/self/statm")
+    if not status.exists():
+        return None
+    page = resource.getpagesize() / 2**20
+    before = peak = int(status.read_text().split()[1])
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.0005):
+            peak = max(peak, int(status.read_text().split()[1]))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    call()
+    done.set()
+    watcher.join()
+    return (peak - before) * page
 
 
 def bytes_moved(function: Callable[[], object]) -> int:

@@ -33,7 +33,7 @@ from experiments.run.config import Config
 from experiments.run.folder import RunFolder
 from experiments.run.methods import VANILLA
 from experiments.run.runner import load_trained
-from experiments.run.tasks import Task, fitted_temperature, make_task
+from experiments.run.tasks import Prepared, Task, fitted_temperature, make_task
 
 CLEAN = "clean"
 
@@ -159,9 +159,10 @@ def evaluate(
     stored, labels = getattr(data, split), getattr(data, f"{split}_labels")
     parts: Tensor | None = getattr(data, f"{split}_parts")
     temperature = fitted_temperature(task, model, data)
-    scores = {CLEAN: task.evaluate(model, data.prepare(stored), labels, parts, temperature)}
+    scores = {CLEAN: task.evaluate(model, Prepared(data.prepare(stored), labels, parts), temperature)}
     for name, corrupt in corruptions.items():
-        scores[name] = task.evaluate(model, corrupted(data, stored, corrupt, seed), labels, None, temperature)
+        damaged = Prepared(corrupted(data, stored, corrupt, seed), labels)
+        scores[name] = task.evaluate(model, damaged, temperature)
     return scores
 
 

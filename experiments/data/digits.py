@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,22 +89,14 @@ def ink_points(ink: Tensor, count: int, generator: torch.Generator) -> Tensor:
 def load_digit_images(roots: Sequence[Path] = ()) -> DataSet:
     """The digits as grey images (1, 8, 8): about 1,350 to train on, 450 to test, classes split alike."""
     ink, labels = _ink()
-    test = _test_mask(labels)
-    images = ink[:, None]
-    return DataSet(
-        name="digits",
-        title="digits",
-        domain="image",
-        classes=CLASSES,
-        train=images[~test],
-        train_labels=labels[~test],
-        test=images[test],
-        test_labels=labels[test],
-        augment=shift_by_one,
-        prepare=centre,
-        augmentation="shift by up to 1 pixel",
-        restore=uncentre,
-    )
+    augmentation = "shift by up to 1 pixel"
+    how: dict[str, Any] = {
+        "augment": shift_by_one,
+        "prepare": centre,
+        "restore": uncentre,
+        "augmentation": augmentation,
+    }
+    return _divided("image", ink[:, None], labels, **how)
 
 
 def load_digit_points(
@@ -114,16 +107,17 @@ def load_digit_points(
     Of each set the first `num_points` are kept, all by default.
     """
     ink, labels = _ink()
-    test = _test_mask(labels)
     points = to_unit_sphere(ink_points(ink, count, torch.Generator().manual_seed(seed)))
-    points = first_points(points, num_points, "digits")
-    return DataSet(
-        name="digits",
-        title="digits",
-        domain="points",
-        classes=CLASSES,
-        train=points[~test],
-        train_labels=labels[~test],
-        test=points[test],
-        test_labels=labels[test],
-    )
+    return _divided("points", first_points(points, num_points, "digits"), labels)
+
+
+def _divided(domain: str, samples: Tensor, labels: Tensor, **how: Any) -> DataSet:
+    """The digits as a data set of a domain; `how` samples become what a model reads is `DataSet`'s."""
+    test = _test_mask(labels)
+    parts: dict[str, Any] = {
+        "train": samples[~test],
+        "train_labels": labels[~test],
+        "test": samples[test],
+        "test_labels": labels[test],
+    }
+    return DataSet(name="digits", title="digits", domain=domain, classes=CLASSES, **parts, **how)

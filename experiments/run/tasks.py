@@ -38,6 +38,14 @@ class Batch(NamedTuple):
     index: Tensor | None  # type: ignore[assignment]  # a tuple has a method of that name, unused here
 
 
+class Prepared(NamedTuple):
+    """Samples to score, as a model reads them: inputs, labels (n,), and parts (n, N) where they have some."""
+
+    inputs: Tensor
+    labels: Tensor
+    parts: Tensor | None = None
+
+
 class Classification:
     """One class per sample."""
 
@@ -59,24 +67,17 @@ class Classification:
         mixed, targets = mixing.mix(batch.inputs, batch.labels, batch.keys, batch.index)
         return model(mixed), targets
 
-    def evaluate(
-        self,
-        model: nn.Module,
-        inputs: Tensor,
-        labels: Tensor,
-        parts: Tensor | None,
-        temperature: float | None = None,
-    ) -> dict[str, float]:
+    def evaluate(self, model: nn.Module, samples: Prepared, temperature: float | None = None) -> dict[str, float]:
         """Scores in % of prepared samples, in eval mode.
 
         With a temperature there are two more: `ece_scaled`, the ECE once the logits are divided by it, and
         `temperature` itself, which is no percentage.
         """
-        logits = self._logits(model, inputs)
-        scores: dict[str, float] = classification_scores(logits.softmax(1), labels)._asdict()
+        logits = self._logits(model, samples.inputs)
+        scores: dict[str, float] = classification_scores(logits.softmax(1), samples.labels)._asdict()
         if temperature is None:
             return scores
-        scaled = classification_scores((logits.double() / temperature).softmax(1), labels)
+        scaled = classification_scores((logits.double() / temperature).softmax(1), samples.labels)
         return {**scores, "ece_scaled": scaled.ece, "temperature": temperature}
 
     def temperature(self, model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
@@ -122,15 +123,9 @@ class PartSegmentation:
         """None: parts are scored by IoU alone."""
 
     @torch.no_grad()
-    def evaluate(
-        self,
-        model: nn.Module,
-        inputs: Tensor,
-        labels: Tensor,
-        parts: Tensor | None,
-        temperature: float | None = None,
-    ) -> dict[str, float]:
+    def evaluate(self, model: nn.Module, samples: Prepared, temperature: float | None = None) -> dict[str, float]:
         """Scores in % of shapes (n, N, D) with their categories (n,) and parts (n, N), in eval mode; T is not used."""
+        inputs, labels, parts = samples
         assert parts is not None
         category = F.one_hot(labels, self.num_classes["category"]).float()
         small = max(1, TEST_BATCH // 8)
@@ -161,9 +156,9 @@ def evaluate(
             `corrupted` their mean.
     """
     temperature = fitted_temperature(task, model, data) if scaled else None
-    scores = task.evaluate(model, data.prepare(data.test), data.test_labels, data.test_parts, temperature)
+    scores = task.evaluate(model, Prepared(data.prepare(data.test), data.test_labels, data.test_parts), temperature)
     damaged = {
-        f"corrupted_{name}": task.evaluate(model, corrupted(data, data.test, corrupt, 0), data.test_labels, None)
+        f"corrupted_{name}": task.evaluate(model, Prepared(corrupted(data, data.test, corrupt, 0), data.test_labels))
         for name, corrupt in corruptions.items()
     }
     accuracies = {name: one["accuracy"] for name, one in damaged.items()}
