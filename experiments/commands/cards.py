@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 import mixkit
-
-if TYPE_CHECKING:
-    from experiments.report.sheets import Cell
+from experiments.data.digits import load_digit_points
+from experiments.report.drawing import sheet_png
+from experiments.report.sheets import Cell, Sheet
 
 SIDE = 128
 DIGITS = (3, 8)
@@ -28,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("docs/methods"), metavar="DIR", help="default: docs/methods"
     )
-    parser.add_argument("--methods", nargs="+", metavar="METHOD", help="default: every method")
+    parser.add_argument("--methods", nargs="+", metavar="METHOD", help="default: every method of images or point sets")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -37,7 +36,8 @@ def main(args: argparse.Namespace) -> int:
     batches = {"image": photographs(), "points": clouds()}
     for method in args.methods or mixkit.list_methods():
         served = [domain for domain in batches if method in mixkit.list_methods(domain)]
-        draw(method, {domain: batches[domain] for domain in served}, args.output / f"{method}.png")
+        if served:
+            draw(method, {domain: batches[domain] for domain in served}, args.output / f"{method}.png")
     return 0
 
 
@@ -52,8 +52,6 @@ def photographs() -> Tensor:
 
 def clouds(count: int = 700) -> Tensor:
     """(2, count, 3): two digits as points drawn from their ink."""
-    from experiments.data.digits import load_digit_points
-
     data = load_digit_points(count=count)
     first = [int((data.test_labels == digit).nonzero()[0, 0]) for digit in DIGITS]
     return data.test[first]
@@ -81,16 +79,12 @@ def mix(method: str, domain: str, batch: Tensor) -> tuple[Tensor, Tensor, Tensor
 
 def draw(method: str, batches: dict[str, Tensor], path: Path) -> None:
     """One row per domain: a, b, the weight of a, the mixed sample."""
-    from experiments.report.drawing import sheet_png
-    from experiments.report.sheets import Sheet
-
     rows = tuple((_row(method, domain, batch),) for domain, batch in batches.items())
     path.write_bytes(sheet_png(Sheet(method, method, "", ("a", "b", "weight of a", "mixed"), rows, palette=True)))
 
 
 def _row(method: str, domain: str, batch: Tensor) -> tuple[Cell, ...]:
-    from experiments.report.sheets import Cell
-
+    """Both samples, the weight of a at each element, and what the method makes of them."""
     weight, mixed, share = mix(method, domain, batch)
     label = ((f"label: {share[0]:.2f} a + {share[1]:.2f} b", ""),)
     if domain == "image":

@@ -15,15 +15,26 @@ from typing import Any
 
 from torch import nn
 
+from experiments.base.console import make_console
 from experiments.base.errors import ExperimentError
 from experiments.base.files import make_output, write_json, write_whole
+from experiments.base.machine import Machine, make_fabric
+from experiments.base.stopping import stopped_by_signals
 from experiments.commands.options import add_data_root, roots_of, whole
 from experiments.data import DATASETS
 from experiments.data.base import DataSet
 from experiments.models import DEFAULTS, record_of
+from experiments.report.drawing import sheet_png
+from experiments.report.pages import figures_page
+from experiments.report.pairs import draw_pairs
+from experiments.report.sheets import make_figures
 from experiments.run.config import Config
 from experiments.run.folder import RunFolder
+from experiments.run.loop import steps_per_epoch
+from experiments.run.progress import Monitor
 from experiments.run.recipe import load_recipe
+from experiments.run.records import outcome
+from experiments.run.runner import load, load_trained, run
 
 PAIRS = 3
 WISHES = {"image": "cifar100", "points": "modelnet10"}
@@ -59,12 +70,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Draw the figures; returns the exit code."""
-    from experiments.base.console import make_console
-    from experiments.report.drawing import sheet_png
-    from experiments.report.pages import figures_page
-    from experiments.report.pairs import draw_pairs
-    from experiments.report.sheets import make_figures
-
     roots = roots_of(args)
     wanted = {"image": args.images, "points": args.points}
     sources = _named_runs(args.run, wanted, roots)
@@ -116,8 +121,6 @@ def _named_runs(folders: Sequence[Path], wanted: dict[str, str | None], roots: S
     Raises:
         ExperimentError: two of a domain, one that labels parts, or one of other data than was asked for.
     """
-    from experiments.run.runner import load_trained
-
     sources: dict[str, Source] = {}
     for folder in folders:
         result = RunFolder(folder).read()
@@ -140,8 +143,6 @@ def _small_runs(
     domains: Sequence[str], wanted: dict[str, str | None], roots: Sequence[Path], seed: int
 ) -> tuple[dict[str, tuple[Config, DataSet]], list[str]]:
     """What to train for the domains that have no run, and a note for each that makes do with digits."""
-    from experiments.run.runner import load
-
     recipe, notes = load_recipe("short"), []
     configs: dict[str, tuple[Config, DataSet]] = {}
 
@@ -171,13 +172,6 @@ def _train(
     configs: dict[str, tuple[Config, DataSet]], folder: Path, roots: Sequence[Path], threads: int | None, console: Any
 ) -> dict[str, Source]:
     """Train small models into folder/models, and read them back as --run does."""
-    from experiments.base.machine import Machine, make_fabric
-    from experiments.base.stopping import stopped_by_signals
-    from experiments.run.loop import steps_per_epoch
-    from experiments.run.progress import Monitor
-    from experiments.run.records import outcome
-    from experiments.run.runner import load_trained, run
-
     sources: dict[str, Source] = {}
     if not configs:
         return sources
