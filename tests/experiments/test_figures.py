@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import mixkit
 from experiments.__main__ import main
@@ -236,3 +237,13 @@ def test_errors_name_what_came_and_what_was_wanted(
         assert error.startswith("error: ")
         assert message in error
     assert not (tmp_path / "out").exists()
+
+
+def test_a_card_is_drawn_of_each_method_that_serves_images_or_point_sets(tmp_path: Path) -> None:
+    scenes = set(mixkit.list_methods("scene")) - set(mixkit.list_methods("image")) - set(mixkit.list_methods("points"))
+    assert main(["cards", "--output", str(tmp_path), "--methods", "cutmix", *sorted(scenes)]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["cutmix.png"]
+    with Image.open(tmp_path / "cutmix.png") as picture:
+        assert picture.mode == "P"
+        assert picture.width > 600
+        assert picture.height > 300
