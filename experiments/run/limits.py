@@ -1,4 +1,4 @@
-"""Which values a run's configuration may have: types, choices and ranges; what they mean is said in `config`."""
+"""Which values a run's configuration may have, and the form of a method's text; `config` says what they mean."""
 
 from __future__ import annotations
 
