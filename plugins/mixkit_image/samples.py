@@ -38,6 +38,11 @@ def default_labels(sample: Any) -> Any:
             f"a dict with labels, or a list of detection targets; got {describe(sample)}"
         )
     names = [key for key in given if isinstance(key, str)]
+    if "boxes" in names:
+        raise ValueError(
+            "a dict with boxes holds the targets of one image, and a batch has a list of B such dicts beside its B "
+            f"images: (images, [{{'boxes': ..., 'labels': ...}}, ...]); got {describe(sample)}"
+        )
     for found in (lambda key: key == "labels", lambda key: "label" in key):
         for key in names:
             if found(key.lower()):

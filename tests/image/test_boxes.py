@@ -199,3 +199,13 @@ def test_errors() -> None:
     if rotated is not None:
         with pytest.raises(ValueError, match=r"boxes must be \(n, 4\), got \(1, 5\)"):
             mix_boxes(plan, [{**two[0], "boxes": rotated}, two[0]], GRID)
+
+
+@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize("number", [2, 3])  # as many boxes as images, which would pass for labels of the images
+def test_one_dict_of_boxes_for_a_whole_batch_is_refused(number: int, nested: bool) -> None:
+    images = torch.rand(2, 3, 8, 8)
+    flat = {"boxes": torch.rand(number, 4), "labels": torch.arange(number)}
+    sample = (images, flat) if nested else ({"image": images, **flat},)
+    with pytest.raises(ValueError, match=r"a dict with boxes holds the targets of one image.* a list of B such dicts"):
+        MixTransform("cutmix", num_classes=4, p=1.0)(*sample)
