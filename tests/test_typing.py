@@ -36,7 +36,7 @@ transform = mixkit_image.SageMix(num_classes=5)
 reveal_type(transform(images, labels))  # note: tuple[Tensor, Tensor]
 reveal_type(transform({"images": images, "labels": labels}))  # note: dict[str, Tensor]
 reveal_type(transform(images, labels, "name"))  # note: tuple[Any, ...]
-mixkit_image.SageMix(num_classes=5, thete=0.3)  # error: Unexpected keyword argument "thete"
+mixkit.methods.SageMix(thete=0.3)  # error: Unexpected keyword argument "thete"
 mixkit_image.TimmMixup(mixup_alpha=1.0, swich_prob=0.3)  # error: Unexpected keyword argument "swich_prob"
 mixkit.create_mixer("mixup", "points", partners=3)  # error: "partners"
 reveal_type(mixkit.assign(images[0], images[0]).cost)  # note: Tensor
