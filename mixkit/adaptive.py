@@ -101,7 +101,8 @@ def steady(epochs: float, *, total_steps: int | None = None, p: Setting = off_at
         settings: see `Schedule`.
 
     Raises:
-        TypeError, ValueError: as `Adaptive`.
+        TypeError: as `Adaptive`.
+        ValueError: as `Adaptive`.
 
     Example:
         >>> steady(epochs=80, total_steps=1600)

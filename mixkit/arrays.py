@@ -14,7 +14,7 @@ def as_tensor(name: str, values: Any, device: torch.device | str | None = None) 
     """Numbers as a dense tensor.
 
     Args:
-        name: of what it is, for the message.
+        name: what the numbers are called in a message.
         values: a tensor, a NumPy array or what NumPy takes for one, or a list or tuple of numbers or of lists.
         device: to bring it to. Default None: where it is, or the CPU.
 

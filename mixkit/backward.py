@@ -21,19 +21,19 @@ def differentiate(
     Args:
         output: what a model has returned: tensors, in any structure.
         loss: a function of such an output, summed here.
-        leaves: of the graph, such as the batch; their first dimension counts the samples.
+        leaves: leaves of the graph, such as the batch; their first dimension counts the samples.
         retain_graph: keep the graph for another pass. Default False.
 
     Raises:
         ValueError: the loss depends on none of the leaves.
     """
     if leaves and in_float16([output, leaves], leaves[0].device):
-        found = _at_norm_1(output, loss, leaves, retain_graph)
+        gradients = _at_norm_1(output, loss, leaves, retain_graph)
     else:
-        found = _gradients([loss(output).sum()], leaves, None, retain_graph)
-    if all(grad is None for grad in found):
+        gradients = _gradients([loss(output).sum()], leaves, None, retain_graph)
+    if all(grad is None for grad in gradients):
         raise ValueError(NO_GRADIENT)
-    return [torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(leaves, found, strict=True)]
+    return [torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(leaves, gradients, strict=True)]
 
 
 def in_float16(tensors: Any, device: torch.device) -> bool:
@@ -74,8 +74,8 @@ def _at_norm_1(
     peak = rows.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
     size = peak[:, 0] * torch.linalg.vector_norm(rows / peak, dim=1).clamp_min(1e-6)
     scaled = [(start / _rows(size, start)).to(source.dtype) for source, start in used]
-    found = _gradients([source for source, _ in used], leaves, scaled, retain_graph)
-    return [None if grad is None else grad.float() * _rows(size, grad) for grad in found]
+    gradients = _gradients([source for source, _ in used], leaves, scaled, retain_graph)
+    return [None if grad is None else grad.float() * _rows(size, grad) for grad in gradients]
 
 
 def _gradients(

@@ -42,7 +42,8 @@ class SaliencyBank(BarsOfBank, SaliencySource):
     Args:
         num_samples: samples in the data set; their keys are 0 to num_samples - 1.
         num_elements: elements of a stored sample. Default None: as many as the first batch has.
-        momentum: of the running average, in [0, 1). A sample's first steps are averaged plainly. Default 0.5.
+        momentum: the weight of what was before in the running average, in [0, 1). A sample's first steps are averaged
+            plainly. Default 0.5.
         dtype: float32, float16, bfloat16, or uint8, which keeps the square root in 256 levels. Default float16.
         device: where it is kept. On the device of the batches nothing waits for a copy. Default "cpu".
         unseen: the saliency of a sample's first time: "uniform", or "exact", by ``exact``. Default "uniform".

@@ -10,23 +10,23 @@ from mixkit.plan import MixPlan
 _LEAST = 1e-2  # of the mean: what is known as less than this could hardly come back
 
 
-def carry_back(plan: MixPlan, magnitude: Tensor, known: Tensor, index: Tensor | None) -> tuple[Tensor, Tensor]:
+def carry_back(plan: MixPlan, magnitude: Tensor, remembered: Tensor, index: Tensor | None) -> tuple[Tensor, Tensor]:
     """Bring the magnitudes of a mixed batch's elements to the samples, where the mix shows them: weight at least 1/2.
 
-    Each part of a sample that a mixed sample shows is scaled to the mean that was known of it, so that parts seen at
-    different times, and losses of any scale, agree. Where several parts show the same element, it gets their mean.
+    Each part of a sample that a mixed sample shows is scaled to the mean that was remembered of it, so that parts seen
+    at different times, and losses of any scale, agree. Where several parts show the same element, it gets their mean.
 
     Args:
-        plan: of M mixed samples of B samples.
+        plan: the plan of M mixed samples of B samples.
         magnitude: (M, N) >= 0.
-        known: (B, S) of the samples' stored elements, with a mean of about 1.
+        remembered: (B, S) the saliency of the samples' stored elements so far, with a mean of about 1.
         index: (B, N) which stored element each element is, -1 for none. None: the same positions, S = N.
 
     Returns:
         The magnitudes (B, S), and (B, S) bool where there are any. A part whose sum is 0 or not finite shows nothing.
     """
-    here = known if index is None else known.gather(1, index.clamp_min(0))  # (B, N)
-    positions = torch.arange(magnitude.shape[1], device=known.device) if plan.index is None else plan.index
+    here = remembered if index is None else remembered.gather(1, index.clamp_min(0))  # (B, N)
+    positions = torch.arange(magnitude.shape[1], device=remembered.device) if plan.index is None else plan.index
     place = plan.source * magnitude.shape[1] + positions  # (M, K, N) in the batch's elements laid end to end
     shown = (plan.weight >= 0.5).expand_as(place)
     if index is not None:
@@ -36,9 +36,13 @@ def carry_back(plan: MixPlan, magnitude: Tensor, known: Tensor, index: Tensor | 
     scale = torch.maximum(before, _LEAST * size) / now
     usable = shown & torch.isfinite(scale) & (scale > 0)
     fresh = torch.where(usable, values * scale, 0)
-    owner = place if index is None else plan.source * known.shape[1] + index.flatten()[place].clamp_min(0)
-    total = known.new_zeros(known.numel()).index_add_(0, owner.flatten(), fresh.flatten()).view_as(known)
-    count = known.new_zeros(known.numel()).index_add_(0, owner.flatten(), usable.flatten().float()).view_as(known)
+    owner = place if index is None else plan.source * remembered.shape[1] + index.flatten()[place].clamp_min(0)
+    total = remembered.new_zeros(remembered.numel()).index_add_(0, owner.flatten(), fresh.flatten()).view_as(remembered)
+    count = (
+        remembered.new_zeros(remembered.numel())
+        .index_add_(0, owner.flatten(), usable.flatten().float())
+        .view_as(remembered)
+    )
     return total / count.clamp_min(1), count > 0
 
 

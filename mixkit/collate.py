@@ -197,8 +197,8 @@ def _listed(entries: Entry | Sequence[Entry]) -> list[Entry]:
 def _check_there(sample: Any, entries: list[Entry]) -> None:
     places = sample.keys() if isinstance(sample, Mapping) else range(len(sample))
     if missing := [entry for entry in entries if entry not in places]:
-        there = ", ".join(map(repr, places))
-        raise KeyError(f"samples have no entry {missing[0]!r}; their entries: {there}")
+        available = ", ".join(map(repr, places))
+        raise KeyError(f"samples have no entry {missing[0]!r}; their entries: {available}")
 
 
 def _is_list_of_numbers(label: Any) -> bool:

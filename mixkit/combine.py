@@ -61,8 +61,9 @@ def refuse_not_finite(terms: Sequence[Tensor], weight: Tensor, source: Tensor) -
         if wrong.any():
             output, element = wrong.nonzero()[0].tolist()
             sample = int(source[output, k].expand(term.shape[1])[element])
-            found = term[output, element].detach().flatten()
+            numbers = term[output, element].detach().flatten()
+            odd = float(numbers[~numbers.isfinite()][0])
             raise ValueError(
-                f"sample {sample} of the batch holds {float(found[~found.isfinite()][0])} in an element that the mix "
+                f"sample {sample} of the batch holds {odd} in an element that the mix "
                 f"shows (element {element} of output {output}): mend it, or leave the sample out"
             )

@@ -56,17 +56,17 @@ def label_confidence(output: Any, labels: Any) -> Tensor:
     Raises:
         TypeError: an output without logits, or labels that are no classes for it, such as regression targets.
     """
-    found: list[Label] = []
-    map_leaves(lambda leaf: found.append(as_label(leaf)) if isinstance(leaf, (Label, Tensor)) else None, labels)
+    leaves: list[Label] = []
+    map_leaves(lambda leaf: leaves.append(as_label(leaf)) if isinstance(leaf, (Label, Tensor)) else None, labels)
     try:
         logits = find_logits(output).detach().float()
     except TypeError as error:
         raise TypeError(f"{_WANTED}, got {type(output).__name__}: {error}") from None
-    for label in found:
+    for label in leaves:
         if (own := _of_own_labels(logits, label)) is not None:
             probabilities, counts = (part.reshape(len(logits), -1) for part in own)
             return (probabilities * counts).sum(1) / counts.sum(1).clamp_min(1)
-    shapes = [f"{each.kind} {tuple(each.tensor.shape)}" for each in found] or [type(labels).__name__]
+    shapes = [f"{each.kind} {tuple(each.tensor.shape)}" for each in leaves] or [type(labels).__name__]
     raise TypeError(
         f"{_WANTED}, got {tuple(logits.shape)} and {', '.join(shapes)}: "
         "a schedule that measures it does not suit such labels"

@@ -55,8 +55,8 @@ def rank_generator(seed: int, rank: int | None = None) -> torch.Generator:
     """
     if rank is None:
         dist = torch.distributed
-        known = dist.is_available() and dist.is_initialized()
-        rank = dist.get_rank() if known else int(os.environ.get("RANK", "0"))
+        initialised = dist.is_available() and dist.is_initialized()
+        rank = dist.get_rank() if initialised else int(os.environ.get("RANK", "0"))
     seed, rank = check_count("seed", seed, 0), check_count("rank", rank, 0)
     words = np.random.SeedSequence([seed, rank]).generate_state(2)
     return torch.Generator().manual_seed(int(words[0]) << 31 ^ int(words[1]))

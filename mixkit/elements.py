@@ -24,7 +24,8 @@ class ElementSet:
             ``sigma=None`` means. Default None: unknown, so that such a method asks for its sigma.
 
     Raises:
-        TypeError: integer coordinates, or complex values. ValueError: shapes that do not fit together.
+        TypeError: integer coordinates, or complex values.
+        ValueError: shapes that do not fit together.
     """
 
     coords: Tensor

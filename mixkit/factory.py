@@ -69,17 +69,18 @@ def create_mixer(
         >>> mixed.shape, targets.shape
         (torch.Size([8, 128, 3]), torch.Size([8, 10]))
     """
-    for name, given, cls in (("method", method, Method), ("domain", domain, Domain)):
-        if not isinstance(given, (str, cls)):
-            raise TypeError(f"{name} must be a name or a {cls.__name__}, got {given!r}")
+    for name, value_given, cls in (("method", method, Method), ("domain", domain, Domain)):
+        if not isinstance(value_given, (str, cls)):
+            raise TypeError(f"{name} must be a name or a {cls.__name__}, got {value_given!r}")
     domain_class = get_domain(domain) if isinstance(domain, str) else type(domain)
     method_class = get_method(method, name_of(domain_class)) if isinstance(method, str) else type(method)
-    ours = accepted(domain_class) if isinstance(domain, str) else {}
-    theirs = accepted(method_class) if isinstance(method, str) else {}
-    if unknown := [name for name in options if name not in ours and name not in theirs]:
+    domain_options = accepted(domain_class) if isinstance(domain, str) else {}
+    method_options = accepted(method_class) if isinstance(method, str) else {}
+    if unknown := [name for name in options if name not in domain_options and name not in method_options]:
         raise TypeError(
-            f"unexpected option {', '.join(map(repr, unknown))}; the method takes: {', '.join(theirs) or 'none'}; "
-            f"the domain takes: {', '.join(ours) or 'none'}"
+            f"unexpected option {', '.join(map(repr, unknown))}; "
+            f"the method takes: {', '.join(method_options) or 'none'}; "
+            f"the domain takes: {', '.join(domain_options) or 'none'}"
         )
     if method_class.for_layers and not inside:
         raise ValueError(
@@ -87,14 +88,14 @@ def create_mixer(
             "mixkit.ManifoldMixer(model, layers, 'manifold_mixup', ...), or 'mixup' with alpha=2 for the input"
         )
     if isinstance(domain, str):
-        domain = domain_class(**{name: value for name, value in options.items() if name in ours})
+        domain = domain_class(**{name: value for name, value in options.items() if name in domain_options})
     if isinstance(method, str):
-        chosen = {name: value for name, value in options.items() if name in theirs}
+        chosen = {name: value for name, value in options.items() if name in method_options}
         method = method_class(**{**domain.method_defaults.get(method, {}), **chosen})
     if isinstance(saliency, str):
         if saliency not in domain.saliencies:
-            there = ", ".join(domain.saliencies) or "none"
-            raise ValueError(f"unknown saliency {saliency!r}; {type(domain).__name__} has: {there}")
+            available = ", ".join(domain.saliencies) or "none"
+            raise ValueError(f"unknown saliency {saliency!r}; {type(domain).__name__} has: {available}")
         saliency = domain.saliencies[saliency]
     schedule = make_schedule(schedule, total_steps)
     source, by_model = as_source(saliency), None

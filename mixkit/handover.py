@@ -27,7 +27,7 @@ def hand_over(total: Tensor, inputs: Tensor, count: int) -> tuple[Tensor | None,
     Args:
         total: a scalar, summed over ``count`` samples.
         inputs: the leaf that the batch was.
-        count: of samples; the loss returned is the mean over them.
+        count: the number of samples; the loss returned is the mean over them.
 
     Returns:
         The gradient of ``total`` by the inputs, None where it does not depend on them, and the loss ``total / count``.
@@ -38,9 +38,9 @@ def hand_over(total: Tensor, inputs: Tensor, count: int) -> tuple[Tensor | None,
         return None, total / count
     # outside autocast, as the user's backward pass is
     with _without_hooks(parameters), torch.autocast(inputs.device.type, enabled=False):
-        by_inputs, *found = torch.autograd.grad(total, [inputs, *parameters], allow_unused=True)
+        by_inputs, *by_parameters = torch.autograd.grad(total, [inputs, *parameters], allow_unused=True)
     # an edge without a gradient would run the hooks of DistributedDataParallel for a parameter that was not used
-    used = [(leaf, grad) for leaf, grad in zip(parameters, found, strict=True) if grad is not None]
+    used = [(leaf, grad) for leaf, grad in zip(parameters, by_parameters, strict=True) if grad is not None]
     loss = _Handover.apply(total.detach() / count, count, [grad for _, grad in used], *(leaf for leaf, _ in used))
     return by_inputs, loss
 

@@ -23,13 +23,14 @@ def read_labels(
         labels: a tensor, NumPy array or list of numbers, or one in `PerSample` or `PerElement`; or a tuple, list or
             dict of these.
         num_classes: one number for all, or in the structure of the labels.
-        size: of the batch.
+        size: the number of samples, elements and sides of the batch.
         ignore_index: one number for all that are classes, or in the structure of the labels. Default None.
-        device: of the batch. Default None: the labels' own.
+        device: the device of the batch. Default None: the labels' own.
         shared: the ignore_index is one for several labels.
 
     Raises:
-        TypeError, ValueError: see `read_label`; or structures that do not fit together.
+        TypeError: see `read_label`.
+        ValueError: see `read_label`; or structures that do not fit together.
     """
 
     def read(labels: Any, num_classes: Any, ignore_index: Any, shared: bool) -> Any:
@@ -61,17 +62,17 @@ def read_labels(
     for name, value in (("num_classes", num_classes), ("ignore_index", ignore_index)):
         if isinstance(value, (Mapping, tuple, list)):
             raise ValueError(f"{name} must be one number for one label tensor, got {value!r}")
-    found = read_label(labels, check_num_classes(num_classes), size, ignore_index, device)
+    label_read = read_label(labels, check_num_classes(num_classes), size, ignore_index, device)
     if not shared or ignore_index is None:
-        return found
-    if found.kind == "values":  # a depth of 255, say, beside a mask whose 255 does not count
-        return replace(found, ignore_index=None)
-    if found.kind == "classes" and found.places is None and 0 <= ignore_index < found.num_classes:
+        return label_read
+    if label_read.kind == "values":  # a depth of 255, say, beside a mask whose 255 does not count
+        return replace(label_read, ignore_index=None)
+    if label_read.kind == "classes" and label_read.places is None and 0 <= ignore_index < label_read.num_classes:
         raise ValueError(
-            f"ignore_index={ignore_index} is one of the {num_classes} classes of the labels {tuple(found.tensor.shape)}"
-            " too: give ignore_index in the structure of the labels, and None for these"
+            f"ignore_index={ignore_index} is one of the {num_classes} classes of the labels "
+            f"{tuple(label_read.tensor.shape)} too: give ignore_index in the structure of the labels, and None here"
         )
-    return found
+    return label_read
 
 
 def map_leaves(function: Callable[[Any], Any], labels: Any) -> Any:
@@ -97,7 +98,8 @@ def check_num_classes(num_classes: Any) -> Any:
     """Return a number of classes, None, or a tuple, list or dict of them, once it is found to be one.
 
     Raises:
-        TypeError: no whole number. ValueError: below 1.
+        TypeError: no whole number.
+        ValueError: below 1.
     """
     return _check_whole("num_classes", num_classes, least=1)
 

@@ -171,7 +171,8 @@ def read_label(
     """Read one tensor, array or list of labels by the rule of this module.
 
     Raises:
-        TypeError: labels that are no numbers. ValueError: a shape that fits no reading, or several.
+        TypeError: labels that are no numbers.
+        ValueError: a shape that fits no reading, or several.
     """
     said = type(labels) if isinstance(labels, WRAPPERS) else None
     tensor = as_tensor("labels", labels.labels if isinstance(labels, WRAPPERS) else labels, device)
@@ -210,7 +211,8 @@ def read_element_label(
     """Read labels of the elements where only their number is known, not their grid: any sides whose product it is.
 
     Raises:
-        TypeError: labels that are no numbers. ValueError: a shape that does not fit, or in two ways.
+        TypeError: labels that are no numbers.
+        ValueError: a shape that does not fit, or in two ways.
     """
     tensor = as_tensor("labels", labels.labels if isinstance(labels, PerElement) else labels, device)
     shape, count, number = tuple(tensor.shape), size.num_samples, size.num_elements
@@ -246,30 +248,30 @@ def _places(shape: Sequence[int], size: Size) -> list[tuple[int, int]]:
         if start >= 1 and tuple(shape[start:]) == tuple(size.grid):
             return [(start, len(shape))]
         return [(len(shape) - 1, len(shape))] if len(shape) > 1 and shape[-1] == size.num_elements else []
-    found = [(1, 2)] if len(shape) > 1 and shape[1] == size.num_elements else []
-    return [*found, (2, 3)] if len(shape) == 3 and shape[2] == size.num_elements else found
+    candidates = [(1, 2)] if len(shape) > 1 and shape[1] == size.num_elements else []
+    return [*candidates, (2, 3)] if len(shape) == 3 and shape[2] == size.num_elements else candidates
 
 
 def _readings(tensor: Tensor, num_classes: int | None, size: Size) -> list[tuple[str, tuple[int, int] | None]]:
     """Every kind and place of elements that a shape allows."""
     shape = tuple(tensor.shape)
     integer = not tensor.is_floating_point() and tensor.dtype != torch.bool
-    found: list[tuple[str, tuple[int, int] | None]] = []
+    candidates: list[tuple[str, tuple[int, int] | None]] = []
     if integer and shape[1:] in ((), (1,)):
-        found.append(("classes", None))
+        candidates.append(("classes", None))
     if num_classes is None:
-        found.append(("values", None))
+        candidates.append(("values", None))
     elif len(shape) > 1 and shape[-1] == num_classes and (len(shape) == 2 or not integer):
-        found.append(("shares", None))
+        candidates.append(("shares", None))
     for places in _places(shape, size):
         beside = [*shape[1 : places[0]], *shape[places[1] :]]
         if num_classes is None:
-            found.append(("values", places))
+            candidates.append(("values", places))
         elif beside == [num_classes]:
-            found.append(("shares", places))
+            candidates.append(("shares", places))
         if integer and beside in ([], [1]):
-            found.append(("classes", places))
-    return found
+            candidates.append(("classes", places))
+    return candidates
 
 
 def _plain_reading(fits: list[Label], size: Size) -> list[Label]:

@@ -52,7 +52,7 @@ class ScheduleCallback(_Callback):
             raise ValueError("a run without end has no shares: give the Trainer max_epochs or max_steps")
         self.on_train_batch_start(trainer, pl_module)
 
-    def on_train_batch_start(self, trainer: Any, pl_module: nn.Module, *about: Any) -> None:
+    def on_train_batch_start(self, trainer: Any, pl_module: nn.Module, *rest: Any) -> None:
         """Tell the schedules where the run is."""
         share = min(trainer.global_step / trainer.estimated_stepping_batches, 1.0)
         for schedule in _schedules(pl_module):

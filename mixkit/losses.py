@@ -39,7 +39,8 @@ def soft_cross_entropy(
         A scalar, or (B, ...) for "none". Where nothing counts the mean is 0, which leaves the weights alone.
 
     Raises:
-        TypeError: logits that are not floating point. ValueError: shapes that do not fit, or an option out of range.
+        TypeError: logits that are not floating point.
+        ValueError: shapes that do not fit, or an option out of range.
 
     Example:
         >>> logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [3.0, 0.0, 0.0]])

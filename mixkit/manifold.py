@@ -80,8 +80,8 @@ class ManifoldMixer(ManifoldCall):
             raise ValueError(f"saliency_at must be 'input' or 'layer', got {saliency_at!r}")
         if isinstance(getattr(model, "_orig_mod", None), nn.Module):
             raise ValueError("a model compiled as a whole skips hooks: give the model itself, and compile its parts")
-        known = dict(unwrap(model).named_modules())
-        if missing := [name for name in layers if name != "input" and (name not in known or not name)]:
+        modules = dict(unwrap(model).named_modules())
+        if missing := [name for name in layers if name != "input" and (name not in modules or not name)]:
             raise ValueError(f"the model has no layer {missing[0]!r}; its children: {', '.join(_children(model))}")
         self._model = (model,)  # in a tuple, so that nn.Module does not register it
         self.layers = list(layers)
@@ -151,8 +151,8 @@ class ManifoldMixer(ManifoldCall):
                 pooled = saliency
                 if pooled is not None and self.saliency_at == "input" and features is not None:
                     pooled = mixer.domain.pool_saliency(pooled, elements, features)
-                there = elements if features is None else features
-                plan = mixer.draw(there, pooled, generator, read, samples)
+                of_layer = elements if features is None else features
+                plan = mixer.draw(of_layer, pooled, generator, read, samples)
                 if per_element and plan.num_elements is not None:  # else one weight a sample, the same for every label
                     _refuse_other_elements(name, features, elements)
                 plans.append(plan.keep(spared))
@@ -208,9 +208,9 @@ def _read(name: str, domain: Domain, output: Any, elements: ElementSet, last: bo
 
 def _has_element_labels(labels: Any) -> bool:
     """Whether any of the labels has an entry for each element."""
-    found: list[bool] = []
-    map_labels(lambda label: found.append(label.places is not None), labels)
-    return any(found)
+    per_element_flags: list[bool] = []
+    map_labels(lambda label: per_element_flags.append(label.places is not None), labels)
+    return any(per_element_flags)
 
 
 def _refuse_other_elements(name: str, features: ElementSet | None, elements: ElementSet) -> None:
@@ -220,10 +220,10 @@ def _refuse_other_elements(name: str, features: ElementSet | None, elements: Ele
         # as many points may still be others; this is off the usual path, so it may read them
         if same and (elements.grid or torch.equal(features.coords, elements.coords)):
             return
-    here, there = _resolution(elements), _resolution(features)
+    of_input, of_layer = _resolution(elements), _resolution(features)
     raise ValueError(
-        f"layer {name!r} has {there}{' at other places' * (there == here)}, and the labels are for {here}: "
-        "mix at layers of the input's resolution, or give one label per sample"
+        f"layer {name!r} has {of_layer}{' at other places' * (of_layer == of_input)}, "
+        f"and the labels are for {of_input}: mix at layers of the input's resolution, or give one label per sample"
     )
 
 

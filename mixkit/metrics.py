@@ -22,7 +22,8 @@ def hard_targets(targets: Tensor, ignore_index: int = -100) -> Tensor:
         (B,), or (B, ...), long.
 
     Raises:
-        TypeError: no tensor. ValueError: shares of less than two dimensions.
+        TypeError: no tensor.
+        ValueError: shares of less than two dimensions.
 
     Example:
         >>> targets = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.4, 0.6], [0.0, 0.0, 0.0]])

@@ -22,19 +22,19 @@ def find_logits(output: Any) -> Tensor:
     Raises:
         TypeError: there is no floating-point tensor in these places, or it is a scalar.
     """
-    found = output
-    while not isinstance(found, Tensor):
-        named = [name for name in _NAMES if _has(found, name)]
+    inner = output
+    while not isinstance(inner, Tensor):
+        named = [name for name in _NAMES if _has(inner, name)]
         if named:
-            found = found[named[0]] if isinstance(found, Mapping) else getattr(found, named[0])
-        elif isinstance(found, (tuple, list)) and found:
-            found = found[0]
+            inner = inner[named[0]] if isinstance(inner, Mapping) else getattr(inner, named[0])
+        elif isinstance(inner, (tuple, list)) and inner:
+            inner = inner[0]
         else:
             break
-    if isinstance(found, Tensor) and found.is_floating_point() and found.dim():
-        return found
-    got = f"{tuple(found.shape)} {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
-    where = "" if found is output else f" in a {type(output).__name__}"
+    if isinstance(inner, Tensor) and inner.is_floating_point() and inner.dim():
+        return inner
+    got = f"{tuple(inner.shape)} {inner.dtype}" if isinstance(inner, Tensor) else type(inner).__name__
+    where = "" if inner is output else f" in a {type(output).__name__}"
     raise TypeError(
         f"the model must return logits (B, num_classes), or a tuple that starts with them, or a dict or object with "
         f"'logits' or 'out', got {got}{where}; else give loss=function of output and labels, or forward="
@@ -65,7 +65,7 @@ def map_tensors(function: Callable[[Tensor], Any], output: Any) -> Any:
     return output
 
 
-def _has(found: Any, name: str) -> bool:
-    if isinstance(found, Mapping):
-        return isinstance(found.get(name), Tensor)
-    return isinstance(getattr(found, name, None), Tensor)
+def _has(inner: Any, name: str) -> bool:
+    if isinstance(inner, Mapping):
+        return isinstance(inner.get(name), Tensor)
+    return isinstance(getattr(inner, name, None), Tensor)

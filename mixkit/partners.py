@@ -62,8 +62,9 @@ def choose_partners(
     """(B,) the partner of each sample by a rule, on the elements' device; None: the method draws as it does.
 
     Raises:
-        TypeError: labels that are no classes of samples, for a rule that asks for them.
-        TypeError, ValueError: a function that returns something else than (B,) samples of the batch.
+        TypeError: labels that are no classes of samples, for a rule that asks for them; a function that returns no
+            integers.
+        ValueError: a function that returns another shape than (B,), or what is no sample of the batch.
     """
     if partners == "random":
         return None
@@ -71,8 +72,8 @@ def choose_partners(
     if isinstance(partners, str):
         return RULES[partners](size, labels, generator, device)
     keys = samples.keys if isinstance(samples, Samples) else samples
-    about = dict(zip(ARGUMENTS, (elements, plain(labels), saliency, keys, generator), strict=True))
-    chosen = torch.as_tensor(partners(**{name: about[name] for name in _asked(partners)}), device=device)
+    arguments = dict(zip(ARGUMENTS, (elements, plain(labels), saliency, keys, generator), strict=True))
+    chosen = torch.as_tensor(partners(**{name: arguments[name] for name in _asked(partners)}), device=device)
     if chosen.dtype in (torch.int32, torch.int16, torch.uint8):
         chosen = chosen.long()
     check_partner(chosen, size)
@@ -129,9 +130,9 @@ def _by_class(
 
 def _classes(size: int, labels: Any) -> Tensor:
     """(B,) the class of each sample; one without a label is of a class of its own."""
-    found: list[Label] = []
-    map_labels(found.append, labels)
-    for label in found:
+    leaves: list[Label] = []
+    map_labels(leaves.append, labels)
+    for label in leaves:
         if label.places is not None or (label.kind == "shares" and label.tensor.dim() != 2):
             continue
         if label.kind == "classes":
@@ -142,7 +143,7 @@ def _classes(size: int, labels: Any) -> Tensor:
             continue
         alone = -1 - torch.arange(size, device=classes.device)
         return classes if nobody is None else torch.where(classes == nobody, alone, classes)
-    got = ", ".join(f"{label.kind} {tuple(label.tensor.shape)}" for label in found) or "none"
+    got = ", ".join(f"{label.kind} {tuple(label.tensor.shape)}" for label in leaves) or "none"
     raise TypeError(f"partners by class need labels (B,) or shares (B, K) of the samples' classes, got {got}")
 
 

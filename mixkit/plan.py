@@ -218,7 +218,7 @@ class MixPlan(BarsOfPlan):
         Args:
             labels: (B, N) or (B, H, W) integer classes; or floating point or bool (B, N, ...) or (B, ..., H, W), mixed
                 as the elements' other values are.
-            num_classes: of integer labels; else None.
+            num_classes: the number of classes of integer labels; else None.
             ignore_index: the label of elements that do not count: they add nothing, so that the targets of an
                 output element sum to the weight of what does count; as in `targets` for floating point. Default None.
 

@@ -43,8 +43,10 @@ def sequential(coords: Tensor, saliency: Tensor | None, partner: Tensor, uniform
     weights = _weights(saliency)
     query = draw(weights.relative, uniform[0])
     coords = coords.to(torch.promote_types(coords.dtype, torch.float32))
-    there = take_elements(coords, query)[:, None]
-    distance = torch.cdist(there, take_samples(coords, partner), compute_mode="donot_use_mm_for_euclid_dist")[:, 0]
+    query_place = take_elements(coords, query)[:, None]
+    distance = torch.cdist(query_place, take_samples(coords, partner), compute_mode="donot_use_mm_for_euclid_dist")[
+        :, 0
+    ]
     # peaks divided out before the product, so that neither factor can overflow or underflow it
     product = take_samples(weights.scaled, partner) * _weights(distance).scaled
     return query, draw(_weights(product, fallback=take_samples(weights.relative, partner)).relative, uniform[1])

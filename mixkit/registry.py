@@ -166,10 +166,14 @@ def _make_way(name: str, kind: str, find: Callable[[], type | None], cls: type, 
     package = cls.__module__.partition(".")[0]
     if package != OURS and package not in _our_packages():
         _load_ours()
-    there = find()
-    if there is None or override or (there.__module__, there.__qualname__) == (cls.__module__, cls.__qualname__):
+    registered = find()
+    if (
+        registered is None
+        or override
+        or (registered.__module__, registered.__qualname__) == (cls.__module__, cls.__qualname__)
+    ):
         return
     raise ValueError(
-        f"a {kind} named {name!r} is registered already: {there.__module__}.{there.__qualname__}; "
+        f"a {kind} named {name!r} is registered already: {registered.__module__}.{registered.__qualname__}; "
         "choose another name, or give override=True"
     )

@@ -36,10 +36,10 @@ class Samples:
 
     def __post_init__(self) -> None:
         for name in ("keys", "index"):
-            given = getattr(self, name)
-            if given is None and name == "index":
+            value = getattr(self, name)
+            if value is None and name == "index":
                 continue
-            numbers = torch.as_tensor(given)
+            numbers = torch.as_tensor(value)
             if numbers.dtype == torch.bool or numbers.is_floating_point() or numbers.is_complex():
                 raise TypeError(f"{name} must be integers, got {numbers.dtype}")
             object.__setattr__(self, name, numbers)

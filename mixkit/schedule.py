@@ -252,6 +252,6 @@ def _checked_share(share: float) -> float:
 
 def _describe(setting: Setting | functools.partial[float]) -> str:
     if isinstance(setting, functools.partial):
-        given = ", ".join(f"{name}={value!r}" for name, value in setting.keywords.items())
-        return f"{_describe(setting.func)}({given})"
+        arguments = ", ".join(f"{name}={value!r}" for name, value in setting.keywords.items())
+        return f"{_describe(setting.func)}({arguments})"
     return getattr(setting, "__name__", type(setting).__name__) if callable(setting) else repr(setting)

@@ -35,21 +35,21 @@ def with_options(method: Method, options: Mapping[str, float], share: float | No
     """
     if not options:
         return method
-    name, known = type(method).__name__, accepted(type(method))
-    if missing := [option for option in options if option not in known]:
+    name, method_options = type(method).__name__, accepted(type(method))
+    if missing := [option for option in options if option not in method_options]:
         raise TypeError(
             f"the schedule sets {', '.join(map(repr, missing))}, which {name} has not; "
-            f"it takes: {', '.join(known) or 'none'}; and there are p and clean_weight"
+            f"it takes: {', '.join(method_options) or 'none'}; and there are p and clean_weight"
         )
-    if lost := [option for option in known if not hasattr(method, option)]:
+    if lost := [option for option in method_options if not hasattr(method, option)]:
         raise TypeError(f"{name} keeps no attribute {lost[0]!r} of its option, so a schedule cannot change its options")
     if all(getattr(method, option) == value for option, value in options.items()):
         return method
     try:
-        return type(method)(**{**{option: getattr(method, option) for option in known}, **options})
+        return type(method)(**{**{option: getattr(method, option) for option in method_options}, **options})
     except (TypeError, ValueError) as error:
-        given = ", ".join(f"{option}={value}" for option, value in options.items())
-        raise ValueError(f"the schedule at share {share} gives {name} {given}: {error}") from error
+        changes = ", ".join(f"{option}={value}" for option, value in options.items())
+        raise ValueError(f"the schedule at share {share} gives {name} {changes}: {error}") from error
 
 
 def is_number(value: object) -> bool:

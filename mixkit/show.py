@@ -25,8 +25,8 @@ def options_of(thing: object) -> str:
 def short(value: Any) -> str:
     """A value on one line: functions and modules by their names, tensors by their shapes."""
     if isinstance(value, functools.partial):
-        given = [short(each) for each in value.args] + [f"{n}={short(v)}" for n, v in value.keywords.items()]
-        return f"{short(value.func)}({', '.join(given)})"
+        arguments = [short(each) for each in value.args] + [f"{n}={short(v)}" for n, v in value.keywords.items()]
+        return f"{short(value.func)}({', '.join(arguments)})"
     if isinstance(value, nn.Module) and type(value).__repr__ is nn.Module.__repr__ and list(value.children()):
         return type(value).__name__
     if isinstance(value, Tensor):

@@ -16,7 +16,8 @@ def checked_saliency(saliency: Any, elements: ElementSet) -> Tensor:
     """Saliency (B, N) or laid out as the grid, as (B, N), detached.
 
     Raises:
-        TypeError: no tensor of real numbers. ValueError: another shape.
+        TypeError: no tensor of real numbers.
+        ValueError: another shape.
     """
     wanted = tuple(elements.coords.shape[:2])
     if not isinstance(saliency, Tensor) or saliency.is_complex():
@@ -50,8 +51,8 @@ class EmptyRows:
         counts = torch.stack([empty, torch.full_like(empty, len(peak))])
         self._batches += 1
         if saliency.device.type != "cpu":
-            known = self._counts if self._counts is not None and self._counts.device == counts.device else 0
-            self._counts = counts = counts + known
+            before = self._counts if self._counts is not None and self._counts.device == counts.device else 0
+            self._counts = counts = counts + before
             if self._batches & (self._batches - 1):
                 return
         number, rows = counts.tolist()

@@ -28,7 +28,8 @@ def cutmix(coords: Tensor, partner: Tensor, assignment: Tensor | None, centre: T
         A plan with K = 2, term 0 the sample itself, weights 0 and 1.
 
     Raises:
-        TypeError, ValueError: draws of another type or shape, or out of range; coordinates that are not finite (all
+        TypeError: draws of another type.
+        ValueError: draws of another shape, or out of range; coordinates that are not finite (all
             read on the CPU only).
     """
     check_coords(coords)

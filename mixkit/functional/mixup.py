@@ -22,7 +22,8 @@ def mixup(partner: Tensor, ratio: Tensor, assignment: Tensor | None = None) -> M
         A plan with K = 2, term 0 the sample itself.
 
     Raises:
-        TypeError, ValueError: draws of another type or shape, or out of range (read on the CPU only).
+        TypeError: draws of another type.
+        ValueError: draws of another shape, or out of range (read on the CPU only).
     """
     size = check_partner(partner)
     check_numbers("ratio", ratio, ((size,), (1,)), 0, 1)

@@ -23,7 +23,8 @@ def pointcutmix_r(partner: Tensor, assignment: Tensor | None, keys: Tensor, coun
         A plan with K = 2, term 0 the sample itself, weights 0 and 1.
 
     Raises:
-        TypeError, ValueError: draws of another type or shape, or out of range (read on the CPU only).
+        TypeError: draws of another type.
+        ValueError: draws of another shape, or out of range (read on the CPU only).
     """
     size = check_partner(partner)
     num_elements = keys.shape[-1] if isinstance(keys, Tensor) and keys.dim() == 2 else 0
@@ -48,7 +49,8 @@ def pointcutmix_k(coords: Tensor, partner: Tensor, assignment: Tensor | None, ce
         A plan with K = 2, term 0 the sample itself, weights 0 and 1.
 
     Raises:
-        TypeError, ValueError: as `pointcutmix_r`, or coordinates that are not finite.
+        TypeError: as `pointcutmix_r`.
+        ValueError: as `pointcutmix_r`, or coordinates that are not finite.
     """
     check_coords(coords)
     check_partner(partner, len(coords))

@@ -41,7 +41,8 @@ def rsmix(
         label weighs the share of points added.
 
     Raises:
-        TypeError, ValueError: draws of another type or shape, or out of range; coordinates that are not finite (all
+        TypeError: draws of another type.
+        ValueError: draws of another shape, or out of range; coordinates that are not finite (all
             read on the CPU only).
     """
     check_coords(coords)
@@ -54,8 +55,8 @@ def rsmix(
     check_flag("knn", knn)
     cap = max(num_points // 2, 1)
     positions = coords.to(torch.promote_types(coords.dtype, torch.float32))
-    theirs = take_samples(positions, partner)
-    from_a, from_b = take_elements(positions, centre), take_elements(theirs, partner_centre)  # (B, D)
+    partner_positions = take_samples(positions, partner)
+    from_a, from_b = take_elements(positions, centre), take_elements(partner_positions, partner_centre)  # (B, D)
 
     def ball(points: Tensor, around: Tensor) -> Tensor:
         distance = torch.linalg.vector_norm(points - around[:, None], dim=2)
@@ -63,7 +64,7 @@ def rsmix(
         within = rank < torch.ceil(radius[:, None] * cap) if knn else distance <= radius[:, None]
         return within & (rank < cap) | (rank == 0)  # the centre at least
 
-    erased, added = ball(positions, from_a), ball(theirs, from_b)
+    erased, added = ball(positions, from_a), ball(partner_positions, from_b)
     order = keys.masked_fill(~added, torch.inf).argsort(dim=1, stable=True)  # the added ones first, by their keys
     place = (erased.cumsum(1) - 1).clamp_min(0) % added.sum(1, keepdim=True)
     here = torch.arange(num_points, device=coords.device).expand_as(order)

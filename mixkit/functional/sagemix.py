@@ -50,7 +50,8 @@ def sagemix(
         A plan with K = 2, term 0 the sample itself, a weight per element.
 
     Raises:
-        TypeError, ValueError: sigma <= 0, draws of another type or shape, or out of range; coordinates that are not
+        TypeError: draws of another type.
+        ValueError: sigma <= 0, draws of another shape, or out of range; coordinates that are not
             finite (all read on the CPU only).
 
     Example:

@@ -22,7 +22,8 @@ class RaggedSet:
         length_scale: the unit of locality in the coordinates' units; a method's ``sigma=None`` means this.
 
     Raises:
-        TypeError: coordinates or values that are not floating point. ValueError: shapes that do not fit together;
+        TypeError: coordinates or values that are not floating point.
+        ValueError: shapes that do not fit together;
             coordinates that are not finite, which names the sample (read on the CPU only).
     """
 

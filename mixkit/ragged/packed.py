@@ -20,7 +20,8 @@ class Packed:
         offsets: (B + 1,) long, where each sample begins, from 0, and last L.
 
     Raises:
-        TypeError: offsets that are no int64. ValueError: offsets that do not run from 0 to L, or an empty sample (both
+        TypeError: offsets that are no int64.
+        ValueError: offsets that do not run from 0 to L, or an empty sample (both
             are read on the CPU only).
 
     Example:
@@ -62,7 +63,8 @@ class Packed:
         """Pack a list of (n_i, ...) tensors.
 
         Raises:
-            TypeError: anything but tensors of one dtype on one device. ValueError: no sample, or other sides than n_i
+            TypeError: anything but tensors of one dtype on one device.
+            ValueError: no sample, or other sides than n_i
                 that differ.
         """
         for number, sample in enumerate(samples):
@@ -90,7 +92,8 @@ class Packed:
         """Pack rows (L, ...) whose samples end at ``offset`` (B,), as in Pointcept; integers of any width.
 
         Raises:
-            TypeError: an offset that is no integer. ValueError: one that does not rise to L.
+            TypeError: an offset that is no integer.
+            ValueError: one that does not rise to L.
         """
         return cls(rows, torch.cat([offset.new_zeros(1), _whole("offset", offset)]).long())
 
@@ -104,7 +107,8 @@ class Packed:
             num_samples: B. Default None: one more than the last number, which on a GPU waits for it.
 
         Raises:
-            TypeError: a batch that is no integer. ValueError: one of another length, or whose numbers fall.
+            TypeError: a batch that is no integer.
+            ValueError: one of another length, or whose numbers fall.
         """
         batch = _whole("batch", batch).long()
         if batch.shape != rows.shape[:1] or not len(batch):
@@ -120,7 +124,8 @@ class Packed:
         """Pack what a mask (B, N) bool shows of padded samples (B, N, ...); what it hides is never read.
 
         Raises:
-            TypeError: a mask that is not bool. ValueError: one of another shape, or that hides all of a sample.
+            TypeError: a mask that is not bool.
+            ValueError: one of another shape, or that hides all of a sample.
         """
         if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
             got = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__

@@ -34,7 +34,8 @@ class RaggedPlan(BarsOfPlan):
         shift: (K, L', D), added to coordinates only. Default None.
 
     Raises:
-        TypeError: a field of the wrong dtype. ValueError: shapes that do not fit together.
+        TypeError: a field of the wrong dtype.
+        ValueError: shapes that do not fit together.
 
     Example:
         >>> both = RaggedPlan.append(torch.tensor([0, 1, 2]), torch.tensor([0, 3]), torch.tensor([0, 2, 3]))

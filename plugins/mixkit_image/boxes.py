@@ -147,8 +147,8 @@ def _seen(target: Mapping[str, Any], boxes: Tensor, shown: Tensor, min_score: fl
 def _joined(parts: list[dict[str, Any]], own: Mapping[str, Any]) -> dict[str, Any]:
     """The boxes of several samples in one target, with what else the sample itself carries."""
     if any(part.keys() != parts[0].keys() for part in parts):
-        there = " and ".join(str(sorted(part)) for part in parts)
-        raise ValueError(f"the targets of all images must have the same entries for their boxes, got {there}")
+        structures = " and ".join(str(sorted(part)) for part in parts)
+        raise ValueError(f"the targets of all images must have the same entries for their boxes, got {structures}")
     target = dict(own)
     for name, first in parts[0].items():
         values = [part[name] for part in parts]
@@ -180,8 +180,8 @@ def _like(corners: Tensor, boxes: Tensor) -> Tensor:
     """Boxes (x1, y1, x2, y2) in the type, format, dtype and device of those that came."""
     if not isinstance(boxes, tv_tensors.BoundingBoxes):
         return corners.to(boxes)
-    given = F.convert_bounding_box_format(corners, tv_tensors.BoundingBoxFormat.XYXY, boxes.format)
-    return tv_tensors.wrap(given.to(boxes.as_subclass(Tensor)), like=boxes)
+    in_own_format = F.convert_bounding_box_format(corners, tv_tensors.BoundingBoxFormat.XYXY, boxes.format)
+    return tv_tensors.wrap(in_own_format.to(boxes.as_subclass(Tensor)), like=boxes)
 
 
 def _scores_before(target: Mapping[str, Any], number: int) -> Tensor:

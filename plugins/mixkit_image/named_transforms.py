@@ -17,7 +17,7 @@ class NamedTransform(MixTransform):
     Signature and help are the method's own, with the defaults that it has on images.
 
     Args:
-        options: of `MixTransform`, and the method's.
+        options: those of `MixTransform`, and the method's.
 
     Raises:
         TypeError: an option that neither has.
@@ -35,9 +35,9 @@ class NamedTransform(MixTransform):
         ]
         shared = [option for name, option in accepted(MixTransform).items() if name != "method"]
         cls.__signature__ = inspect.Signature([*shared, *of_method])
-        about, _, options = inspect.cleandoc(made.__doc__ or "").partition("\nArgs:\n")
+        summary, _, options = inspect.cleandoc(made.__doc__ or "").partition("\nArgs:\n")
         more = "As a transform: `MixTransform` says what it mixes, and what the arguments are that are not listed here."
-        cls.__doc__ = f"{about}\n{more}\n\nArgs:\n{textwrap.indent(textwrap.dedent(options), '    ')}"
+        cls.__doc__ = f"{summary}\n{more}\n\nArgs:\n{textwrap.indent(textwrap.dedent(options), '    ')}"
 
     def __init__(self, **options: Any) -> None:
         super().__init__(self.method_name, **options)

@@ -25,31 +25,31 @@ def default_labels(sample: Any) -> Any:
     Raises:
         ValueError: there is no such place, or nothing that may be labels.
     """
-    given = sample
-    if isinstance(given, (tuple, list)):
-        if len(given) < 2:
+    inner = sample
+    if isinstance(inner, (tuple, list)):
+        if len(inner) < 2:
             raise ValueError(f"found no labels, which would be the second item: got {describe(sample)}")
-        given = given[1]
-    if is_detection(given) or (isinstance(given, Tensor) and not isinstance(given, tv_tensors.TVTensor)):
-        return given
-    if not isinstance(given, Mapping):
+        inner = inner[1]
+    if is_detection(inner) or (isinstance(inner, Tensor) and not isinstance(inner, tv_tensors.TVTensor)):
+        return inner
+    if not isinstance(inner, Mapping):
         raise ValueError(
             "When using the default labels_getter, a sample is a dict, or a tuple whose second item is a tensor, "
             f"a dict with labels, or a list of detection targets; got {describe(sample)}"
         )
-    names = [key for key in given if isinstance(key, str)]
+    names = [key for key in inner if isinstance(key, str)]
     if "boxes" in names:
         raise ValueError(
             "a dict with boxes holds the targets of one image, and a batch has a list of B such dicts beside its B "
             f"images: (images, [{{'boxes': ..., 'labels': ...}}, ...]); got {describe(sample)}"
         )
-    for found in (lambda key: key == "labels", lambda key: "label" in key):
+    for matches in (lambda key: key == "labels", lambda key: "label" in key):
         for key in names:
-            if found(key.lower()):
-                return given[key]
-    there = ", ".join(map(repr, given))
+            if matches(key.lower()):
+                return inner[key]
+    available = ", ".join(map(repr, inner))
     raise ValueError(
-        f"Could not infer where the labels are among {there}: no labels, for no key has 'label' in it; "
+        f"Could not infer where the labels are among {available}: no labels, for no key has 'label' in it; "
         "give labels_getter a function of the sample"
     )
 

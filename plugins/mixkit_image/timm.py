@@ -108,8 +108,8 @@ class TimmMixup:
         self.mixers: list[Mixer] = []
         alphas = (mixup_alpha, cutmix_alpha)
         if methods is None and (alphas != (None, None) or cutmix_minmax is not None):
-            given = {"model": model, "saliency": saliency, "options": options, "schedule": schedule}
-            if meant := [name for name, value in given.items() if value is not None]:
+            not_timms = {"model": model, "saliency": saliency, "options": options, "schedule": schedule}
+            if meant := [name for name, value in not_timms.items() if value is not None]:
                 raise ValueError(
                     f"timm's own Mixup and CutMix take no {meant[0]}: name methods, methods=['sagemix', ...]"
                 )
@@ -141,10 +141,10 @@ class TimmMixup:
             raise ValueError(f"all methods are off: mixup_alpha={mixup_alpha}, cutmix_alpha={cutmix_alpha}")
         for method, alpha in on:
             chosen = dict((options or {}).get(method, {}))
-            known = accepted(get_method(method, "image"))
-            if alpha is not None and "alpha" in known:
+            method_options = accepted(get_method(method, "image"))
+            if alpha is not None and "alpha" in method_options:
                 chosen.setdefault("alpha", alpha)
-            if per_element and "per_sample" in known:
+            if per_element and "per_sample" in method_options:
                 chosen.setdefault("per_sample", True)
             self.mixers.append(
                 create_mixer(

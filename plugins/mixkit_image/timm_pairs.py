@@ -118,8 +118,8 @@ class TimmPairs:
         for i, box in boxes.items():
             mixed[i][box.pixels] = other[i][box.pixels]
         if rows := [i for i, own in enumerate(ratio.tolist()) if own != 1 and i not in boxes]:
-            there = torch.tensor(rows, device=images.device)
-            mixed[there] = _interpolated(images[there], other[there], ratio[rows])
+            places = torch.tensor(rows, device=images.device)
+            mixed[places] = _interpolated(images[places], other[places], ratio[rows])
         return mixed
 
     def _draw_batch(self, grid: tuple[int, int], collating: bool) -> PairDraws:

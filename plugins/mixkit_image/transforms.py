@@ -57,7 +57,7 @@ class MixTransform(TransformCall):
         model: the model whose gradient is the saliency; then mix after the loader, not in it.
         saliency: a saliency without a model, by name or as a function of the images. Default "spectral_residual" where
             no model is given.
-        loss: of the model's saliency, ``loss(output, labels)``, given the masks where there are no labels.
+        loss: the loss of the model's saliency, ``loss(output, labels)``, given the masks where there are no labels.
             Default None: chosen by the labels and the output.
         p: probability that a batch is mixed. Default: the method's.
         labels_getter: "default", which searches as v2 does (`mixkit_image.samples.default_labels`); a function of the

@@ -30,7 +30,8 @@ class Channels:
             weight, of equal weights from the sample itself.
 
     Raises:
-        TypeError, ValueError: a channel that is no whole number, or that is named twice.
+        TypeError: a channel that is no whole number.
+        ValueError: a channel that is named twice.
 
     Example:
         >>> import mixkit
@@ -128,11 +129,11 @@ def _units_of(coords: Tensor, copies: Tensor) -> Tensor:
 
     It is 1 where all elements are at one place.
     """
-    known = copies.isfinite()  # what is not may be absent from the mix
+    finite_copies = copies.isfinite()  # what is not may be absent from the mix
     wide = torch.promote_types(coords.dtype, torch.float32)
-    coords, copies = (part.to(wide).masked_fill(~known, 0) for part in (coords, copies))
-    count = known.sum(1, keepdim=True).clamp_min(1)
-    coords, copies = ((part - part.sum(1, keepdim=True) / count) * known for part in (coords, copies))
+    coords, copies = (part.to(wide).masked_fill(~finite_copies, 0) for part in (coords, copies))
+    count = finite_copies.sum(1, keepdim=True).clamp_min(1)
+    coords, copies = ((part - part.sum(1, keepdim=True) / count) * finite_copies for part in (coords, copies))
     spread = coords.square().sum(1)
     return torch.where(spread > 0, (coords * copies).sum(1) / spread, 1.0)
 
@@ -141,17 +142,17 @@ def _unit(plan: MixPlan, values: Tensor, mixed: Tensor) -> Tensor:
     """Mixed vectors (M, N, d) of vectors (B, N, d), brought back to length 1 where more than one took part."""
     wide = torch.promote_types(mixed.dtype, torch.float32)
     length = torch.linalg.vector_norm(mixed.to(wide), dim=2, keepdim=True)
-    there = length > 4 * torch.finfo(mixed.dtype).eps
-    unit = torch.where(there, (mixed.to(wide) / length).to(mixed.dtype), _heaviest(plan, values))
+    usable = length > 4 * torch.finfo(mixed.dtype).eps
+    unit = torch.where(usable, (mixed.to(wide) / length).to(mixed.dtype), _heaviest(plan, values))
     several = (plan.weight > 0).sum(1) > 1  # (M, N or 1)
     return torch.where(several[:, :, None], unit, mixed)
 
 
 def _heaviest(plan: MixPlan, values: Tensor) -> Tensor:
     """(M, N, ...) of the terms of each element the one with the largest weight, the first of equals."""
-    best, found = plan.weight[:, 0], plan.gather(values, 0)
+    best, picked = plan.weight[:, 0], plan.gather(values, 0)
     for k in range(1, plan.num_terms):
         heavier = plan.weight[:, k] > best
         best = torch.where(heavier, plan.weight[:, k], best)
-        found = torch.where(heavier[:, :, None], plan.gather(values, k), found)
-    return found
+        picked = torch.where(heavier[:, :, None], plan.gather(values, k), picked)
+    return picked

@@ -29,7 +29,8 @@ class PointSet(Domain):
     Args:
         layout: "bnc" for (B, N, C), the default; "bcn" for (B, C, N), as convolutional point networks take it.
         num_coords: D, how many of the channels are coordinates. Default 3.
-        radius: of the sphere that the clouds are scaled to, in their units; the length scale is 0.3 of it. Default 1.
+        radius: the radius of the sphere that the clouds are scaled to, in their units; the length scale is 0.3 of it.
+            Default 1.
         solver: see `mixkit.assign`; "identity" pairs points in their order: the naive variant. Default "auto".
         tolerance: an assignment's cost may exceed the least possible by this, relatively. Default 0.05.
         assign_options: further options of `mixkit.assign`.
@@ -38,7 +39,8 @@ class PointSet(Domain):
             default; "mean" and "larger" of the cloud and its partner; or a number (`mixkit.ragged.pair_up`).
 
     Raises:
-        TypeError, ValueError: an unknown layout or size, num_coords or radius <= 0, a tolerance below 0.
+        TypeError: an option of another type.
+        ValueError: an unknown layout or size, num_coords or radius <= 0, a tolerance below 0.
     """
 
     def __init__(

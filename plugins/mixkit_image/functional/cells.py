@@ -37,8 +37,8 @@ def per_channel(
         return None
     if not isinstance(numbers, (Sequence, np.ndarray, Tensor)) or isinstance(numbers, str):
         raise TypeError(f"{name} must be one number for each channel, got {numbers!r}")
-    found = numbers.tolist() if isinstance(numbers, (np.ndarray, Tensor)) else numbers
-    return tuple(check(name, number) for number in (found if isinstance(found, Sequence) else [found]))
+    values = numbers.tolist() if isinstance(numbers, (np.ndarray, Tensor)) else numbers
+    return tuple(check(name, number) for number in (values if isinstance(values, Sequence) else [values]))
 
 
 def cell_means(maps: Tensor, rows: int, columns: int) -> Tensor:

@@ -50,7 +50,8 @@ def comixup(
         A plan with K = 2 and a source per element: the input twice at weights 1 and 0, or two inputs at 1/2 each.
 
     Raises:
-        TypeError, ValueError: draws of another type or shape, or out of range (read on the CPU only); options too.
+        TypeError: draws of another type.
+        ValueError: draws of another shape, or out of range (read on the CPU only); options too.
     """
     check_grid(grid)
     rows, columns = cell_shape(grid, cells)
@@ -70,15 +71,15 @@ def comixup(
     unary = -cell_saliency(saliency, grid, rows, columns).flatten(1) - (eta / number) * log_prior.float()[:, None]
     place = salient_places(saliency, grid)
     weights = (beta / number, gamma / number, tau * number)
-    found = []
+    labellings = []
     full = size // group * group
     for start, stop, members in ((0, full, group), (full, size, size - full)):
         if start < stop:
             parts = [t[start:stop].unflatten(0, (-1, members)) for t in (unary, place, initial)]
             pairs = solve_groups(parts[0], compatibility(parts[1], omega), (rows, columns), weights, parts[2], sweeps)
             first = torch.arange(start, stop, members, device=saliency.device)[:, None, None, None]
-            found.append((pairs + first).flatten(0, 1))
-    pairs = torch.cat(found).mT  # (B, 2, cells)
+            labellings.append((pairs + first).flatten(0, 1))
+    pairs = torch.cat(labellings).mT  # (B, 2, cells)
     share = torch.where(pairs[:, 0] == pairs[:, 1], 1.0, 0.5)
     at = cell_of_pixel(grid, rows, columns, saliency.device)
     weight = torch.stack([share, 1 - share], 1)

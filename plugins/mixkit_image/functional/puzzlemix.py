@@ -77,7 +77,8 @@ def puzzlemix(
         re-indexed, unless ``transport`` is off.
 
     Raises:
-        TypeError, ValueError: draws of another type or shape, or out of range (read on the CPU only); options too.
+        TypeError: draws of another type.
+        ValueError: draws of another shape, or out of range (read on the CPU only); options too.
     """
     _check(values, grid, saliency, partner, ratio, cells)
     for name, option in {"beta": beta, "gamma": gamma, "eta": eta, "t_eps": t_eps}.items():

@@ -39,7 +39,8 @@ def solve_groups(
         (G, m, T, 2) long: the two inputs whose halves make up each cell, the same one twice for a whole.
 
     Raises:
-        TypeError, ValueError: shapes that do not fit together, labels out of range, numbers that are not finite (read
+        TypeError: tensors of another type.
+        ValueError: shapes that do not fit together, labels out of range, numbers that are not finite (read
             on the CPU only).
     """
     _check(unary, compatibility, shape, weights, label, sweeps)
@@ -83,9 +84,9 @@ def sweep_batched(
             if sweep and size > 1:
                 cost, pairs = _with_soft_labels(cost, whole, counts[:, o])
             table = beta * difference(pairs[:, :, None], pairs[:, None])
-            found = solve_labelling(cost, table, shape)  # (G, T)
-            found = pairs.gather(1, found[:, :, None].expand(-1, -1, 2))
-            label[:, o] = torch.where(done[:, None, None], label[:, o], found)
+            solution = solve_labelling(cost, table, shape)  # (G, T)
+            solution = pairs.gather(1, solution[:, :, None].expand(-1, -1, 2))
+            label[:, o] = torch.where(done[:, None, None], label[:, o], solution)
             counts[:, o] = torch.zeros_like(others).scatter_add_(1, label[:, o].flatten(1), halves[:, o])
         reached = objective(unary, shape, weights, label)
         if sweep:
@@ -112,10 +113,10 @@ def objective(unary: Tensor, shape: tuple[int, int], weights: Weights, label: Te
 
 def difference(one: Tensor, other: Tensor) -> Tensor:
     """Half the squared difference of the weights that two labels, pairs (..., 2) of halves, give to all inputs."""
-    own, theirs = (torch.where(pair[..., 0] == pair[..., 1], 0.5, 0.25) for pair in (one, other))
+    own, partners = (torch.where(pair[..., 0] == pair[..., 1], 0.5, 0.25) for pair in (one, other))
     shared = (one[..., :, None] == other[..., None, :]).sum((-1, -2)) * 0.25
     alike = (one.sort(-1).values == other.sort(-1).values).all(-1)
-    return torch.where(alike, 0.0, own + theirs - shared)
+    return torch.where(alike, 0.0, own + partners - shared)
 
 
 def solve_labelling(cost: Tensor, table: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -187,11 +188,11 @@ def _best_choice(cost: Tensor, table: Tensor, shape: tuple[int, int], choices: T
             value = least + row[:, r + 1]
             came.append(place)
     state = value.argmin(1, keepdim=True)
-    found = [state]
+    solution = [state]
     for place in reversed(came):
         state = place.gather(1, state)
-        found.append(state)
-    state = torch.cat(found[::-1], 1)  # (G, R)
+        solution.append(state)
+    state = torch.cat(solution[::-1], 1)  # (G, R)
     power = count ** torch.arange(columns - 1, -1, -1, device=cost.device)
     digit = state[:, :, None] // power % count  # (G, R, C)
     return grid.gather(3, digit[..., None])[..., 0].flatten(1)

@@ -25,7 +25,8 @@ def solve_mask(unary: Tensor, down: Tensor, right: Tensor) -> Tensor:
         (B, R, C) long, 0, 1 or 2 for 0, 1/2 and 1.
 
     Raises:
-        ValueError: shapes that do not fit together. TypeError: what is no floating-point tensor.
+        ValueError: shapes that do not fit together.
+        TypeError: what is no floating-point tensor.
     """
     _check(unary, down, right)
     unary = torch.nan_to_num(unary.detach().float(), 0.0, 0.0, 0.0)

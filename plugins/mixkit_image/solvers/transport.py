@@ -31,7 +31,8 @@ def transport(saliency: Tensor, covered: Tensor, t_eps: float = 0.8) -> Tensor:
         (B, R * C) long: the source cell of each target cell, a permutation of each row.
 
     Raises:
-        ValueError: shapes that differ, or a t_eps below 0 or not finite. TypeError: covered of another type.
+        ValueError: shapes that differ, or a t_eps below 0 or not finite.
+        TypeError: covered of another type.
     """
     check_float("saliency", saliency)
     if not isinstance(covered, Tensor) or covered.dtype != torch.bool:
