@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -229,3 +231,24 @@ def test_transforms(make: Callable[..., MixTransform]) -> None:
     assert "partners='previous'" in repr(transform)
     same = make(num_classes=7, partners="same_class")
     torch.testing.assert_close(same({"images": images, "labels": torch.arange(7)})["labels"], torch.eye(7))
+
+
+def test_the_examples_of_the_documentation() -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / "partners.md").read_text(encoding="utf-8")
+    near, given, spared = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    about: dict[str, Any] = {"torch": torch, "mixkit": mixkit}
+    about |= {"points": torch.randn(6, 8, 3), "ages": torch.tensor([1.0, 2.0, 3.0, 60.0, 61.0, 62.0])}
+    exec(near, about)
+    assert (about["ages"][:3] <= 3).all()
+    assert (about["ages"][3:] >= 60).all()
+    images, labels = torch.rand(4, 3, 32, 32), torch.arange(4)
+    about |= {"images": images, "labels": labels}
+    exec(given, about)
+    partner, boxes = about["partner"], torch.zeros(32, 32, dtype=torch.bool)
+    boxes[8:20, 4:16] = boxes[0:6, 24:32] = True
+    assert torch.equal(about["mixed"], torch.where(boxes, images[partner], images))
+    part = (12 * 12 + 6 * 8) / 32**2
+    expected = torch.zeros(4, 10).index_put_((labels, partner), torch.tensor(part), accumulate=True)
+    torch.testing.assert_close(about["targets"], expected.index_put_((labels, labels), torch.tensor(1 - part), True))
+    exec(spared, about)
+    assert ((about["mixed"] == images).flatten(1).all(1) | (about["targets"].max(1).values < 1)).all()

@@ -92,6 +92,15 @@ def refuse_others(leaves: list[Any], name: str) -> None:
             )
 
 
+def refuse_lone_masks(leaves: list[Any], name: str) -> None:
+    """Raise ValueError for masks, of a sample that is known to have no images."""
+    if masks := [leaf for leaf in leaves if isinstance(leaf, tv_tensors.Mask)]:
+        raise ValueError(
+            f"{name} does not support PIL images, nor masks by themselves, got a Mask {tuple(masks[0].shape)}: "
+            "give the batch of images (B, C, H, W) that it belongs to"
+        )
+
+
 def check_images(images: list[Tensor], size: int | None) -> None:
     """Check that images are batches (B, C, H, W), or Video (B, T, C, H, W), of as many samples as there are labels."""
     for image in images:

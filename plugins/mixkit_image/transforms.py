@@ -25,6 +25,7 @@ from mixkit_image.samples import (
     default_labels,
     describe,
     kinds_of,
+    refuse_lone_masks,
     refuse_others,
     stacked,
 )
@@ -149,6 +150,7 @@ class MixTransform(TransformCall):
         images = [leaf for leaf, kind in zip(leaves, kinds, strict=True) if kind == "image"]
         masks = [leaf for leaf, kind in zip(leaves, kinds, strict=True) if kind == "mask"]
         if not images:
+            refuse_lone_masks(leaves, type(self).__name__)
             raise ValueError(
                 "found no labels beside images: labels should be index based (B,), soft (B, num_classes), or a mask, "
                 f"and images one batch (B, C, H, W); got {describe(sample)}"

@@ -247,6 +247,7 @@ x = torch.rand(B, 3, 8, 10)
         else ((x[0], labels), "batched"),
         ((PIL.new("RGB", (8, 8)), labels), "does not support PIL images.*got Image"),
         ((PIL.new("RGB", (8, 8)),), "does not support PIL images.*got Image"),
+        ((tv_tensors.Mask(torch.zeros(8, 8)),), r"does not support .* nor masks by themselves, got a Mask \(8, 8\)"),
         (
             (tv_tensors.BoundingBoxes(torch.zeros(2, 4), format="XYXY", canvas_size=(8, 8)),),
             "does not support .*bounding boxes.* by themselves, got BoundingBoxes",
