@@ -1,7 +1,7 @@
 """`python -m experiments bench assignment`: `mixkit.assign` against SciPy, lapx, POT and torch-linear-assignment.
 
 Solvers that work pair by pair are timed on a few pairs; ours solves the batch, with torch's number of threads, and its
-time is divided by the batch. Each speed-up is a ratio of medians from one run.
+time is divided by the batch. Each speed-up is a ratio of medians from one run. `--lidar` times ours alone (lidar.py).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch import Tensor
 
 from experiments.base.console import make_console
 from experiments.base.files import write_json
+from experiments.bench.lidar import lidar_benchmark
 from experiments.bench.timing import extra_memory
 from experiments.bench.workloads import modelnet_shape, synthetic_shape
 from experiments.commands.options import add_data_root, roots_of
@@ -43,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--peer-pairs", type=int, default=8, help="pairs that each other solver is timed on (2 at 4096)"
     )
+    parser.add_argument("--lidar", action="store_true", help="time pairs of large LiDAR-like clouds one by one instead")
+    parser.add_argument("--quick", action="store_true", help="with --lidar: few pairs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the rows here as well")
 
@@ -51,6 +54,11 @@ def main(args: argparse.Namespace) -> int:
     """Run and print; returns 0."""
     console = make_console()
     rows: list[dict] = []
+    if args.lidar:
+        rows = lidar_benchmark(console, args.seed, args.quick)
+        if args.json:
+            write_json(args.json, rows)
+        return 0
     sources: dict[str, Callable[[int, np.random.Generator], np.ndarray]] = {"synthetic": synthetic_shape}
     archive = find_first(roots_of(args), "modelnet10.npz")
     if archive is not None:
