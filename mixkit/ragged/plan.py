@@ -149,9 +149,9 @@ class RaggedPlan(BarsOfPlan):
         elif len(terms) == 2 and readable(values):
             weight = self.weight[0].to(values.dtype).reshape(-1, *[1] * (values.dim() - 1))
             mixed = torch.lerp(terms[1], terms[0], weight)
-            mixed = mixed if all_finite(mixed[None]) else self._combine(terms)
+            mixed = mixed if all_finite(mixed[None]) else combine([term[None] for term in terms], self.weight[None])[0]
         else:
-            mixed = self._combine(terms)
+            mixed = combine([term[None] for term in terms], self.weight[None])[0]
         if finite and readable(values) and not all_finite(mixed[None]):
             self._refuse(terms)
         return mixed
@@ -249,9 +249,6 @@ class RaggedPlan(BarsOfPlan):
         return replace(self, **moved)
 
     # ---- helpers
-
-    def _combine(self, terms: list[Tensor]) -> Tensor:
-        return combine([term[None] for term in terms], self.weight[None])[0]
 
     def _move(self, terms: list[Tensor]) -> Tensor:
         if not bool(((self.weight == 0) | (self.weight == 1)).all()):
