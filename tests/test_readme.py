@@ -1,7 +1,4 @@
-"""README's Python snippets run, each by itself, with stand-ins for what the reader has: a model, a loader, data.
-
-Those of CONTRIBUTING.md stand in tests, to the letter.
-"""
+"""README's Python snippets run, each by itself, with stand-ins for what the reader has: a model, a loader, data."""
 
 from __future__ import annotations
 
@@ -77,11 +74,3 @@ def test_snippet(snippet: str) -> None:
 
 def test_there_are_snippets() -> None:
     assert len(SNIPPETS) >= 7
-
-
-@pytest.mark.parametrize(("place", "name"), [(0, "signal_domain.py"), (1, "half_method.py")])
-def test_what_is_to_be_added_is_shown_as_it_is_tested(place: int, name: str) -> None:
-    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    shown = re.findall(r"```python\n(.*?)```", page, flags=re.S)
-    assert len(shown) == 2
-    assert (ROOT / "tests" / name).read_text(encoding="utf-8").endswith(shown[place])
