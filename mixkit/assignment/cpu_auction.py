@@ -20,6 +20,9 @@ COARSEN = 4  # bidders per bidder of the next coarser level
 REACH = 3  # a search for candidates looks this many eps beyond the second best
 FIRST_EPS = 0.15  # on the coarsest level, where the clouds' box is 2 wide
 EPS_FACTOR = 5  # from one phase to the next
+CHAIN, CHAIN_PER_BIDDER = 4096, 2  # a chain of CHAIN + CHAIN_PER_BIDDER * N evictions doubles eps
+FIRST_GROWTH, COARSE_GROWTH = 16, 4  # how far eps may grow in the first phase of the finest level, and of the others
+GROWTH = 2.5  # and in a later phase of the finest: it is halved at least from one to the next
 LEVEL_EPS = 0.25  # a coarse level's prices mean nothing below LEVEL_EPS / sqrt(N of the level)
 EPS_PER_GAP = 2.5  # eps relative to the mean distance per unit of certified gap: measured, see docs/assignment.md
 ROUNDING = 6e-8  # of a float32 operation; a coordinate in [-1, 1] rounds by half of it
@@ -174,14 +177,19 @@ def auction(
     index: Array,
     owner: Array,
     eps: float,
+    most_eps: float,
     lists: Lists,
     budget: int,
-) -> int:
+) -> tuple[int, float]:
     """Bidders x (N, D) bid in turn until each owns a target within eps of its best, or the budget of bids is spent.
 
     Gauss-Seidel forward auction from the given prices. Prices only rise, so a bidder's list stays true: what it leaves
     out is worth at least its threshold, and only a best that exceeds that makes the bidder look again. A bid that takes
-    the threshold for the second best is smaller than it could be, but a bid. Returns the bids made.
+    the threshold for the second best is smaller than it could be, but a bid. Returns the bids made, and the last eps.
+
+    A bid takes a free target, or evicts the owner of one, who bids next. Where free targets are far away, such a chain
+    raises the prices of all that are near by steps of eps. A long one says that eps is too small for the prices that it
+    began with: eps grows, up to `most_eps`, as if the auction had begun with a larger one.
     """
     columns, low, _ = targets
     candidates, lengths, count, threshold = lists
@@ -191,9 +199,13 @@ def auction(
     owner[:] = -1
     for i in range(size):
         queue[i] = size - 1 - i
-    waiting, bids = size, 0
+    waiting, bids, fewest, began = size, 0, size, 0
     while waiting and bids < budget:
         waiting -= 1
+        if waiting < fewest:
+            fewest, began = waiting, bids
+        elif bids - began > CHAIN + CHAIN_PER_BIDDER * size:
+            eps, began = min(2 * eps, most_eps), bids
         bids += 1
         i = int(queue[waiting])
         best, second, target = _best_two(candidates, lengths, i, count[i], price)
@@ -220,7 +232,7 @@ def auction(
             queue[waiting] = loser
             waiting += 1
         owner[target], index[i] = i, target
-    return bids
+    return bids, eps
 
 
 @compiled
@@ -328,9 +340,12 @@ def solve_level(
         np.zeros(level, np.int64),
         np.full(level, -BIG),
     )
-    bids, lower = 0, 0.0
+    bids, lower, most_eps = 0, 0.0, (FIRST_GROWTH if certified else COARSE_GROWTH) * eps
     while True:
-        bids += auction(x, targets, padded, least, index, owner, np.float32(eps), lists, BIDS * level - bids)
+        made, grown = auction(
+            x, targets, padded, least, index, owner, np.float32(eps), np.float32(most_eps), lists, BIDS * level - bids
+        )
+        bids, eps = bids + made, float(grown)
         cost, paired = 0.0, 0
         for i in range(level):
             if index[i] >= 0:
@@ -342,6 +357,7 @@ def solve_level(
             break
         if eps > 1.2 * goal:
             eps = max(eps / EPS_FACTOR, goal)
+            most_eps = GROWTH * eps if certified and eps > goal else eps
             continue
         if not certified:
             break
@@ -351,6 +367,7 @@ def solve_level(
             break
         shrink = 0.9 * tolerance * max(lower, 0.0) / excess
         eps = max(eps * min(max(shrink, 1 / EPS_FACTOR), 0.7), least_eps)
+        most_eps = eps
     return cost, lower, padded[:level].astype(np.float64), profit, bids
 
 
