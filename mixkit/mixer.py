@@ -95,7 +95,7 @@ class Mixer(MixerSteps):
         dense: Any = batch
         elements, labels = self.read(dense, labels)
         if not self.training:
-            self._clean_loss = None
+            self.forget_clean_loss()
             return dense, self.targets(MixPlan.identity(len(dense), dense.device), labels)
         plan, samples = self._draw_for(elements, dense, labels, saliency, generator, samples)
         mixed = self.domain.mix(plan, elements, dense)

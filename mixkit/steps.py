@@ -84,6 +84,10 @@ class MixerSteps(MixerCall):
         """What the last mixed batch adds to the loss: clean_weight times the loss of its clean pass, else 0."""
         return torch.zeros(()) if self._clean_loss is None else self._clean_loss
 
+    def forget_clean_loss(self) -> None:
+        """Begin a batch that adds nothing to the loss."""
+        self._clean_loss = None
+
     def set_clean_loss(self, loss: Tensor) -> None:
         """Take the loss of a clean pass, of which `clean_loss` is clean_weight times."""
         self._clean_loss = self.clean_weight * loss

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from mixkit import draws, functional
 from mixkit.checks import check_concentration, check_positive
 from mixkit.elements import ElementSet
@@ -43,10 +45,7 @@ class SageMix(Method):
     def plan(self, elements: ElementSet, context: PlanContext) -> MixPlan:
         """See `Method.plan`."""
         sigma = self._bandwidth(elements)
-        size, device = elements.num_samples, elements.coords.device
-        partner = context.partners(elements)
-        prior = draws.beta_log_ratio(self.theta, size, context.generator, device)
-        uniform = draws.uniform((2, size), context.generator, device)
+        partner, prior, uniform = self._draw(elements, context)
         saliency = context.saliency
         if saliency is not None and self.sharpness != 1:
             saliency = sharpen(saliency, self.sharpness)
@@ -59,15 +58,19 @@ class SageMix(Method):
     def plan_ragged(self, elements: RaggedSet, context: PlanContext) -> RaggedPlan:
         """See `Method.plan_ragged`."""
         sigma = self._bandwidth(elements)
-        size, device = elements.num_samples, elements.coords.device
-        partner = context.partners(elements)
-        prior = draws.beta_log_ratio(self.theta, size, context.generator, device)
-        uniform = draws.uniform((2, size), context.generator, device)
+        partner, prior, uniform = self._draw(elements, context)
         saliency = context.saliency
         if saliency is not None and self.sharpness != 1:
             saliency = sharpen_rows(saliency, elements, self.sharpness)
         queries = draw_queries(self.query, elements, saliency, partner, uniform)
         return ragged.sagemix(context.pairing(elements, partner), *queries, prior, sigma)
+
+    def _draw(self, elements: ElementSet | RaggedSet, context: PlanContext) -> tuple[Tensor, Tensor, Tensor]:
+        """The partners (B,), the priors' log ratios (B,), and what the queries are drawn by (2, B)."""
+        size, device = elements.num_samples, elements.coords.device
+        partner = context.partners(elements)
+        prior = draws.beta_log_ratio(self.theta, size, context.generator, device)
+        return partner, prior, draws.uniform((2, size), context.generator, device)
 
     def _bandwidth(self, elements: ElementSet | RaggedSet) -> float:
         sigma = elements.length_scale if self.sigma is None else self.sigma

@@ -24,19 +24,13 @@ if TYPE_CHECKING:
     from mixkit.mixer import Mixer
 
 
-def mix(
-    mixer: Mixer,
-    form: Form,
-    labels: Any,
-    saliency: Any = None,
-    generator: torch.Generator | None = None,
-    samples: Any = None,
-) -> tuple[Any, Any]:
-    """The mixed batch and its targets, in the form of the batch; arguments as for `Mixer.forward`."""
+def mix(mixer: Mixer, form: Form, labels: Any, *known: Any) -> tuple[Any, Any]:
+    """The mixed batch and its targets, in the form of the batch; ``known`` is what `draw` takes besides."""
     elements, labels = read(mixer, form, labels)
     if not mixer.training:
+        mixer.forget_clean_loss()
         return form.batch, targets(form, RaggedPlan.identity(elements.offsets, len(elements.coords)), labels)
-    plan = draw(mixer, form, elements, labels, saliency, generator, samples)
+    plan = draw(mixer, form, elements, labels, *known)
     return apply(mixer, form, plan, elements), targets(form, plan, labels)
 
 
