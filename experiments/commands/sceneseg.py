@@ -84,7 +84,9 @@ def table(results: dict[tuple[str, int], dict[str, Any]], methods: list[str], ti
 
     from experiments.report.paired import paired_difference
 
-    shown = Table("method", "mIoU", "minus vanilla, 95 %", "seeds", "time of a run", title=title)
+    shown = Table(title=title)
+    for name in ("method", "mIoU", "minus vanilla, 95 %", "seeds", "a run"):
+        shown.add_column(name, no_wrap=True)
     names = list(next(iter(results.values()))["iou"])
     for name in names:
         shown.add_column(name, justify="right")
