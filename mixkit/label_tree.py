@@ -14,9 +14,11 @@ from mixkit.labels import WRAPPERS, Label, Size, read_label
 NumClasses = SupportsIndex | list[Any] | tuple[Any, ...] | Mapping[Any, Any] | None
 
 
-def read_labels(
-    labels: Any, num_classes: Any, size: Size, ignore_index: Any = None, device: Any = None, *, shared: bool = False
-) -> Any:
+#: ``read(labels, num_classes, ignore_index)`` reads the labels of one kind.
+ReadLabel = Callable[[Any, "int | None", "int | None"], Label]
+
+
+def read_labels(labels: Any, num_classes: Any, size: Size, ignore_index: Any = None, device: Any = None) -> Any:
     """Read the labels of a batch: one `Label`, or a tuple or dict of them where the labels are one.
 
     Args:
@@ -26,15 +28,43 @@ def read_labels(
         size: the number of samples, elements and sides of the batch.
         ignore_index: one number for all that are classes, or in the structure of the labels. Default None.
         device: the device of the batch. Default None: the labels' own.
-        shared: the ignore_index is one for several labels.
 
     Raises:
         TypeError: see `read_label`.
         ValueError: see `read_label`; or structures that do not fit together.
     """
 
+    def read_one(labels: Any, num_classes: int | None, ignore_index: int | None) -> Label:
+        return read_label(labels, num_classes, size, ignore_index, device)
+
+    return read_tree(labels, num_classes, ignore_index, read_one)
+
+
+def read_tree(
+    labels: Any,
+    num_classes: Any,
+    ignore_index: Any,
+    read_one: ReadLabel,
+    *,
+    lists: bool = True,
+    shared: bool = False,
+) -> Any:
+    """As `read_labels`, given what reads the labels of one kind.
+
+    Args:
+        labels: see `read_labels`.
+        num_classes: see `read_labels`.
+        ignore_index: see `read_labels`.
+        read_one: reads what is no structure.
+        lists: a list or tuple of tensors is a structure even where ``num_classes`` is none. Default True.
+        shared: the ignore_index is one for several labels. Default False.
+
+    Raises:
+        ValueError: structures that do not fit together; and what ``read_one`` raises.
+    """
+
     def read(labels: Any, num_classes: Any, ignore_index: Any, shared: bool) -> Any:
-        return read_labels(labels, num_classes, size, ignore_index, device, shared=shared)
+        return read_tree(labels, num_classes, ignore_index, read_one, lists=lists, shared=shared)
 
     if isinstance(labels, Mapping):
         sizes = num_classes if isinstance(num_classes, Mapping) else dict.fromkeys(labels, num_classes)
@@ -49,7 +79,8 @@ def read_labels(
             for key, label in labels.items()
         }
     many = isinstance(num_classes, (tuple, list))
-    if isinstance(labels, (tuple, list)) and not isinstance(labels, WRAPPERS) and (many or not is_numbers(labels)):
+    in_a_row = isinstance(labels, (tuple, list)) and not isinstance(labels, WRAPPERS)
+    if in_a_row and (many or (lists and not is_numbers(labels))):
         if many and len(num_classes) != len(labels):
             raise ValueError(f"num_classes must have one entry for each of {len(labels)} labels, got {num_classes!r}")
         each_size = num_classes if many else [num_classes] * len(labels)
@@ -62,12 +93,12 @@ def read_labels(
     for name, value in (("num_classes", num_classes), ("ignore_index", ignore_index)):
         if isinstance(value, (Mapping, tuple, list)):
             raise ValueError(f"{name} must be one number for one label tensor, got {value!r}")
-    label_read = read_label(labels, check_num_classes(num_classes), size, ignore_index, device)
+    label_read = read_one(labels, check_num_classes(num_classes), ignore_index)
     if not shared or ignore_index is None:
         return label_read
     if label_read.kind == "values":  # a depth of 255, say, beside a mask whose 255 does not count
         return replace(label_read, ignore_index=None)
-    if label_read.kind == "classes" and label_read.places is None and 0 <= ignore_index < label_read.num_classes:
+    if label_read.kind == "classes" and label_read.places is None and 0 <= ignore_index < (label_read.num_classes or 0):
         raise ValueError(
             f"ignore_index={ignore_index} is one of the {num_classes} classes of the labels "
             f"{tuple(label_read.tensor.shape)} too: give ignore_index in the structure of the labels, and None here"

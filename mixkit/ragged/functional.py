@@ -76,8 +76,7 @@ def rsmix(
     coords, lengths = elements.positions, elements.lengths
     radius = radius.expand(len(partner))
     erased = _ball(coords[pairing.own], coords[query][sample], pairing.offsets, radius, knn)
-    theirs, starts = partner_rows(elements, partner)
-    of = sample_of(starts, len(theirs))
+    theirs, of, starts = partner_rows(elements, partner)
     added = _ball(coords[theirs], coords[partner_query][of], starts, radius, knn)
     order = rank(keys.masked_fill(~added, torch.inf), starts)
     sorted_rows = torch.empty_like(theirs)

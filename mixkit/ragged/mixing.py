@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from mixkit import draws
-from mixkit.label_tree import check_num_classes, map_labels, map_leaves
-from mixkit.labels import WRAPPERS, Label, PerElement, PerSample, Size, read_label
+from mixkit.label_tree import map_labels, map_leaves, read_tree
+from mixkit.labels import Label, PerElement, PerSample, Size, read_label
 from mixkit.methods.base import PlanContext
 from mixkit.partners import choose_partners
 from mixkit.ragged.elements import RaggedSet
@@ -36,8 +36,13 @@ def mix(mixer: Mixer, form: Form, labels: Any, *known: Any) -> tuple[Any, Any]:
 
 def read(mixer: Mixer, form: Form, labels: Any) -> tuple[RaggedSet, Any]:
     """The elements of a batch, and its labels as they are read; those of the elements as of one sample that has all."""
+
+    def read_one(labels: Any, num_classes: int | None, ignore_index: int | None) -> Label:
+        return _read_label(form, labels, num_classes, ignore_index)
+
     elements = mixer.domain.ragged_elements(form.packed)
-    return elements, _read_labels(form, labels, mixer.num_classes, mixer.ignore_index)
+    labels = read_tree(labels, mixer.num_classes, mixer.ignore_index, read_one, lists=False)
+    return elements, map_labels(Label.check, labels)
 
 
 def draw(
@@ -85,24 +90,6 @@ def targets(form: Form, plan: RaggedPlan, labels: Any) -> Any:
         return form.close_targets(Packed(mixed, plan.offsets), classes=label.kind == "classes")
 
     return map_leaves(mix_one, labels)
-
-
-def _read_labels(form: Form, labels: Any, num_classes: Any, ignore_index: Any) -> Any:
-    if isinstance(labels, Mapping):
-        each = (num_classes, ignore_index)
-        sizes, ignored = (one if isinstance(one, Mapping) else dict.fromkeys(labels, one) for one in each)
-        if missing := [key for key in labels if key not in sizes]:
-            raise ValueError(
-                f"num_classes has no entry for the labels {missing}; give None for a label without classes"
-            )
-        return {key: _read_labels(form, label, sizes[key], ignored.get(key)) for key, label in labels.items()}
-    if isinstance(num_classes, (tuple, list)):
-        if not isinstance(labels, (tuple, list)) or isinstance(labels, WRAPPERS) or len(labels) != len(num_classes):
-            raise ValueError(f"labels must be a tuple with one entry for each of num_classes={num_classes!r}")
-        each_ignored = ignore_index if isinstance(ignore_index, (tuple, list)) else [ignore_index] * len(labels)
-        parts = zip(labels, num_classes, each_ignored, strict=True)
-        return tuple(_read_labels(form, *part) for part in parts)
-    return _read_label(form, labels, check_num_classes(num_classes), ignore_index).check()
 
 
 def _read_label(form: Form, labels: Any, num_classes: int | None, ignore_index: int | None) -> Label:

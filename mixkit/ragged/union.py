@@ -10,12 +10,13 @@ from mixkit.ragged.packed import sample_of
 from mixkit.ragged.plan import RaggedPlan
 
 
-def partner_rows(elements: RaggedSet, partner: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows of each sample's partner (L'',), one sample after another, and where each sample's begin (B + 1,)."""
+def partner_rows(elements: RaggedSet, partner: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The rows of each sample's partner (L'',), the sample that each is for (L'',), and where each begins (B + 1,)."""
     lengths = elements.lengths[partner]
     starts = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
     output = sample_of(starts, int(starts[-1]))
-    return torch.arange(len(output), device=output.device) - starts[output] + elements.offsets[partner][output], starts
+    rows = torch.arange(len(output), device=output.device) - starts[output] + elements.offsets[partner][output]
+    return rows, output, starts
 
 
 def union(

@@ -47,20 +47,9 @@ __all__ = [
     "spectral_residual",
 ]
 
-# TimmFastCollate needs timm, so that it is not among what `import *` brings
-_NAMED = (
-    "CoMixup",
-    "CutMix",
-    "Mixup",
-    "PointCutMixK",
-    "PointCutMixR",
-    "PointMixup",
-    "PuzzleMix",
-    "SageMix",
-    "SaliencyMix",
-)
+# where names are that are imported when first used; those of `__all__` that stand neither here nor above are transforms
+# of one method each. TimmFastCollate needs timm, so that it is not among what `import *` brings
 _LATER = {
-    **dict.fromkeys(_NAMED, "named_transforms"),
     "MixTransform": "transforms",
     "TimmFastCollate": "timm_collate",
     "TimmMixup": "timm",
@@ -69,9 +58,9 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name not in _LATER and name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{_LATER.get(name, 'named_transforms')}"), name)
     globals()[name] = value  # the next time this function is not called
     return value
 

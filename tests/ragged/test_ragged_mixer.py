@@ -230,6 +230,21 @@ def test_labels_of_points_that_do_not_count() -> None:
     assert float(sum(each[:, [0, 1, 3]].sum() for each in targets)) == 0
 
 
+def test_one_ignore_index_for_several_labels_is_one_of_classes() -> None:
+    batch, parts = clouds(), [torch.full((count,), 255) for count in LENGTHS]
+    heights = [torch.full((count,), height) for count, height in zip(LENGTHS, (255.0, 1.0, 2.0, 3.0), strict=True)]
+    mixer = mixer_of("mixup", num_classes={"part": 4, "height": None}, ignore_index=255)
+    labels = {"part": parts, "height": heights}
+    plan = mixer.plan(batch, labels)
+    targets = mixer.apply_plan(plan, batch, labels)[1]
+    assert all(float(each.sum()) == 0 for each in targets["part"])
+    torch.testing.assert_close(torch.cat(targets["height"]), plan.apply(torch.cat(heights)))
+    with pytest.raises(ValueError, match="ignore_index=2 is one of the 4 classes"):
+        mixer_of("mixup", num_classes=(4, 4), ignore_index=2)(batch, (torch.tensor([0, 1, 2, 3]), parts))
+    with pytest.raises(ValueError, match="one entry for each of 2 labels"):
+        mixer_of("mixup", num_classes=(4,))(batch, (parts, parts))
+
+
 def test_regression_and_soft_labels_of_samples() -> None:
     batch, soft = clouds(), torch.rand(4, 5).softmax(1)
     mixer = mixer_of("pointmixup")

@@ -19,7 +19,7 @@ def mix3d(elements: RaggedSet, partner: Tensor) -> RaggedPlan:
     The centre is the mean of the points on the ground plane, the first two coordinates; heights stay.
     """
     centre = _centre(elements)
-    rows, output = _partners(elements, partner)
+    rows, output, _ = partner_rows(elements, partner)
     shift = (centre - centre[partner])[output]
     own = torch.ones(len(elements.coords), dtype=torch.bool, device=rows.device)
     return union(elements, own, rows, output, shift)
@@ -41,7 +41,7 @@ def lasermix(elements: RaggedSet, partner: Tensor, edges: Tensor, odd: Tensor) -
 
     sample = elements.sample
     own = band(torch.arange(len(sample), device=sample.device), sample) == odd[sample]
-    rows, output = _partners(elements, partner)
+    rows, output, _ = partner_rows(elements, partner)
     theirs = band(rows, output) != odd[output]
     return union(elements, own, rows[theirs], output[theirs])
 
@@ -73,7 +73,7 @@ def polarmix(
 
     sample = elements.sample
     own = ~inside(torch.arange(len(sample), device=sample.device), sample)
-    rows, output = _partners(elements, partner)
+    rows, output, _ = partner_rows(elements, partner)
     theirs = inside(rows, output)
     parts, outputs = [rows[theirs]], [output[theirs]]
     shifts = [coords.new_zeros(len(parts[0]), coords.shape[1])]
@@ -114,7 +114,7 @@ def sagemix_scene(
     """
     coords, sample = elements.positions, elements.sample
     place = coords[query][:, :2]
-    rows, output = _partners(elements, partner)
+    rows, output, _ = partner_rows(elements, partner)
     near = _ground(coords[:, :2] - place[sample]) < radius
     distance = _ground(coords[rows, :2] - place[output])
     theirs = distance < radius
@@ -165,13 +165,6 @@ def _pair_regions(
     first, second = rows[pairing.own[:end]], rows[pairing.other[:end]]
     matched = match(Packed(coords[first], offsets), Packed(coords[second], offsets), tolerance=tolerance)
     return Pairing(first, second[matched], offsets, regions)
-
-
-def _partners(elements: RaggedSet, partner: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows of each scene's partner, and the scene that each is for."""
-    rows, starts = partner_rows(elements, partner)
-    scenes = torch.arange(len(partner), device=rows.device)
-    return rows, scenes.repeat_interleave(starts.diff(), output_size=len(rows))
 
 
 def _centre(elements: RaggedSet) -> Tensor:
