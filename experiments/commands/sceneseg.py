@@ -15,6 +15,7 @@ from experiments.base.errors import ExperimentError
 from experiments.base.files import read_bounded, write_json
 from experiments.commands import options
 
+Results = dict[tuple[str, int], dict[str, Any]]  # of each method and seed
 METHODS = ("vanilla", "mix3d", "lasermix", "polarmix", "sagemix_scene")
 EPILOG = """\
 examples:
@@ -60,7 +61,9 @@ def main(args: argparse.Namespace) -> int:
             results[run] = future.result()
             write_json(_file(folder, *run), {**setting, **future.result()})
             console.print(f"{run[0]}, seed {run[1]}: mIoU {future.result()['miou']:.1f}")
-    console.print(table({run: result for run, result in results.items() if result}, methods, SCANS[args.data][0]))
+    done = {run: result for run, result in results.items() if result}
+    console.print(table(done, methods, SCANS[args.data][0]))
+    console.print(class_table(done, methods))
     console.print(f"runs in {folder}")
     return 0
 
@@ -78,7 +81,7 @@ def train(setting: dict[str, Any], roots: list[Path], method: str, seed: int) ->
     return {"method": method, "seed": seed, **result}
 
 
-def table(results: dict[tuple[str, int], dict[str, Any]], methods: list[str], title: str) -> Any:
+def table(results: Results, methods: list[str], title: str) -> Any:
     """MIoU of each method with its 95 % interval over seeds, and the difference to vanilla on the same seeds."""
     from rich.table import Table
 
@@ -87,13 +90,7 @@ def table(results: dict[tuple[str, int], dict[str, Any]], methods: list[str], ti
     shown = Table(title=title)
     for name in ("method", "mIoU", "minus vanilla, 95 %", "seeds", "a run"):
         shown.add_column(name, no_wrap=True)
-    names = list(next(iter(results.values()))["iou"])
-    for name in names:
-        shown.add_column(name, justify="right")
-    for method in methods:
-        own = {seed: result for (one, seed), result in results.items() if one == method}
-        if not own:
-            continue
+    for method, own in _by_method(results, methods).items():
         scores, base = (
             {seed: result["miou"] for (one, seed), result in results.items() if one == name}
             for name in (method, "vanilla")
@@ -102,16 +99,35 @@ def table(results: dict[tuple[str, int], dict[str, Any]], methods: list[str], ti
         against = f"{difference.mean:+.1f}" if difference else ""
         if difference and difference.half is not None:
             against += f" ± {difference.half:.1f}"
-        mean = {name: statistics.fmean(result["iou"][name] for result in own.values()) for name in names}
         shown.add_row(
             method,
             f"{statistics.fmean(scores.values()):.1f}",
             against,
             str(len(own)),
-            f"{statistics.median(result['seconds'] for result in own.values()):.0f} s",
-            *(f"{mean[name]:.0f}" for name in names),
+            f"{statistics.median(result['seconds'] for result in own):.0f} s",
         )
     return shown
+
+
+def class_table(results: Results, methods: list[str]) -> Any:
+    """IoU of each class by each method, the mean over seeds; a row a class, since there may be dozens."""
+    from rich.table import Table
+
+    columns = _by_method(results, methods)
+    shown = Table(title="IoU of each class, %")
+    shown.add_column("class", no_wrap=True)
+    for method in columns:
+        shown.add_column(method, justify="right", no_wrap=True)
+    for name in next(iter(results.values()))["iou"]:
+        means = (statistics.fmean(result["iou"][name] for result in own) for own in columns.values())
+        shown.add_row(name, *(f"{mean:.0f}" for mean in means))
+    return shown
+
+
+def _by_method(results: Results, methods: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """The results of each method that has some."""
+    grouped = {method: [result for (one, _), result in results.items() if one == method] for method in methods}
+    return {method: own for method, own in grouped.items() if own}
 
 
 def _check(methods: list[str]) -> None:

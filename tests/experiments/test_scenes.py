@@ -203,6 +203,7 @@ def test_sceneseg(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     assert main([*words, "--seeds", "0", "1"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in ("vanilla", "mix3d", "lasermix", "polarmix", "sagemix"))
+    assert all(name in shown for name in ("IoU of each class", "sidewalk", "person"))
     first = json.loads((tmp_path / "polarmix-s1.json").read_text())
     assert 0 <= first["miou"] <= 100
     assert main([*words, "--seeds", "1"]) == 0  # what is done is kept
