@@ -9,6 +9,7 @@ from mixkit.domain import Domain
 from mixkit.draws import rank_generator
 from mixkit.elements import ElementSet
 from mixkit.factory import create_mixer
+from mixkit.grid import Grid
 from mixkit.labels import PerElement, PerSample
 from mixkit.losses import soft_cross_entropy
 from mixkit.manifold import ManifoldMixer
@@ -32,6 +33,7 @@ __all__ = [
     "Domain",
     "ElementSet",
     "GradientSaliency",
+    "Grid",
     "ManifoldMixer",
     "Method",
     "MixPlan",

@@ -30,6 +30,24 @@ def test_every_method_of_coordinates_mixes_signals(method: str) -> None:
     torch.testing.assert_close(targets, plan.sample_weights @ torch.eye(3)[labels])
 
 
+def test_a_grid_needs_the_names_of_its_axes_only() -> None:
+    class Radar(mixkit.Grid):
+        layouts = ("brcav",)
+        noun = "radar cubes"
+
+    cubes = torch.randn(4, 5, 2, 6, 3)
+    for method in mixkit.list_methods("signal"):
+        made = mixkit.registry.get_method(method)()
+        mixer = mixkit.create_mixer(
+            made, Radar(), num_classes=4, saliency=lambda batch: batch.square().sum(2), p=1.0, inside=True
+        )
+        mixed, targets = mixer(torch.ones_like(cubes) * torch.arange(4.0)[:, None, None, None, None], torch.arange(4))
+        assert mixed.shape == cubes.shape
+        torch.testing.assert_close(mixed.mean((1, 2, 3, 4)), targets @ torch.arange(4.0))
+    with pytest.raises(ValueError, match=r"radar cubes must be a batch \(B, R, C, A, V\), got \(4, 5\)"):
+        mixer(torch.zeros(4, 5), torch.arange(4))
+
+
 def test_sagemix_mixes_neighbours_alike() -> None:
     mixer = mixkit.create_mixer("sagemix", domain="signal", query="uniform", num_classes=2)
     weight = mixer.plan(torch.randn(64, 1, 80), torch.zeros(64, dtype=torch.long)).weight[:, 0]

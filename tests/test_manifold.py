@@ -77,6 +77,12 @@ class SharedModel(nn.Module):
         return self.head(self.fc(self.conv2(self.conv1(points.mT).relu()).amax(2)).relu())
 
 
+def small_network(convolution: type[nn.Module], norm: type[nn.Module], rank: int) -> nn.Module:
+    parts = [convolution(3, 8, 3, padding=1), norm(8), convolution(8, 8, 3, stride=2, padding=1), nn.ReLU()]
+    pool = nn.AdaptiveAvgPool1d(1) if rank == 1 else nn.AdaptiveAvgPool3d(1)
+    return nn.Sequential(*parts, pool, nn.Flatten(), nn.Linear(8, 5))
+
+
 CASES: dict[str, tuple[Any, list[str], str, tuple[int, ...]]] = {
     "resnet18": (
         lambda: torchvision.models.resnet18(num_classes=5),
@@ -93,6 +99,14 @@ CASES: dict[str, tuple[Any, list[str], str, tuple[int, ...]]] = {
     "pointnet": (SharedModel, ["conv1", "conv2", "fc"], "points", (20, 3)),
     "dgcnn": (GraphModel, ["edge1", "edge2"], "points", (20, 3)),
     "pointnet++": (HierarchicalModel, ["sa1", "sa2"], "points", (20, 3)),
+    "convolutions in time": (lambda: small_network(nn.Conv1d, nn.BatchNorm1d, 1), ["0", "2"], "sequence", (3, 40)),
+    "convolutions in space": (lambda: small_network(nn.Conv3d, nn.BatchNorm3d, 3), ["0", "2"], "volume", (3, 4, 8, 6)),
+    "r3d_18": (
+        lambda: torchvision.models.video.r3d_18(num_classes=5),
+        ["stem", "layer2", "layer4"],
+        "video",
+        (3, 8, 16, 16),
+    ),
 }
 
 
@@ -107,7 +121,7 @@ def record(manifold: ManifoldMixer, monkeypatch: pytest.MonkeyPatch) -> list[Mix
     return plans
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "r3d_18" else n for n in CASES])
 @pytest.mark.parametrize("method", ["sagemix", "manifold_mixup", "cutmix"])
 @pytest.mark.parametrize("saliency_at", ["input", "layer"])
 def test_it_mixes_at_each_layer_of_each_model(
@@ -116,7 +130,7 @@ def test_it_mixes_at_each_layer_of_each_model(
     make, layers, domain, shape = CASES[name]
     model, batch, labels = make(), torch.randn(4, *shape), torch.arange(4)
     for module in model.modules():  # BatchNorm's batch statistics would mix samples on their own
-        if isinstance(module, (nn.BatchNorm2d, nn.Dropout)):
+        if isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.Dropout)):
             module.eval()
     for layer in layers:
         manifold = ManifoldMixer(
@@ -141,12 +155,22 @@ def test_it_mixes_at_each_layer_of_each_model(
         model(batch)
         handle.remove()
         elements = manifold.mixer.domain.elements(batch)
-        features = manifold.mixer.domain.feature_elements(clean[0], elements)
-        mixed = manifold.mixer.domain.mix_feature(plans[0], clean[0], features)
+        last = channels_last(module)
+        features = manifold.mixer.domain.feature_elements(clean[0], elements, last)
+        mixed = manifold.mixer.domain.mix_feature(plans[0], clean[0], features, last)
         handle = module.register_forward_hook(lambda m, a, out: mixed)  # noqa: B023
         torch.testing.assert_close(logits, model(batch), rtol=1e-4, atol=1e-5)
         handle.remove()
         F.cross_entropy(logits, targets).backward()
+
+
+def test_a_clip_is_mixed_inside_a_video_model() -> None:
+    make, _, domain, shape = CASES["r3d_18"]
+    clips, labels = torch.randn(2, *shape), torch.arange(2)
+    manifold = ManifoldMixer(make(), ["layer3"], "sagemix", domain, num_classes=5)
+    logits, targets = manifold(clips, labels)
+    assert logits.shape == targets.shape == (2, 5)
+    F.cross_entropy(logits, targets).backward()
 
 
 def test_feature_maps_mix_as_pixels_do() -> None:

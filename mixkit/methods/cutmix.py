@@ -18,6 +18,7 @@ from mixkit.ragged.queries import draw_queries
 from mixkit.registry import register_method
 
 _HOST = torch.device("cpu")
+_WHOLE = np.float32(4)  # the share of a side that covers it wherever the centre is, and no edge by rounding
 
 
 @register_method("cutmix")
@@ -25,26 +26,31 @@ class CutMix(Method):
     """CutMix (Yun et al. 2019): a box of volume 1 - lambda of the set's extent, lambda ~ Beta(alpha, alpha).
 
     Its centre is uniform, the box is clipped, and the label counts the elements that were replaced. On a grid the
-    centre is a cell and half a side a whole number of cells, as in torchvision's ``v2.CutMix``.
+    centre is a cell and half a side a whole number of cells, as in torchvision's ``v2.CutMix``; along an axis of one
+    cell the box is whole.
 
     Args:
         alpha: concentration of the Beta, > 0. Default 1.
         per_sample: one box per sample instead of one per batch. Default False, as the authors do.
+        bands: each box is a band: bounded along one axis, drawn at random, and whole along the others. On a spectrogram
+            those are SpecAugment's (Park et al. 2019), of all frequencies or of all times. Default False.
     """
 
     p = 0.5  # on CIFAR; the paper mixes every batch of ImageNet
     needs = frozenset({"partners", "assign"})
     moves = True
 
-    def __init__(self, alpha: float = 1.0, per_sample: bool = False) -> None:
+    def __init__(self, alpha: float = 1.0, per_sample: bool = False, bands: bool = False) -> None:
         self.alpha = check_concentration("alpha", alpha)
         self.per_sample = check_flag("per_sample", per_sample)
+        self.bands = check_flag("bands", bands)
 
     def plan(self, elements: ElementSet, context: PlanContext) -> MixPlan:
         """See `Method.plan`."""
         boxes = elements.num_samples if self.per_sample else 1
         partner = context.partners(elements)
-        share = self._share(boxes, elements.coords.shape[2], context)
+        long = [side > 1 for side in (elements.grid or ())[::-1]]
+        share = self._share(boxes, np.array(long if any(long) else [True] * elements.coords.shape[2]), context)
         start, way = self._centre(elements, boxes, partner, context)
         box = _set_box if elements.grid is None else _grid_box
         centre, half = box(elements, start, way, share / 2)
@@ -54,19 +60,23 @@ class CutMix(Method):
         """See `Method.plan_ragged`."""
         boxes = elements.num_samples if self.per_sample else 1
         partner = context.partners(elements)
-        share = self._share(boxes, elements.coords.shape[1], context)
+        share = self._share(boxes, np.ones(elements.coords.shape[1], dtype=bool), context)
         low, sides = ragged.frame(elements)
         start, way = self._centre_ragged(elements, boxes, partner, context)
         centre = (low if start is None else start) + _of(way, sides)
         return ragged.cutmix(context.pairing(elements, partner), centre, _of(share / 2, sides))
 
-    def _share(self, boxes: int, num_coords: int, context: PlanContext) -> np.ndarray:
-        """(boxes, 1) the share of each side that a box has."""
+    def _share(self, boxes: int, bounded: np.ndarray, context: PlanContext) -> np.ndarray:
+        """(boxes, D) the share of each side that a box has, given the axes (D,) that it may be bounded along."""
         from scipy.special import expit  # SciPy is imported when first used
 
         log_ratio = draws.beta_log_ratio(self.alpha, boxes, context.generator, _HOST).numpy()
-        share: np.ndarray = expit(-log_ratio)[:, None] ** np.float32(1 / num_coords)
-        return share
+        axes = np.flatnonzero(bounded)
+        share = expit(-log_ratio)[:, None] ** np.float32(1 if self.bands else 1 / len(axes))
+        if self.bands:
+            axis = axes[torch.randint(len(axes), (boxes, 1), generator=context.generator).numpy()]
+            bounded = np.arange(len(bounded)) == axis
+        return np.where(bounded, share, _WHOLE)
 
     def _centre_ragged(
         self, elements: RaggedSet, boxes: int, partner: Tensor, context: PlanContext
@@ -89,12 +99,13 @@ class SaliencyMix(CutMix):
         alpha: concentration of the Beta, > 0. Default 1.
         per_sample: one box per sample. Default True; False takes one box for the batch, around the most salient element
             of the first sample's partner, as the authors do.
+        bands: see `CutMix`. Default False.
     """
 
     needs = frozenset({"partners", "assign", "saliency"})
 
-    def __init__(self, alpha: float = 1.0, per_sample: bool = True) -> None:
-        super().__init__(alpha, per_sample)
+    def __init__(self, alpha: float = 1.0, per_sample: bool = True, bands: bool = False) -> None:
+        super().__init__(alpha, per_sample, bands)
 
     def _centre(
         self, elements: ElementSet, boxes: int, partner: Tensor, context: PlanContext
@@ -124,7 +135,12 @@ def _grid_box(elements: ElementSet, start: Tensor | None, way: np.ndarray, half:
         next_cell += stride * min(1, size - 1)
         stride *= size
     low = coords[:, 0]
-    cell = coords[:, next_cell] - low
+    # an axis of one cell has no next: any unit does
+    cell = (
+        coords[:, next_cell]
+        - low
+        + torch.from_numpy((sides == 1).astype(np.float32)).to(coords.device, non_blocking=True)
+    )
     start = low if start is None else start
     return start + _of(np.floor(way * sides) - np.float32(0.5), cell), _of(np.floor(half * sides), cell)
 

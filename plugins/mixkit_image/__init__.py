@@ -1,4 +1,4 @@
-"""Images for mixkit: the pixel grid as a domain, torchvision-style transforms, and saliency without a model.
+"""Images and other grids for mixkit: domains, torchvision-style transforms, and saliency without a model.
 
 Each method that mixes images is a transform here by its class's name; the methods of images themselves are in
 `mixkit_image.methods`. Transforms are imported when first asked for, as torchvision, which they need, takes a while.
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixkit_image import functional, methods
 from mixkit_image.domain import PixelGrid
+from mixkit_image.grids import SequenceGrid, SpectrogramGrid, VideoGrid, VolumeGrid
 from mixkit_image.spectral import spectral_residual
 
 if TYPE_CHECKING:
@@ -40,7 +41,11 @@ __all__ = [
     "PuzzleMix",
     "SageMix",
     "SaliencyMix",
+    "SequenceGrid",
+    "SpectrogramGrid",
     "TimmMixup",
+    "VideoGrid",
+    "VolumeGrid",
     "functional",
     "methods",
     "mix_boxes",

@@ -17,7 +17,7 @@ from mixkit_image.methods.grid import image_grid
 from mixkit_image.solvers.groups import MAX_COLUMNS
 
 
-@register_method("comixup", domains=("image",))
+@register_method("comixup", domains=("image", "spectrogram"))
 class CoMixup(Method):
     """Co-Mixup (Kim, Choo, Jeong and Song, ICLR 2021): m inputs give m outputs that are salient and diverse.
 

@@ -17,7 +17,7 @@ from mixkit_image.methods.grid import image_grid
 _SIDES = (2, 4, 8, 16)
 
 
-@register_method("puzzlemix", domains=("image",))
+@register_method("puzzlemix", domains=("image", "spectrogram"))
 class PuzzleMix(Method):
     """Puzzle Mix (Kim, Choo and Song, ICML 2020): a mask of n x n cells by graph cut, n drawn per batch, and transport.
 
