@@ -23,6 +23,7 @@ from mixkit.saliency import GradientSaliency
 from mixkit.samples import Samples
 from mixkit.schedule import Schedule, list_schedules
 from mixkit.source import SaliencySource
+from mixkit.stages import watch_stages
 from mixkit.warm import warm_up
 
 __version__ = "0.1.0"
@@ -62,4 +63,5 @@ __all__ = [
     "soft_cross_entropy",
     "steady",
     "warm_up",
+    "watch_stages",
 ]

@@ -22,6 +22,7 @@ from mixkit.schedule import Schedule
 from mixkit.settings import check_settings, settle
 from mixkit.show import show_mixer
 from mixkit.source import Observer, Saliency, SaliencySource, as_source, what_is_missing
+from mixkit.stages import stage
 from mixkit.targets import mix_label
 from mixkit.typed import MixerCall
 from mixkit.watch import EmptyRows, checked_saliency
@@ -132,12 +133,13 @@ class MixerSteps(MixerCall):
         source = self._source
         if source is None:
             return None
-        if self.clean_weight:
-            saliency, loss = source.find_with_loss(batch, labels, self.domain, self.observer)
-            self.set_clean_loss(loss)
-        else:
-            saliency = source.find(batch, labels, self.domain, samples, self.observer)
-        return checked_saliency(saliency, elements)
+        with stage("saliency"):
+            if self.clean_weight:
+                saliency, loss = source.find_with_loss(batch, labels, self.domain, self.observer)
+                self.set_clean_loss(loss)
+            else:
+                saliency = source.find(batch, labels, self.domain, samples, self.observer)
+            return checked_saliency(saliency, elements)
 
     @torch.no_grad()
     def draw(
@@ -155,7 +157,8 @@ class MixerSteps(MixerCall):
             check_coords(elements.coords)
         assign = self.domain.assign if "assign" in self.method.needs else None
         partner = choose_partners(self.partners, elements, labels, saliency, samples, generator)
-        return self.method.plan(elements, PlanContext(saliency, assign, generator, partner))
+        with stage("plan"):
+            return self.method.plan(elements, PlanContext(saliency, assign, generator, partner))
 
     def draw_spared(
         self,

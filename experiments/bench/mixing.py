@@ -22,6 +22,7 @@ from experiments.base.files import write_json
 from experiments.base.machine import describe_environment
 from experiments.bench.timing import bytes_moved, interleaved_medians
 from experiments.models import DEFAULTS, create_model
+from mixkit_points import PointSet
 
 WORKLOADS = {
     "100 x 3 x 32 x 32": ("image", (100, 3, 32, 32)),
@@ -100,15 +101,23 @@ def _mixing(
     method: str, domain: str, batch: Tensor, labels: Tensor
 ) -> tuple[Callable[[], object], Callable[[], object]]:
     """Plan and apply, with the saliency given and the assignment known; and the application of a plan alone."""
-    mixer = mixkit.create_mixer(method, domain, num_classes=NUM_CLASSES, saliency=_no_saliency, p=1.0, inside=True)
-    elements = mixer.domain.elements(batch)
-    size = elements.coords.shape[:2]
+    size = (len(batch), batch[0, 0].numel() if domain == "image" else batch.shape[1])
     saliency = torch.rand(size, device=batch.device)
-    if domain == "points":
-        known = torch.rand(size, device=batch.device).argsort(1)
-        mixer.domain.assign = lambda coords_a, coords_b: known  # type: ignore[method-assign]
+    of_domain = _PairedPoints(saliency.argsort(1)) if domain == "points" else domain
+    mixer = mixkit.create_mixer(method, of_domain, num_classes=NUM_CLASSES, saliency=_no_saliency, p=1.0, inside=True)
     plan = mixer.plan(batch, labels, saliency=saliency)
     return lambda: mixer(batch, labels, saliency=saliency), lambda: mixer.apply_plan(plan, batch, labels)
+
+
+class _PairedPoints(PointSet):
+    """Points whose assignment is known."""
+
+    def __init__(self, assignment: Tensor) -> None:
+        super().__init__()
+        self.assignment = assignment
+
+    def assign(self, coords_a: Tensor, coords_b: Tensor) -> Tensor:
+        return self.assignment
 
 
 def _no_saliency(batch: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ import argparse
 import multiprocessing
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def measure(name: str, args: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Each row's milliseconds, ratio to vanilla, and parts of a vanilla step that its sections take."""
+    """Each row's milliseconds, ratio to vanilla, and parts of a vanilla step that its stages take."""
     rows = ["vanilla", "floor", *(f"sagemix, {saliency}" for saliency in args.saliencies or DEFAULT)]
     if args.precision != "32" and not args.saliencies:
         rows = [row for row in rows if row not in ("sagemix, bfloat16", "sagemix, together")]  # others are these there
@@ -180,26 +181,24 @@ def _inputs(case: Case, size: int) -> Tensor:
 
 
 class Step:
-    """A training step that takes the time of its sections."""
+    """A training step that takes the time of its stages."""
 
     def __init__(self, work: Workload, mixer: mixkit.Mixer | None, *, floor: bool = False) -> None:
         self.work, self.mixer, self.floor = work, mixer, floor
         self.rounds: list[dict[str, float]] = []
         self._seconds: dict[str, float] = {}
-        if mixer is not None:
-            mixer.find_saliency = self._timed("saliency", mixer.find_saliency)  # type: ignore[method-assign]
-            mixer.domain.assign = self._timed("assignment", mixer.domain.assign)  # type: ignore[method-assign]
 
     def run(self) -> None:
         """One step, its seconds appended to ``rounds``."""
-        self._seconds = {"saliency": 0.0, "assignment": 0.0}
+        self._seconds = {"saliency": 0.0, "plan": 0.0, "assignment": 0.0}
         start = self._now()
         batch, targets = self.work.batch, self.work.labels
         model, optimiser = self.work.model, self.work.optimiser
         model.train()
-        with self.work.amp:
+        with self.work.amp, mixkit.watch_stages(self._timed):
             if self.floor:
-                self._timed("saliency", self._bare_pass)()
+                with self._timed("saliency"):
+                    self._bare_pass()
             if self.mixer is not None:
                 batch, targets = self.mixer(batch, targets, samples=self.work.keys)
             mixed = self._now()
@@ -220,15 +219,11 @@ class Step:
         torch.autograd.grad(F.cross_entropy(model(inputs), self.work.labels), inputs)
         model.train().requires_grad_(True)
 
-    def _timed(self, section: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            start = self._now()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self._seconds[section] += self._now() - start
-
-        return timed
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = self._now()
+        yield
+        self._seconds[stage] += self._now() - start
 
     def _now(self) -> float:
         return now(self.work.device, self.work.clock)

@@ -17,6 +17,7 @@ from mixkit.ragged.elements import RaggedSet
 from mixkit.ragged.pairing import Pairing
 from mixkit.ragged.plan import RaggedPlan
 from mixkit.show import options_of
+from mixkit.stages import stage
 
 #: ``assign(coords_a, coords_b) -> (B, N) long``, or None for the same positions.
 Assign = Callable[[Tensor, Tensor], Tensor | None]
@@ -58,7 +59,10 @@ class PlanContext:
 
     def assignment(self, elements: ElementSet, partner: Tensor) -> Tensor | None:
         """(B, N) the assignment of each sample's elements to its partner's, or None for the same positions."""
-        return None if self.assign is None else self.assign(elements.coords, take_samples(elements.coords, partner))
+        if self.assign is None:
+            return None
+        with stage("assignment"):
+            return self.assign(elements.coords, take_samples(elements.coords, partner))
 
     def pairing(self, elements: RaggedSet, partner: Tensor, *, matched: bool = True) -> Pairing:
         """Which elements of each sample and its partner are mixed, where samples differ in size.
@@ -70,7 +74,8 @@ class PlanContext:
         """
         if self.pair is None:
             raise ValueError("samples of different sizes need pair=, the domain's pairing")
-        return self.pair(elements, partner, self.generator, matched)
+        with stage("assignment"):
+            return self.pair(elements, partner, self.generator, matched)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({options_of(self)})"

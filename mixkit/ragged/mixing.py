@@ -19,6 +19,7 @@ from mixkit.ragged.forms import Form
 from mixkit.ragged.packed import Packed
 from mixkit.ragged.plan import RaggedPlan
 from mixkit.source import SaliencySource
+from mixkit.stages import stage
 
 if TYPE_CHECKING:
     from mixkit.mixer import Mixer
@@ -61,14 +62,15 @@ def draw(
     if saliency is not None:
         saliency = _rows_of(form, saliency)
     elif "saliency" in mixer.method.needs:
-        saliency = _find_saliency(mixer, form, labels)
+        with stage("saliency"):
+            saliency = _find_saliency(mixer, form, labels)
     if saliency is not None:
         peak = torch.segment_reduce(saliency, "max", lengths=elements.lengths, axis=0)
         mixer.empty_rows.look(peak[:, None])
     partner = choose_partners(mixer.partners, elements, labels, saliency, samples, generator)
     of_elements = _element_classes(labels) if "labels" in mixer.method.needs else None
     context = PlanContext(saliency, generator=generator, partner=partner, pair=mixer.domain.pair, labels=of_elements)
-    with torch.no_grad():
+    with torch.no_grad(), stage("plan"):
         plan = mixer.method.plan_ragged(elements, context)
     if mixer.observer is None or mixer.model is None:
         return plan
