@@ -15,6 +15,7 @@ from mixkit.elements import ElementSet
 from mixkit.label_tree import map_labels
 from mixkit.maps import Maps
 from mixkit.plan import MixPlan
+from mixkit.saliency import GradientSaliency, unwrap
 from mixkit.samples import Samples, placed
 from mixkit.show_html import BarsOfBank
 from mixkit.source import Observer, SaliencySource
@@ -142,24 +143,18 @@ class SaliencyBank(BarsOfBank, SaliencySource):
                 "a mixer with a SaliencyBank needs to know the samples: mixer(batch, labels, samples=keys)"
             )
         samples = Samples.of(samples)
-        size = (elements.num_samples, elements.num_elements)
-        if len(samples.keys) != size[0]:
-            raise ValueError(
-                f"keys must be ({size[0]},), one for each sample of the batch, got {tuple(samples.keys.shape)}"
-            )
+        samples.check_size(elements.num_samples, elements.num_elements)
         keys = placed("keys", samples.keys, self.device, 0, self.num_samples)
         if samples.index is None:
-            self._start(size[1])
-            if self.num_elements != size[1]:
+            self._start(elements.num_elements)
+            if self.num_elements != elements.num_elements:
                 raise ValueError(
-                    f"the bank has {self.num_elements} elements per sample, the batch {size[1]}: "
+                    f"the bank has {self.num_elements} elements per sample, the batch {elements.num_elements}: "
                     "give samples=mixkit.Samples(keys, index)"
                 )
             return Samples(keys)
         if self.num_elements is None:
             raise ValueError("with an index a bank must be told how many elements are stored: num_elements=")
-        if samples.index.shape != size:
-            raise ValueError(f"index must be {size}, one for each element, got {tuple(samples.index.shape)}")
         return Samples(keys, placed("index", samples.index, self.device, -1, self.num_elements))
 
     def find(
@@ -201,7 +196,6 @@ class SaliencyBank(BarsOfBank, SaliencySource):
         """
         if not mixed.requires_grad:
             mixed = mixed.detach().requires_grad_()  # an unmixed batch may be the user's own: leave that as it is
-
         self._unheard.expect()
 
         def receive(grad: Tensor) -> None:
@@ -214,8 +208,15 @@ class SaliencyBank(BarsOfBank, SaliencySource):
         return mixed
 
     def with_model(self, exact: SaliencySource) -> SaliencySource:
-        """Take the samples that are due exactly by another source from now on; returns the bank."""
-        self.exact = exact
+        """The bank, with this ``exact`` where it needs one and has none; ValueError where it has another model's."""
+        models = [unwrap(source.model) for source in (self.exact, exact) if isinstance(source, GradientSaliency)]
+        if self.needs_exact and len({id(model) for model in models}) > 1:
+            raise ValueError(
+                "the bank takes saliency exactly by one model, its exact=, and the mixer is given another: "
+                "give each model a bank of its own"
+            )
+        if self.needs_exact and self.exact is None:
+            self.exact = exact
         return self
 
     def what_is_missing(self) -> str | None:

@@ -55,11 +55,11 @@ def create_mixer(
         schedule: a name of `list_schedules`, or a `Schedule`. Default None: the same settings all the time.
         total_steps: batches in the whole run, of a schedule given by name (`Schedule`).
         partners: whom each sample is mixed with, a rule's name or a function (`Mixer`). Default "random".
-        inside: the mixer serves a `ManifoldMixer`, which mixes at a model's layers. Default False.
+        inside: see `Mixer`.
         options: the method's own (``theta=0.2``) and the domain's (``layout="bcn"``).
 
     Raises:
-        ValueError: an unknown name, a value that an option does not take, or a method made for a model's layers.
+        ValueError: an unknown name, a value that an option does not take, or what `Mixer` refuses.
         TypeError: an option that neither the method nor the domain has.
 
     Example:
@@ -81,11 +81,6 @@ def create_mixer(
             f"unexpected option {', '.join(map(repr, unknown))}; "
             f"the method takes: {', '.join(method_options) or 'none'}; "
             f"the domain takes: {', '.join(domain_options) or 'none'}"
-        )
-    if method_class.for_layers and not inside:
-        raise ValueError(
-            f"{method_class.__name__} mixes at the layers of a model, and this mixer would mix the input: take "
-            "mixkit.ManifoldMixer(model, layers, 'manifold_mixup', ...), or 'mixup' with alpha=2 for the input"
         )
     if isinstance(domain, str):
         domain = domain_class(**{name: value for name, value in options.items() if name in domain_options})
@@ -117,4 +112,5 @@ def create_mixer(
         schedule=schedule,
         partners=partners,
         model=by_model,
+        inside=inside,
     )

@@ -51,11 +51,12 @@ class Mixer(MixerSteps):
             or a function (docs/partners.md). Default "random".
         model: a `GradientSaliency`, for a schedule that measures confidence where the saliency is not a model's.
             Default None: the saliency, where it is.
+        inside: the mixer serves a `ManifoldMixer`, which mixes at a model's layers. Default False.
 
     Raises:
-        ValueError: p outside [0, 1], a method that needs a saliency and has none, a clean_weight or a schedule that
-            measures confidence without a model, a bank that wants exact saliency without one, or partners for a method
-            that pairs no samples.
+        ValueError: p outside [0, 1], a method for layers that is not ``inside``, a method that needs a saliency and has
+            none, a clean_weight or a schedule that measures confidence without a model, a bank that wants exact
+            saliency without one, or partners for a method that pairs no samples.
         TypeError: a schedule of an option that the method has not, or a saliency that is none.
     """
 

@@ -56,6 +56,16 @@ class Samples:
         """The samples themselves, or those of keys (B,) in a tensor, an array or a list."""
         return samples if isinstance(samples, cls) else cls(samples)
 
+    def check_size(self, num_samples: int, num_elements: int) -> None:
+        """ValueError where a batch has another number of samples, or the index is not of all their elements."""
+        if len(self.keys) != num_samples:
+            raise ValueError(
+                f"keys must be ({num_samples},), one for each sample of the batch, got {tuple(self.keys.shape)}"
+            )
+        if self.index is not None and self.index.shape != (num_samples, num_elements):
+            wanted = (num_samples, num_elements)
+            raise ValueError(f"index must be {wanted}, one for each element, got {tuple(self.index.shape)}")
+
     def take(self, rows: Tensor) -> Samples:
         """The samples of some rows of the batch."""
         return Samples(self.keys[rows], None if self.index is None else self.index[rows])

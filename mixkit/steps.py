@@ -47,8 +47,14 @@ class MixerSteps(MixerCall):
         schedule: Schedule | None = None,
         partners: Partners = "random",
         model: SaliencySource | None = None,
+        inside: bool = False,
     ) -> None:
         super().__init__()
+        if method.for_layers and not inside:
+            raise ValueError(
+                f"{type(method).__name__} mixes at the layers of a model, and this mixer would mix the input: take "
+                "mixkit.ManifoldMixer(model, layers, 'manifold_mixup', ...), or 'mixup' with alpha=2 for the input"
+            )
         self.method = method
         self.partners = check_partners(partners, type(method).__name__, method.needs)
         self.domain = domain

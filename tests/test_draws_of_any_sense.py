@@ -213,9 +213,8 @@ def test_options_of_methods(domain: str, name: str, data: st.DataObject) -> None
     if method is None:
         return
     batch = torch.randn(3, 3, 8, 4) if domain == "image" else torch.randn(3, 12, 4)
-    mixer = mixkit.Mixer(
-        method, get_domain(domain)(), num_classes=3, p=1.0, saliency=lambda b: torch.rand(3, b[0].numel() // 3)
-    )
+    find = lambda b: torch.rand(3, b[0].numel() // 3)  # noqa: E731
+    mixer = mixkit.Mixer(method, get_domain(domain)(), num_classes=3, p=1.0, inside=method.for_layers, saliency=find)
     saliency = torch.rand(3, 32 if domain == "image" else 12)
     mixed, targets = outcome(lambda: mixer(batch, torch.arange(3), saliency=saliency)) or (None, None)
     if mixed is not None:

@@ -109,6 +109,20 @@ def test_a_mixer_hands_its_model_to_the_bank() -> None:
     torch.testing.assert_close(bank.look_up(LABELS), found / found.mean(1, keepdim=True), rtol=2e-3, atol=2e-3)
     twin = copy.deepcopy(mixer)
     assert twin.saliency.exact.model is not model
+    with pytest.raises(ValueError, match="give each model a bank of its own"):
+        create_mixer("sagemix", "points", num_classes=5, saliency=bank, model=PointModel())
+    assert bank.exact.model is model
+
+
+def test_a_mixer_leaves_a_bank_as_the_user_made_it() -> None:
+    model = PointModel()
+    uniform = mixkit.SaliencyBank(4)
+    create_mixer("sagemix", "points", num_classes=5, saliency=uniform, model=model)
+    assert uniform.exact is None, "it has no use for a model"
+    exact = mixkit.GradientSaliency(model, resolution=0.5)
+    bank = mixkit.SaliencyBank(4, unseen="exact", exact=exact)
+    create_mixer("sagemix", "points", num_classes=5, saliency=bank, model=nn.DataParallel(model))
+    assert bank.exact is exact
 
 
 def test_samples_say_what_came() -> None:

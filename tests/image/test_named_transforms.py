@@ -66,3 +66,5 @@ def test_a_method_for_layers_is_refused_at_the_input(make: object) -> None:
     for method in ("manifold_mixup", mixkit.methods.ManifoldMixup()):
         with pytest.raises(ValueError, match=r"take mixkit.ManifoldMixer\(model, layers, 'manifold_mixup'"):
             make(method, "image")
+    with pytest.raises(ValueError, match=r"take mixkit.ManifoldMixer\(model, layers, 'manifold_mixup'"):
+        mixkit.Mixer(mixkit.methods.ManifoldMixup(), mixkit_image.PixelGrid())
