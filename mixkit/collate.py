@@ -14,6 +14,7 @@ from torch.utils.data import default_collate
 
 from mixkit.plan import MixPlan
 from mixkit.ragged import RaggedPlan, mixing, open_form
+from mixkit.show import short
 
 if TYPE_CHECKING:
     from mixkit.mixer import Mixer
@@ -38,10 +39,13 @@ class Collate:
             lists of numbers have become tensors. Inputs and labels of different sizes, such as clouds, never reach it:
             they become a list, which a mixer takes where its domain does.
         stack: False keeps inputs in a list even where all samples of a batch have one size. Default True.
+        samples: what the mixer is told of which samples of the data set a batch has (`Mixer`): the entry that holds
+            their keys, or a function of the collated batch that returns keys or `mixkit.Samples`. Default None.
+            A `SaliencyBank` asks for it, and learns in the process that trains only, ``num_workers=0``.
 
     Raises:
         ValueError: no entry of ``inputs`` or ``labels``, one named twice, or (on the first batch) the saliency of a
-            model.
+            model, or a bank in a worker.
         TypeError: (on the first batch) samples that are neither tuples nor dicts.
         KeyError: (on the first batch) an entry that the samples have not.
 
@@ -62,6 +66,7 @@ class Collate:
         *,
         collate: Callable[[list[Any]], Any] = default_collate,
         stack: bool = True,
+        samples: Entry | Callable[[Any], Any] | None = None,
     ) -> None:
         self.mixer = mixer
         self.inputs = _listed(inputs)
@@ -69,6 +74,7 @@ class Collate:
         self.several = not isinstance(labels, (str, int))
         self.collate = collate
         self.stack = stack
+        self.samples = samples
         named = [*self.inputs, *self.labels]
         if not self.inputs or not self.labels or len(set(named)) < len(named):
             raise ValueError(f"inputs and labels must name different entries, got {inputs!r} and {labels!r}")
@@ -79,14 +85,16 @@ class Collate:
         _refuse_none(samples)
         if not isinstance(samples[0], (Mapping, tuple, list)):
             raise TypeError(f"samples must be tuples or dicts, got {type(samples[0]).__name__}")
-        _check_there(samples[0], [*self.inputs, *self.labels])
+        named = [] if self.samples is None or callable(self.samples) else [self.samples]
+        _check_there(samples[0], [*self.inputs, *self.labels, *named])
         batch = self._batch([self._with_tensors(sample) for sample in samples])
         labels: Any = [batch[entry] for entry in self.labels]
         if not self.several:
             labels = labels[0]
         elif isinstance(self.mixer.num_classes, Mapping):
             labels = dict(zip(self.labels, labels, strict=True))
-        mixed, targets = mix_alike(self.mixer, [batch[entry] for entry in self.inputs], labels)
+        of_data = self.samples(batch) if callable(self.samples) else batch[self.samples] if named else None
+        mixed, targets = mix_alike(self.mixer, [batch[entry] for entry in self.inputs], labels, of_data)
         if not self.several:
             targets = [targets]
         elif isinstance(targets, Mapping):
@@ -96,7 +104,8 @@ class Collate:
     def __repr__(self) -> str:
         inputs = self.inputs if len(self.inputs) > 1 else self.inputs[0]
         labels = self.labels if self.several else self.labels[0]
-        return f"Collate({self.mixer!r},\n  inputs={inputs!r}, labels={labels!r})"
+        samples = "" if self.samples is None else f", samples={short(self.samples)}"
+        return f"Collate({self.mixer!r},\n  inputs={inputs!r}, labels={labels!r}{samples})"
 
     def _batch(self, samples: list[Any]) -> Any:
         """The samples as a batch; of what differs in size, a list."""
@@ -149,15 +158,15 @@ def collate_pairs(mixer: Mixer, samples: list[Any]) -> tuple[Any, Any]:
     return batch[0], tuple(batch[place] for place in places) if many else batch[1]
 
 
-def mix_alike(mixer: Mixer, batches: list[Any], labels: Any) -> tuple[list[Any], Any]:
+def mix_alike(mixer: Mixer, batches: list[Any], labels: Any, samples: Any = None) -> tuple[list[Any], Any]:
     """Several batches of the same elements mixed by one plan, which is drawn for the first; and their targets."""
     if len(batches) == 1:
-        one, targets = mixer(batches[0], labels)
+        one, targets = mixer(batches[0], labels, samples=samples)
         return [one], targets
     first = batches[0]
     if open_form(first) is not None:
-        return _mix_forms_alike(mixer, batches, labels)
-    plan = mixer.plan(first, labels) if mixer.training else MixPlan.identity(len(first), first.device)
+        return _mix_forms_alike(mixer, batches, labels, samples)
+    plan = mixer.plan(first, labels, samples=samples) if mixer.training else MixPlan.identity(len(first), first.device)
     of_first, read = mixer.read(first, labels)
     mixed = []
     for batch in batches:
@@ -167,10 +176,12 @@ def mix_alike(mixer: Mixer, batches: list[Any], labels: Any) -> tuple[list[Any],
                 f"inputs mixed by one plan must be of one size, got {elements.grid} beside {of_first.grid}"
             )
         mixed.append(mixer.domain.mix(plan, elements, batch))
+    if mixer.training:
+        mixed[0] = mixer.watch(mixed[0], plan, of_first, samples)
     return mixed, mixer.targets(plan, read)
 
 
-def _mix_forms_alike(mixer: Mixer, batches: list[Any], labels: Any) -> tuple[list[Any], Any]:
+def _mix_forms_alike(mixer: Mixer, batches: list[Any], labels: Any, samples: Any) -> tuple[list[Any], Any]:
     """As `mix_alike`, for samples of different sizes."""
     forms = [form for batch in batches if (form := open_form(batch)) is not None]
     if len(forms) < len(batches) or any(
@@ -180,7 +191,7 @@ def _mix_forms_alike(mixer: Mixer, batches: list[Any], labels: Any) -> tuple[lis
     elements, read = mixing.read(mixer, forms[0], labels)
     if not mixer.training:
         return batches, mixing.targets(forms[0], RaggedPlan.identity(elements.offsets, len(elements.coords)), read)
-    plan = mixing.draw(mixer, forms[0], elements, read)
+    plan = mixing.draw(mixer, forms[0], elements, read, samples=samples)
     mixed = [mixing.apply(mixer, form, plan, mixer.domain.ragged_elements(form.packed)) for form in forms]
     return mixed, mixing.targets(forms[0], plan, read)
 

@@ -125,8 +125,8 @@ class ManifoldMixer(ManifoldCall):
         mixer = self.mixer
         elements, read = mixer.read(batch, labels)
         mixing = self.training and unwrap(self.model).training
-        if mixing and mixer.saliency is not None:
-            samples = mixer.saliency.read_samples(samples, elements)
+        if mixing:
+            samples = mixer.read_samples(samples, elements)
         if not mixing or not mixer.begin_batch(generator):
             return self._run(batch, read), mixer.targets(MixPlan.identity(len(batch), batch.device), read)
         name = self.layers[int(torch.randint(len(self.layers), (), generator=generator))]

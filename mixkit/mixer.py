@@ -98,10 +98,8 @@ class Mixer(MixerSteps):
         if not self.training:
             self.forget_clean_loss()
             return dense, self.targets(MixPlan.identity(len(dense), dense.device), labels)
-        plan, samples = self._draw_for(elements, dense, labels, saliency, generator, samples)
-        mixed = self.domain.mix(plan, elements, dense)
-        if (source := self._source) is not None:
-            mixed = source.watch(mixed, plan, samples, self.domain)
+        plan = self._draw_for(elements, dense, labels, saliency, generator, samples)
+        mixed = self.watch(self.domain.mix(plan, elements, dense), plan, elements, samples)
         return mixed, self.targets(plan, labels)
 
     @overload
@@ -143,7 +141,7 @@ class Mixer(MixerSteps):
         if (form := open_form(batch, mask)) is not None:
             return mixing.draw(self, form, *mixing.read(self, form, labels), saliency, generator, samples)
         elements, labels = self.read(batch, labels)
-        return self._draw_for(elements, batch, labels, saliency, generator, samples)[0]
+        return self._draw_for(elements, batch, labels, saliency, generator, samples)
 
     def apply_plan(
         self, plan: MixPlan | RaggedPlan, batch: Any, labels: Any, mask: Tensor | None = None
@@ -175,16 +173,14 @@ class Mixer(MixerSteps):
         saliency: Tensor | None,
         generator: torch.Generator | None,
         samples: Any,
-    ) -> tuple[MixPlan, Any]:
-        """A plan, and the samples as they were read."""
+    ) -> MixPlan:
         draws.check_generator(generator)
-        if self._source is not None:
-            samples = self._source.read_samples(samples, elements)
+        samples = self.read_samples(samples, elements)
         if not self.begin_batch(generator):
-            return MixPlan.identity(elements.num_samples, batch.device), samples
+            return MixPlan.identity(elements.num_samples, batch.device)
         if saliency is None:
             saliency = self.find_saliency(batch, labels, elements, samples)
         else:
             saliency = checked_saliency(saliency, elements)
         plan = self.draw(elements, saliency, generator, labels, samples)
-        return plan.keep(self.draw_spared(batch, labels, generator)), samples
+        return plan.keep(self.draw_spared(batch, labels, generator))

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from mixkit.arrays import check_dense
 from mixkit.checks import check_coords, check_not_negative, check_share
@@ -119,6 +120,28 @@ class MixerSteps(MixerCall):
         read = read_labels(labels, self.num_classes, Size.of(elements), self.ignore_index, batch.device)
         return elements, map_labels(Label.check, read)
 
+    def read_samples(self, samples: Any, elements: ElementSet) -> Any:
+        """Which samples of the data set a batch is of, as the source of the saliency reads them; what came without one.
+
+        Raises:
+            TypeError: samples of a type that the source does not take.
+            ValueError: samples that do not fit the batch or the source, or none where it asks for them.
+        """
+        return samples if self._source is None else self._source.read_samples(samples, elements)
+
+    def watch(self, mixed: Tensor, plan: MixPlan, elements: ElementSet, samples: Any) -> Tensor:
+        """The mixed batch as it goes out to be trained on: a `SaliencyBank` reads the gradient that comes back to it.
+
+        Args:
+            mixed: the mixed batch.
+            plan: what it is made of.
+            elements: those of the batch before it was mixed.
+            samples: which samples of the data set they are, as `Mixer` takes them.
+        """
+        if self._source is None:
+            return mixed
+        return self._source.watch(mixed, plan, self._source.read_samples(samples, elements), self.domain)
+
     def begin_batch(self, generator: torch.Generator | None = None) -> bool:
         """Take and count the schedule's settings of this batch, and draw whether it is mixed, with probability p."""
         self._clean_loss = None
@@ -184,9 +207,16 @@ class MixerSteps(MixerCall):
         return map_leaves(lambda label: mix_label(plan, label), labels)
 
     def refuse_in_loader(self) -> None:
-        """Raise ValueError for the saliency of a model or a bank: a loader's worker has a copy, soon out of date."""
-        if self.saliency is not None and not self.saliency.in_loader:
-            raise ValueError("a mixer with a model's saliency cannot run in the loader: call it after the loader")
+        """Raise ValueError for the saliency of a model, and in a worker for a bank: a worker's copy learns nothing."""
+        source = self.saliency
+        if source is None or source.in_loader or (source.learns and get_worker_info() is None):
+            return
+        whose = (
+            "with a SaliencyBank cannot run in a loader's worker"
+            if source.learns
+            else ("with a model's saliency cannot run in the loader")
+        )
+        raise ValueError(f"a mixer {whose}: call it after the loader")
 
     extra_repr = show_mixer
 

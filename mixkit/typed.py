@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         """A `ManifoldMixer` gives the output of any model, and the targets."""
 
         def __call__(
-            self, batch: Tensor, labels: Any, *, generator: torch.Generator | None = None
+            self, batch: Tensor, labels: Any, *, generator: torch.Generator | None = None, samples: Any = None
         ) -> tuple[Any, Any]: ...
 
 else:

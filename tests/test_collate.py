@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mixkit import Collate, create_mixer
+from mixkit import Collate, SaliencyBank, Samples, create_mixer
 from tests.conftest import PointModel
 
 Pair = namedtuple("Pair", ["cloud", "label", "number"])
@@ -122,3 +122,59 @@ def test_errors_name_what_came() -> None:
     with pytest.raises(ValueError, match="after the loader"):
         Collate(trained, "cloud", "label")(samples_of("dict"))
     assert "inputs='cloud', labels='label')" in repr(Collate(mixer, "cloud", "label"))
+
+
+def keyed(number: int) -> list[Any]:
+    """Samples (cloud, label, key), whose keys are not their places."""
+    return [(torch.randn(9, 3), i, number - 1 - i) for i in range(number)]
+
+
+@pytest.mark.parametrize("samples", [2, lambda batch: Samples(batch[2], torch.arange(9).expand(5, 9))])
+def test_a_bank_learns_of_batches_that_were_collated_beside_it(samples: Any) -> None:
+    bank = SaliencyBank(7, 9)
+    mixer = create_mixer("sagemix", "points", num_classes=5, saliency=bank)
+    loader = DataLoader(keyed(5), 5, collate_fn=Collate(mixer, samples=samples))
+    for mixed, _, keys in loader:
+        assert sorted(keys.tolist()) == [0, 1, 2, 3, 4]
+        mixed.square().sum().backward()
+    assert "5 of 7 samples seen" in repr(bank)
+    mixer.eval()
+    assert not next(iter(loader))[0].requires_grad
+
+
+def test_several_inputs_teach_a_bank_by_the_first() -> None:
+    bank = SaliencyBank(4, 9)
+    mixer = create_mixer("sagemix", "points", num_classes=4, saliency=bank)
+    samples = [{"a": torch.randn(9, 3), "b": torch.randn(9, 3), "y": i, "key": 3 - i} for i in range(4)]
+    batch = Collate(mixer, ["a", "b"], "y", samples="key")(samples)
+    assert batch["a"].requires_grad
+    assert not batch["b"].requires_grad
+    batch["a"].square().sum().backward()
+    assert "4 of 4 samples seen" in repr(bank)
+
+
+@pytest.mark.parametrize("clouds", [[9, 9, 9], [9, 5, 7]])
+def test_partners_are_told_the_keys(clouds: list[int]) -> None:
+    told: list[Any] = []
+
+    def partners(keys: Any) -> Tensor:
+        told.append(torch.as_tensor(keys).tolist())
+        return torch.tensor([1, 2, 0])
+
+    mixer = create_mixer("pointmixup", "points", num_classes=5, partners=partners)
+    samples = [(torch.randn(number, 3), i, f"{i}", 10 * i) for i, number in enumerate(clouds)]
+    batch = Collate(mixer, samples=3)(samples)
+    assert told == [[0, 10, 20]]
+    assert batch[3].tolist() == [0, 10, 20]
+
+
+def test_what_needs_the_trained_model_is_refused_in_a_worker() -> None:
+    bank = create_mixer("sagemix", "points", num_classes=5, saliency=SaliencyBank(5))
+    loader = DataLoader(keyed(5), 5, collate_fn=Collate(bank, samples=2), num_workers=1)
+    with pytest.raises(ValueError, match="SaliencyBank cannot run in a loader's worker: call it after the loader"):
+        list(loader)
+    with pytest.raises(ValueError, match="needs to know the samples"):
+        Collate(bank)(keyed(5))
+    with pytest.raises(KeyError, match="no entry 'key'; their entries: 0, 1, 2"):
+        Collate(bank, samples="key")(keyed(5))
+    assert "labels=1, samples=2)" in repr(Collate(bank, samples=2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,7 +10,11 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 from torchvision import tv_tensors
 
+from mixkit.saliency import Loss
 from mixkit_image.boxes import is_detection
+
+#: Takes something out of a sample.
+Getter = Callable[[Any], Any]
 
 #: What no mixing of pixels keeps true, or what is no batch.
 _REFUSED = tuple(getattr(tv_tensors, name) for name in ("BoundingBoxes", "KeyPoints") if hasattr(tv_tensors, name))
@@ -52,6 +56,38 @@ def default_labels(sample: Any) -> Any:
         f"Could not infer where the labels are among {available}: no labels, for no key has 'label' in it; "
         "give labels_getter a function of the sample"
     )
+
+
+def find_labels(sample: Any, getter: Getter | str | None) -> Any:
+    """A tensor, detection targets, or None where masks are the labels, by a transform's ``labels_getter``.
+
+    Raises:
+        ValueError: no labels where the default search looks, or labels that are neither.
+    """
+    if getter is None:
+        return None
+    if callable(getter):
+        labels = getter(sample)
+    else:
+        try:
+            labels = default_labels(sample)
+        except ValueError:
+            if any(isinstance(leaf, tv_tensors.Mask) for leaf in tree_flatten(sample)[0]):
+                return None
+            raise
+    if labels is not None and not is_detection(labels) and not isinstance(labels, Tensor):
+        raise ValueError(
+            f"The labels must be a tensor, or a list of detection targets, but got {type(labels)} instead; "
+            "torch.as_tensor makes one of numbers"
+        )
+    return labels
+
+
+def loss_of_labels(loss: Loss, output: Any, labels: Mapping[str, Tensor]) -> Tensor:
+    """The loss of a model's saliency, given the labels, or where there are none the mask."""
+    if not labels:
+        raise ValueError("a model's saliency needs labels: give them, or a saliency without a model")
+    return loss(output, labels["labels"] if "labels" in labels else labels["mask"])
 
 
 def kinds_of(leaves: list[Any], labels: Any, name: str) -> list[str | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -20,19 +20,19 @@ from mixkit.saliency import Loss
 from mixkit.source import Saliency
 from mixkit_image.boxes import is_detection, mix_boxes
 from mixkit_image.samples import (
+    Getter,
     check_images,
     checked_labels,
-    default_labels,
     describe,
+    find_labels,
     kinds_of,
+    loss_of_labels,
     refuse_lone_masks,
     refuse_others,
     stacked,
 )
 from mixkit_image.traced import mix_traced, register
 from mixkit_image.typed import TransformCall
-
-LabelsGetter = Callable[[Any], Any]
 
 
 class MixTransform(TransformCall):
@@ -63,6 +63,8 @@ class MixTransform(TransformCall):
         p: probability that a batch is mixed. Default: the method's.
         labels_getter: "default", which searches as v2 does (`mixkit_image.samples.default_labels`); a function of the
             sample that returns its labels; or None where masks are all the labels there are.
+        samples_getter: a function of the sample that returns which samples of the data set these are, keys (B,) or
+            `mixkit.Samples`; a `mixkit.SaliencyBank` needs them, and ``partners`` may. Default None: not known.
         mask_classes: number of classes of an integer mask; needed for such masks.
         ignore_index: the label that does not count (`mixkit.Mixer`): the mask's with ``mask_classes``, else that of
             the labels; or a dict with "labels" and "mask". Default None.
@@ -95,7 +97,8 @@ class MixTransform(TransformCall):
         saliency: str | Saliency | None = None,
         loss: Loss | None = None,
         p: float | None = None,
-        labels_getter: LabelsGetter | str | None = "default",
+        labels_getter: Getter | str | None = "default",
+        samples_getter: Getter | None = None,
         mask_classes: int | None = None,
         ignore_index: int | Mapping[str, int | None] | None = None,
         min_score: float = 0.0,
@@ -113,6 +116,7 @@ class MixTransform(TransformCall):
             ignore_index = {"labels" if mask_classes is None else "mask": ignore_index}
         self._number = register(self)
         self.labels_getter = labels_getter
+        self.samples_getter = samples_getter
         self.num_classes = num_classes
         self.mask_classes = mask_classes
         self.min_score = check_share("min_score", min_score)
@@ -122,7 +126,7 @@ class MixTransform(TransformCall):
             num_classes={"labels": num_classes, "mask": mask_classes},
             model=model,
             saliency="spectral_residual" if saliency is None and model is None else saliency,
-            loss=None if loss is None else functools.partial(_loss_of_labels, loss),
+            loss=None if loss is None else functools.partial(loss_of_labels, loss),
             p=p,
             ignore_index=ignore_index,
             schedule=schedule,
@@ -136,7 +140,7 @@ class MixTransform(TransformCall):
         """Mix the images of a sample, its labels and its masks; the sample's structure stays."""
         sample = inputs if len(inputs) > 1 else inputs[0]
         try:
-            labels = self._find_labels(sample)
+            labels = find_labels(sample, self.labels_getter)
         except ValueError:  # the plainer reason first
             refuse_others(tree_flatten(sample, is_leaf=is_detection)[0], type(self).__name__)
             raise
@@ -167,19 +171,22 @@ class MixTransform(TransformCall):
             return tree_unflatten(
                 [targets if kind == "labels" else leaf for leaf, kind in zip(kept, kinds, strict=True)], structure
             )
-        params = self.make_params([*images, *masks], labels)
+        samples = self.samples_getter(sample) if self.samples_getter is not None and self.training else None
+        params = self.make_params([*images, *masks], labels, samples)
         mixed = [self.transform(leaf, params) if kind else leaf for leaf, kind in zip(leaves, kinds, strict=True)]
         return tree_unflatten(mixed, structure)
 
-    def make_params(self, flat_inputs: list[Any], labels: Any = None) -> dict[str, Any]:
+    def make_params(self, flat_inputs: list[Any], labels: Any = None, samples: Any = None) -> dict[str, Any]:
         """Draw the plan: what `transform` needs.
 
         Args:
             flat_inputs: images, the first of which gives the size and the saliency, and masks.
             labels: those of the images; a model's saliency asks for them. Default None.
+            samples: what ``samples_getter`` returns. Default None: not known.
 
         Returns:
-            "plan", a `mixkit.MixPlan`, "labels", how these and a mask are "read", "batch_size" and the "grid" (H, W).
+            "plan", a `mixkit.MixPlan`, "labels", how these and a mask are "read", "batch_size", the "grid" (H, W),
+            "samples", and "watched", the images from whose gradient a bank learns, or None.
         """
         masks = [leaf for leaf in flat_inputs if isinstance(leaf, tv_tensors.Mask) and not leaf.is_floating_point()]
         images = [leaf for leaf in flat_inputs if isinstance(leaf, Tensor) and not isinstance(leaf, tv_tensors.Mask)]
@@ -193,10 +200,13 @@ class MixTransform(TransformCall):
         given: dict[str, Any] = {"mask": _plain(masks[0])} if masks else {}
         if isinstance(labels, Tensor):
             given["labels"] = checked_labels(labels, self.num_classes, first)
-        plan = self.mixer.plan(first, given) if self.training else MixPlan.identity(len(first), first.device)
+        plan, watched = MixPlan.identity(len(first), first.device), None
+        if self.training:
+            plan = self.mixer.plan(first, given, samples=samples)
+            watched = images[0] if self.mixer.saliency is not None and self.mixer.saliency.learns else None
         _, read = self.mixer.read(first, given)
-        grid = tuple(first.shape[-2:])
-        return {"plan": plan, "labels": labels, "read": read, "batch_size": len(first), "grid": grid}
+        of_batch = {"batch_size": len(first), "grid": tuple(first.shape[-2:]), "samples": samples, "watched": watched}
+        return {"plan": plan, "labels": labels, "read": read, **of_batch}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Apply a plan to the labels, an image, a video or a mask; anything else comes back as it is."""
@@ -209,7 +219,8 @@ class MixTransform(TransformCall):
             return inpt
         if isinstance(inpt, tv_tensors.Mask) and not inpt.is_floating_point():
             return self.mixer.targets(plan, params["read"]["mask"])
-        if plan.num_terms == 1 and plan.keeps_own:
+        unmixed, watched = plan.num_terms == 1 and plan.keeps_own, inpt is params["watched"]
+        if unmixed and not watched:
             return inpt
         plain = inpt.as_subclass(Tensor)
         batch = plain[:, None] if isinstance(inpt, tv_tensors.Mask) and plain.dim() == 3 else plain
@@ -219,7 +230,11 @@ class MixTransform(TransformCall):
                 f"beside {params['grid']}"
             )
         domain = self.mixer.domain
-        mixed = domain.mix(plan, domain.elements(batch), batch).reshape(len(batch), *plain.shape[1:])
+        elements = domain.elements(batch)
+        mixed = batch if unmixed else domain.mix(plan, elements, batch)
+        if watched:
+            mixed = self.mixer.watch(mixed, plan, elements, params["samples"])
+        mixed = mixed.reshape(len(batch), *plain.shape[1:])
         return tv_tensors.wrap(mixed, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else mixed
 
     def collate(self, samples: list[Any]) -> Any:
@@ -228,7 +243,7 @@ class MixTransform(TransformCall):
         Samples (image, target) with a detection target, a dict with "boxes", become images and a list of targets.
 
         Raises:
-            ValueError: the saliency needs a model, or a worker meets a schedule; mix after the loader then.
+            ValueError: the saliency needs a model, or a worker meets a schedule or a bank; mix after the loader then.
         """
         self.mixer.refuse_in_loader()
         if all(isinstance(sample, (tuple, list)) and len(sample) == 2 for sample in samples):
@@ -258,34 +273,10 @@ class MixTransform(TransformCall):
     def _in_one_operator(self, images: list[Tensor], masks: list[Tensor], labels: Any) -> bool:
         """Whether a compiler sees plain tensors only, and no model that it had to differentiate."""
         source = self.mixer.saliency
+        if self.samples_getter is not None:
+            return False
         plain = not any(isinstance(each, tv_tensors.TVTensor) for each in (*images, labels))
         return plain and isinstance(labels, Tensor) and not masks and (source is None or source.in_loader)
-
-    def _find_labels(self, sample: Any) -> Any:
-        """A tensor, detection targets, or None where masks are the labels."""
-        if self.labels_getter is None:
-            return None
-        if callable(self.labels_getter):
-            labels = self.labels_getter(sample)
-        else:
-            try:
-                labels = default_labels(sample)
-            except ValueError:
-                if any(isinstance(leaf, tv_tensors.Mask) for leaf in tree_flatten(sample)[0]):
-                    return None
-                raise
-        if labels is not None and not is_detection(labels) and not isinstance(labels, Tensor):
-            raise ValueError(
-                f"The labels must be a tensor, or a list of detection targets, but got {type(labels)} instead; "
-                "torch.as_tensor makes one of numbers"
-            )
-        return labels
-
-
-def _loss_of_labels(loss: Loss, output: Any, labels: Mapping[str, Tensor]) -> Tensor:
-    if not labels:
-        raise ValueError("a model's saliency needs labels: give them, or a saliency without a model")
-    return loss(output, labels["labels"] if "labels" in labels else labels["mask"])
 
 
 def _plain(mask: Tensor) -> PerElement:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+import mixkit
 import mixkit_image
 from mixkit_image import MixTransform
 from tests.conftest import ImageModel
@@ -276,3 +277,62 @@ def test_more_errors() -> None:
     with pytest.raises(ValueError, match="at most one mask"):
         make(mask_classes=9)({**masks, "two": masks["one"]})
     assert set(mixkit_image.__all__) >= {"MixTransform", "mix_boxes"}
+
+
+def keys_of(sample: Any) -> Any:
+    return sample[2]
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0])
+@pytest.mark.parametrize("kind", ["plain", "image", "video"])
+def test_a_bank_learns_what_a_mixer_teaches_it(kind: str, p: float) -> None:
+    images, labels, keys = torch.rand(4, 3, 6, 5), torch.arange(4), torch.tensor([6, 0, 3, 2])
+    index = torch.arange(30).flip(0).expand(4, 30)
+    samples = mixkit.Samples(keys, index)
+    banks = [mixkit.SaliencyBank(7, 30), mixkit.SaliencyBank(7, 30)]
+    mixer = mixkit.create_mixer("sagemix", "image", num_classes=4, saliency=banks[0], p=p)
+    transform = MixTransform("sagemix", num_classes=4, saliency=banks[1], p=p, samples_getter=lambda _: samples)
+    wrap = {"plain": lambda x: x, "image": tv_tensors.Image, "video": lambda x: tv_tensors.Video(x[:, None])}[kind]
+    for _ in range(2):  # the second time by what the first has taught
+        torch.manual_seed(3)
+        mixed, targets = mixer(images, labels, samples=samples)
+        mixed.pow(3).sum().backward()
+        torch.manual_seed(3)
+        out, out_targets = transform(wrap(images), labels)
+        assert type(out) is type(wrap(images))
+        assert torch.equal(out.as_subclass(Tensor).reshape(mixed.shape), mixed)
+        assert torch.equal(out_targets, targets)
+        out.pow(3).sum().backward()
+        assert torch.equal(banks[0].look_up(keys), banks[1].look_up(keys))
+    assert "4 of 7 samples seen" in repr(banks[1])
+    assert not transform.eval()(wrap(images), labels)[0].requires_grad
+
+
+def test_a_bank_serves_collation_beside_it_and_detection() -> None:
+    bank = mixkit.SaliencyBank(5, 30)
+    transform = MixTransform("sagemix", num_classes=3, saliency=bank, samples_getter=keys_of)
+    loader = torch.utils.data.DataLoader(
+        [(torch.rand(3, 6, 5), i % 3, 4 - i) for i in range(4)], 4, collate_fn=transform.collate
+    )
+    images, targets, keys = next(iter(loader))
+    assert (targets.shape, keys.tolist()) == ((4, 3), [4, 3, 2, 1])
+    images.square().sum().backward()
+    assert "4 of 5 samples seen" in repr(bank)
+    boxes = [{"boxes": torch.tensor([[0.0, 0, 2, 2]]), "labels": torch.tensor([1])}] * 2
+    pictures, _, _ = transform(list(torch.rand(2, 3, 6, 5)), boxes, torch.tensor([0, 1]))
+    sum(picture.square().sum() for picture in pictures).backward()
+    assert "5 of 5 samples seen" in repr(bank)
+    with pytest.raises(ValueError, match="needs to know the samples"):
+        MixTransform("sagemix", num_classes=3, saliency=bank)(torch.rand(2, 3, 6, 5), torch.arange(2))
+
+
+def test_partners_are_told_the_keys_that_the_getter_finds() -> None:
+    told: list[Any] = []
+
+    def partners(keys: Any) -> Tensor:
+        told.append(torch.as_tensor(keys).tolist())
+        return torch.tensor([1, 0])
+
+    transform = MixTransform("cutmix", num_classes=3, p=1.0, partners=partners, samples_getter=keys_of)
+    transform(torch.rand(2, 3, 6, 5), torch.arange(2), torch.tensor([8, 5]))
+    assert told == [[8, 5]]
