@@ -9,13 +9,13 @@ from torch import nn
 
 from mixkit.domain import Domain
 from mixkit.label_tree import NumClasses
-from mixkit.methods.base import Method
+from mixkit.methods.base import Method, Partners
 from mixkit.mixer import Mixer
-from mixkit.partners import Partners
 from mixkit.registry import accepted, get_domain, get_method, name_of
 from mixkit.saliency import GradientSaliency, Loss
 from mixkit.schedule import Schedule, make_schedule
 from mixkit.source import Saliency, as_source
+from mixkit.weighing import check_labels_by, needed_for
 
 
 def create_mixer(
@@ -32,7 +32,8 @@ def create_mixer(
     clean_weight: float | None = None,
     schedule: str | Schedule | None = None,
     total_steps: int | None = None,
-    partners: Partners = "random",
+    partners: Partners | None = None,
+    labels_by: str | None = None,
     inside: bool = False,
     **options: Any,
 ) -> Mixer:
@@ -54,7 +55,9 @@ def create_mixer(
         clean_weight: see `Mixer`.
         schedule: a name of `list_schedules`, or a `Schedule`. Default None: the same settings all the time.
         total_steps: batches in the whole run, of a schedule given by name (`Schedule`).
-        partners: whom each sample is mixed with, a rule's name or a function (`Mixer`). Default "random".
+        partners: whom each sample is mixed with, a rule's name or a function (`Mixer`). Default: the method's.
+        labels_by: what a sample's label weighs by, "weight", "saliency" or "own_saliency" (`Mixer`). Default: the
+            method's.
         inside: see `Mixer`.
         options: the method's own (``theta=0.2``) and the domain's (``layout="bcn"``).
 
@@ -95,11 +98,12 @@ def create_mixer(
     schedule = make_schedule(schedule, total_steps)
     source, by_model = as_source(saliency), None
     measures = schedule is not None and schedule.measures
-    if model is not None and (source is not None or "saliency" in method.needs or measures):
+    needed = "saliency" in method.needs | needed_for(check_labels_by(labels_by))
+    if model is not None and (source is not None or needed or measures):
         by_model = GradientSaliency(model, loss, forward=forward)
         if source is not None:
             source = source.with_model(by_model)
-        elif "saliency" in method.needs:
+        elif needed:
             source = by_model
     return Mixer(
         method,
@@ -111,6 +115,7 @@ def create_mixer(
         clean_weight=clean_weight,
         schedule=schedule,
         partners=partners,
+        labels_by=labels_by,
         model=by_model,
         inside=inside,
     )

@@ -184,7 +184,7 @@ class ManifoldMixer(ManifoldCall):
         self, batch: Tensor, labels: Any, layer: nn.Module, elements: ElementSet, last: bool | None, samples: Any
     ) -> Tensor | None:
         """(B, n) saliency of the input's elements, or of the layer's."""
-        source, needed = self.mixer.saliency, "saliency" in self.mixer.method.needs
+        source, needed = self.mixer.saliency, "saliency" in self.mixer.needs
         features = None
         if needed and self.saliency_at == "layer" and source is not None and source.has_model:
             gradient = source.gradient(batch, labels, layer, self.mixer.observer)

@@ -48,7 +48,11 @@ class Mixer(MixerSteps):
             Default None.
         partners: whom each sample is mixed with: "random", now and then itself; "derangement", at random, never itself;
             "previous", the one before it; "reversed", the one as far from the other end; "same_class"; "other_class";
-            or a function (docs/partners.md). Default "random".
+            or a function (docs/partners.md). Default: the method's, which is "random" unless its paper says otherwise.
+        labels_by: what a sample's label weighs by: "weight", the mean weight of its elements; "saliency", how much of
+            each sample's saliency the mix shows, in shares that sum to 1; "own_saliency", the same as it is (SnapMix's
+            rule). The targets of elements are not changed by it. Default: the method's, which is its mean weight unless
+            its paper says otherwise.
         model: a `GradientSaliency`, for a schedule that measures confidence where the saliency is not a model's.
             Default None: the saliency, where it is.
         inside: the mixer serves a `ManifoldMixer`, which mixes at a model's layers. Default False.

@@ -36,9 +36,9 @@ def move(plan: MixPlan, values: Tensor) -> Tensor:
 
 
 def refuse_integers(method: Method, dtype: torch.dtype, conversion: str, *, gradient: bool) -> None:
-    """Raise TypeError for integer values, unless the method only moves them and its saliency is no ``gradient``."""
+    """Raise TypeError for integer values, unless the method only moves them and there is no ``gradient``."""
     if not method.moves:
         name = type(method).__name__
         raise TypeError(f"{name} interpolates, so it takes floating-point values, got {dtype}; {conversion}")
-    if gradient and "saliency" in method.needs:
+    if gradient:
         raise TypeError(f"a model's saliency is a gradient by floating-point values, got {dtype}; {conversion}")

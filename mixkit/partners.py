@@ -14,13 +14,12 @@ from mixkit.checks import check_partner
 from mixkit.elements import ElementSet
 from mixkit.label_tree import map_labels, plain
 from mixkit.labels import Label
+from mixkit.methods.base import Partners
 from mixkit.metrics import hard_targets
+from mixkit.partner_rules import FarSaliency, NearLabel
 from mixkit.ragged.elements import RaggedSet
 from mixkit.samples import Samples
 from mixkit.show import short
-
-#: A rule of `RULES`, or a function of any of `ARGUMENTS` by their names, which returns (B,) the partners.
-Partners = str | Callable[..., Any]
 
 #: What a function of the user's may ask for.
 ARGUMENTS = ("elements", "labels", "saliency", "keys", "generator")
@@ -34,9 +33,9 @@ def check_partners(partners: Partners, method: str, needs: frozenset[str]) -> Pa
         TypeError: neither a name nor a function, or one of other arguments.
     """
     if isinstance(partners, str):
-        if partners != "random" and partners not in RULES:
-            raise ValueError(f"partners must be one of random, {', '.join(RULES)}, or a function, got {partners!r}")
-        asked: list[str] = []
+        if partners not in NAMES:
+            raise ValueError(f"partners must be one of {', '.join(NAMES)}, or a function, got {partners!r}")
+        asked = _asked(FUNCTIONS[partners]) if partners in FUNCTIONS else []
     elif callable(partners):
         asked = _asked(partners)
     else:
@@ -69,11 +68,12 @@ def choose_partners(
     if partners == "random":
         return None
     size, device = elements.num_samples, elements.coords.device
-    if isinstance(partners, str):
+    if isinstance(partners, str) and partners in RULES:
         return RULES[partners](size, labels, generator, device)
+    function = FUNCTIONS[partners] if isinstance(partners, str) else partners
     keys = samples.keys if isinstance(samples, Samples) else samples
     arguments = dict(zip(ARGUMENTS, (elements, plain(labels), saliency, keys, generator), strict=True))
-    chosen = torch.as_tensor(partners(**{name: arguments[name] for name in _asked(partners)}), device=device)
+    chosen = torch.as_tensor(function(**{name: arguments[name] for name in _asked(function)}), device=device)
     if chosen.dtype in (torch.int32, torch.int16, torch.uint8):
         chosen = chosen.long()
     check_partner(chosen, size)
@@ -108,6 +108,14 @@ def _other_class(size: int, labels: Any, generator: torch.Generator | None, devi
     return torch.empty_like(order).index_put_((order,), order[torch.where(own == size, here, place)])
 
 
+def _balanced(size: int, labels: Any, generator: torch.Generator | None, device: torch.device) -> Tensor:
+    order, first, last = _by_class(size, labels, generator, device)
+    starts = first.unique_consecutive()  # a place for each class
+    which, place = draws.uniform((2, size), generator, device)
+    start = starts[(which * len(starts)).long()]
+    return order[start + (place * (last[start] - start + 1)).long()]
+
+
 #: ``rule(B, labels, generator, device) -> (B,) long``; "random" is the method's own draw.
 RULES: dict[str, Callable[[int, Any, torch.Generator | None, torch.device], Tensor]] = {
     "derangement": _derangement,
@@ -115,7 +123,17 @@ RULES: dict[str, Callable[[int, Any, torch.Generator | None, torch.device], Tens
     "reversed": _reversed,
     "same_class": _same_class,
     "other_class": _other_class,
+    "balanced": _balanced,
 }
+
+#: Rules that are functions as a user's may be.
+FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    "near_label": NearLabel(),
+    "far_label": NearLabel(far=True),
+    "far_saliency": FarSaliency(),
+}
+
+NAMES = ("random", *RULES, *FUNCTIONS)
 
 
 def _by_class(

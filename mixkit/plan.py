@@ -11,16 +11,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixkit.checks import check_float, readable
+from mixkit.checks import readable
 from mixkit.combine import all_finite, combine, refuse_not_finite
-from mixkit.elements import same_in_all
 from mixkit.label_tree import check_num_classes
 from mixkit.labels import PerSample, Size, read_element_label, read_label
 from mixkit.moving import move
-from mixkit.plan_parts import check_aligned, check_fields, check_values, keep_samples, pool
+from mixkit.plan_parts import (
+    adjoint,
+    check_aligned,
+    check_fields,
+    check_values,
+    displace,
+    gather,
+    keep_samples,
+    label_terms,
+    mean_weight,
+    per_element,
+    pool,
+)
 from mixkit.show import show_plan
 from mixkit.show_html import BarsOfPlan
 from mixkit.targets import mix_label
+from mixkit.weighing import weigh_labels
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -30,16 +42,19 @@ class MixPlan(BarsOfPlan):
     ``out[m, i] = sum_k weight[m, k, i] * values[source[m, k, i], index[m, k, i]]``
 
     The same plan mixes anything that is aligned with the elements: pixels, coordinates, features, per-element labels.
-    A sample's label weighs as much as its mean element weight, whatever the method.
+    A sample's label weighs as much as its mean element weight, unless the plan says otherwise (``label_weight``).
 
     Args:
         source: (M, K, 1) or (M, K, N) long, the sample that each term reads.
         index: (M, K, N) long, the element of that sample; None reads the same position (identity assignment).
         weight: (M, K, N) or (M, K, 1) floating point, >= 0, sums to 1 over K.
-        shift: (M, K, D), added to coordinates only: `apply_coords` uses it, `apply` does not. Default None.
+        shift: (M, K, D), or (M, K, N, D) for each element, added to coordinates only: `apply_coords` uses it, `apply`
+            does not. Default None.
         num_samples: B, the number of samples that ``source`` points into. Default: M.
         keeps_own: promise that term 0 of output m is sample m itself, unmoved, which saves reading it through an index.
             `pair` makes it; default False.
+        label_weight: (M, K, 1) or (M, K, N) as ``source``, how much each term adds to the label of its sample, where
+            that is not its mean weight (`weigh_labels`). Default None: it is.
 
     Raises:
         TypeError: a field has the wrong dtype.
@@ -60,6 +75,7 @@ class MixPlan(BarsOfPlan):
     shift: Tensor | None = None
     num_samples: int = -1
     keeps_own: bool = False
+    label_weight: Tensor | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -126,7 +142,10 @@ class MixPlan(BarsOfPlan):
 
     @property
     def sample_weights(self) -> Tensor:
-        """(M, B) how much of each output comes from each sample: the mean element weight; rows sum to 1."""
+        """(M, B) how much of each output's label is each sample's: its mean element weight, so that rows sum to 1.
+
+        Where there is a ``label_weight``, it is that instead, whatever it sums to.
+        """
         source, weight = self.terms()
         total = weight.new_zeros(self.num_outputs, self.num_samples).scatter_add_(1, source, weight)
         return total.to(self.weight_at_least_float32.dtype)
@@ -155,7 +174,7 @@ class MixPlan(BarsOfPlan):
         if len(terms) == 1:
             return terms[0]
         if len(terms) == 2 and readable(values):  # into what was gathered, which is ours: one batch less to write
-            mixed = terms[1].lerp_(terms[0], self._weight_like(values)[:, 0])
+            mixed = terms[1].lerp_(terms[0], self.weight_like(values)[:, 0])
             if all_finite(mixed):
                 return mixed
             terms = [self.gather(values, k) for k in range(2)]
@@ -168,25 +187,27 @@ class MixPlan(BarsOfPlan):
         mixed = self.apply(coords, finite=finite)
         if self.shift is None:
             return mixed
-        return mixed + (self._weight_like(coords) * self.shift.to(coords.dtype)[:, :, None]).sum(1)
+        return mixed + (self.weight_like(coords) * per_element(self.shift).to(coords.dtype)).sum(1)
+
+    def displace(self, shift: Tensor) -> MixPlan:
+        """The plan that moves the elements of the samples first, and then mixes them as this one does.
+
+        So coordinates are warped, turned, or resized before a mix: ``plan.displace(warped - coords)``.
+
+        Args:
+            shift: (B, N, D), added to the coordinates of each sample's elements; other values stay.
+
+        Raises:
+            ValueError: another B or N than the plan's.
+        """
+        return displace(self, shift)
 
     def adjoint(self, grad: Tensor) -> Tensor:
         """The transpose of `apply`: carry (M, N, ...) back to the (B, N, ...) places that it came from.
 
         ``(plan.apply(x) * y).sum() == (x * plan.adjoint(y)).sum()`` for every x and y.
         """
-        check_float("grad", grad)
-        check_aligned(self, "grad", grad, self.num_outputs)
-        weight = self._weight_like(grad)
-        total = grad.new_zeros(self.num_samples, *grad.shape[1:])
-        for k in range(self.num_terms):
-            part = weight[:, k] * grad
-            if self._whole_samples:
-                total = total.index_add(0, self.source[:, k, 0], part)
-            else:
-                place = self._place(k, grad.shape[1]).flatten()
-                total = total.flatten(0, 1).index_add(0, place, part.flatten(0, 1)).unflatten(0, total.shape[:2])
-        return total
+        return adjoint(self, grad)
 
     def targets(
         self, labels: Any, num_classes: int | None = None, ignore_index: int | None = None, *, checked: bool = False
@@ -230,18 +251,39 @@ class MixPlan(BarsOfPlan):
         label = read_element_label(labels, check_num_classes(num_classes), size, ignore_index, self.source.device)
         return mix_label(self, label.check())
 
+    def weigh_labels(self, importance: Tensor, *, of: str = "sample", normalise: bool = True) -> MixPlan:
+        """The plan whose labels weigh as much as what it shows of their samples matters.
+
+        The weights of elements, and so the mixed samples and the labels of elements, stay.
+
+        Args:
+            importance: >= 0, how much each element matters, such as its saliency or attention; of each sample (B, N),
+                or of each output (M, N). Rows are divided by their totals; one that is 0 or not finite counts as even.
+            of: "sample", or "output". Default "sample".
+            normalise: let the weights of an output sum to 1. Default True; False: a label weighs the share of its
+                sample's importance that the output shows.
+
+        Raises:
+            TypeError: importance that is no floating-point tensor.
+            ValueError: importance of another shape.
+
+        Example:
+            >>> plan = MixPlan.pair(torch.tensor([1, 0]), torch.tensor([[1.0, 1.0, 0.0]]))
+            >>> importance = torch.tensor([[0.1, 0.1, 0.8], [0.2, 0.3, 0.5]])
+            >>> plan.weigh_labels(importance).sample_weights[0]  # 0.2 of the first and 0.5 of the second are seen
+            tensor([0.2857, 0.7143])
+        """
+        return weigh_labels(self, importance, of, normalise)
+
     def pooled(self) -> MixPlan:
         """The same samples at their mean weights, for what has no elements: ``plan.pooled().apply(vectors (B, C))``."""
         return pool(self)
 
     def to(self, device: torch.device | str) -> MixPlan:
         """The same plan on another device."""
+        fields = ("source", "index", "weight", "shift", "label_weight")
         return replace(
-            self,
-            source=self.source.to(device),
-            index=None if self.index is None else self.index.to(device),
-            weight=self.weight.to(device),
-            shift=None if self.shift is None else self.shift.to(device),
+            self, **{name: field.to(device) for name in fields if (field := getattr(self, name)) is not None}
         )
 
     def validate(self) -> MixPlan:
@@ -257,44 +299,22 @@ class MixPlan(BarsOfPlan):
         return show_plan(self)
 
     @property
-    def _whole_samples(self) -> bool:
-        return self.index is None and self.source.shape[2] == 1
-
-    @property
     def weight_at_least_float32(self) -> Tensor:
         """`weight`, of half precision as float32: labels and their sums are never less."""
         return self.weight if self.weight.dtype.itemsize >= 4 else self.weight.float()
 
     def terms(self) -> tuple[Tensor, Tensor]:
-        """The sources and their shares of the sample as two (M, S) tensors, S = K or K * N."""
-        weight = self.weight_at_least_float32
-        if self.source.shape[2] == 1:
-            if same_in_all(weight):  # one mean serves all outputs
-                return self.source[:, :, 0], weight[:1].mean(2).expand(self.num_outputs, -1)
-            return self.source[:, :, 0], weight.mean(2)
-        # float64 where there is one: many thousand terms go into one sum
-        weight = weight.to(weight.dtype if weight.device.type == "mps" else torch.float64)
-        return self.source.flatten(1), (weight / self.source.shape[2]).expand_as(self.source).flatten(1)
+        """The sources and their shares of the label as two (M, S) tensors, S = K or K * N."""
+        return label_terms(self)
 
-    def _place(self, k: int, num_elements: int) -> Tensor:
-        """(M, N) where term k reads, in the batch's elements laid end to end."""
-        here = torch.arange(num_elements, device=self.source.device) if self.index is None else self.index[:, k]
-        return self.source[:, k] * num_elements + here
+    def mean_weight(self) -> Tensor:
+        """(M, K, 1) or (M, K, N) as ``source``, what each term adds to the mean weight of its sample."""
+        return mean_weight(self)
 
     def gather(self, values: Tensor, k: int) -> Tensor:
         """(M, N, ...) what term k reads."""
-        if k == 0 and self.keeps_own:
-            return values
-        channels_first = values.dim() == 3 and values.mT.is_contiguous()  # underneath: then stay so
-        if self._whole_samples:
-            samples = self.source[:, k, 0]
-            return values.mT.index_select(0, samples).mT if channels_first else values.index_select(0, samples)
-        if channels_first and self.index is not None and self.source.shape[2] == 1:
-            rows = values.mT.index_select(0, self.source[:, k, 0])
-            return rows.gather(2, self.index[:, k, None].expand(-1, rows.shape[1], -1)).mT
-        place = self._place(k, values.shape[1])
-        return values.flatten(0, 1).index_select(0, place.flatten()).unflatten(0, place.shape)
+        return gather(self, values, k)
 
-    def _weight_like(self, values: Tensor) -> Tensor:
+    def weight_like(self, values: Tensor) -> Tensor:
         """(M, K, N or 1, 1, ...) the weight, ready to multiply ``values`` (B, N, ...)."""
         return self.weight.to(values.dtype).reshape(*self.weight.shape, *[1] * (values.dim() - 2))

@@ -1,4 +1,4 @@
-"""What a plan checks of its fields and of what it is applied to, and the plan that leaves samples as they are."""
+"""The parts of a plan: checks of its fields and of what it is applied to, how its terms are read, plans made of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from mixkit.checks import check_float
+from mixkit.elements import same_in_all
 
 if TYPE_CHECKING:
     from mixkit.plan import MixPlan
@@ -24,8 +27,14 @@ def check_fields(plan: MixPlan) -> None:
     if not fits or len({shape[2] for shape in shapes.values()} - {1}) > 1:
         got = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
         raise ValueError(f"source, weight (M, K, N or 1) and index (M, K, N) do not fit together: got {got}")
-    if plan.shift is not None and (plan.shift.dim() != 3 or plan.shift.shape[:2] != plan.source.shape[:2]):
-        raise ValueError(f"shift must be (M, K, D) with source's M and K, got {tuple(plan.shift.shape)}")
+    if plan.shift is not None and (plan.shift.dim() not in (3, 4) or plan.shift.shape[:2] != plan.source.shape[:2]):
+        raise ValueError(
+            f"shift must be (M, K, D) or (M, K, N, D) with source's M and K, got {tuple(plan.shift.shape)}"
+        )
+    if (share := plan.label_weight) is not None:
+        check_float("label_weight", share)
+        if share.shape != plan.source.shape:
+            raise ValueError(f"label_weight must be {tuple(plan.source.shape)} as source, got {tuple(share.shape)}")
 
 
 def check_values(plan: MixPlan) -> None:
@@ -38,6 +47,8 @@ def check_values(plan: MixPlan) -> None:
         plan.weight.sum(1), torch.ones((), device=plan.weight.device)
     ):
         raise ValueError("weight must be >= 0 and sum to 1 over K")
+    if plan.label_weight is not None and not (plan.label_weight >= 0).all():
+        raise ValueError("label_weight must be >= 0")
     if plan.keeps_own:
         own = torch.arange(plan.num_outputs, device=plan.source.device)[:, None]
         unmoved = plan.index is None or bool(
@@ -66,7 +77,7 @@ def keep_samples(plan: MixPlan, spared: Tensor) -> MixPlan:
     own = torch.arange(plan.num_samples, device=spared.device)[:, None, None]
     first = torch.zeros(1, plan.num_terms, 1, dtype=plan.weight.dtype, device=spared.device)
     first[:, 0] = 1
-    index = plan.index
+    index, count = plan.index, plan.source.shape[2]
     if index is not None:
         index = torch.where(spared, torch.arange(index.shape[2], device=spared.device), index)
     return replace(
@@ -74,7 +85,8 @@ def keep_samples(plan: MixPlan, spared: Tensor) -> MixPlan:
         source=torch.where(spared, own, plan.source),
         index=index,
         weight=torch.where(spared, first, plan.weight),
-        shift=None if plan.shift is None else plan.shift.masked_fill(spared, 0),
+        shift=None if plan.shift is None else plan.shift.masked_fill(spared.view(-1, *[1] * (plan.shift.dim() - 1)), 0),
+        label_weight=None if plan.label_weight is None else torch.where(spared, first / count, plan.label_weight),
     )
 
 
@@ -83,4 +95,85 @@ def pool(plan: MixPlan) -> MixPlan:
     if plan.source.shape[2] == 1:
         return replace(plan, index=None, weight=plan.weight.mean(2, keepdim=True), shift=None)
     source = torch.arange(plan.num_samples, device=plan.source.device).expand(plan.num_outputs, -1)[:, :, None]
-    return replace(plan, source=source, index=None, weight=plan.sample_weights[:, :, None], shift=None, keeps_own=False)
+    weight = replace(plan, label_weight=None).sample_weights[:, :, None]
+    share = None if plan.label_weight is None else plan.sample_weights[:, :, None]
+    return replace(plan, source=source, index=None, weight=weight, shift=None, keeps_own=False, label_weight=share)
+
+
+def displace(plan: MixPlan, shift: Tensor) -> MixPlan:
+    """`MixPlan.displace`."""
+    check_float("shift", shift)
+    check_aligned(plan, "shift", shift, plan.num_samples)
+    moved = torch.stack([gather(plan, shift, k) for k in range(plan.num_terms)], 1)
+    return replace(plan, shift=moved if plan.shift is None else moved + per_element(plan.shift))
+
+
+def per_element(shift: Tensor) -> Tensor:
+    """A plan's shift as (M, K, N or 1, D)."""
+    return shift if shift.dim() == 4 else shift[:, :, None]
+
+
+# ---- reading the terms
+
+
+def gather(plan: MixPlan, values: Tensor, k: int) -> Tensor:
+    """`MixPlan.gather`."""
+    if k == 0 and plan.keeps_own:
+        return values
+    channels_first = values.dim() == 3 and values.mT.is_contiguous()  # underneath: then stay so
+    if _whole_samples(plan):
+        samples = plan.source[:, k, 0]
+        return values.mT.index_select(0, samples).mT if channels_first else values.index_select(0, samples)
+    if channels_first and plan.index is not None and plan.source.shape[2] == 1:
+        rows = values.mT.index_select(0, plan.source[:, k, 0])
+        return rows.gather(2, plan.index[:, k, None].expand(-1, rows.shape[1], -1)).mT
+    place = _place(plan, k, values.shape[1])
+    return values.flatten(0, 1).index_select(0, place.flatten()).unflatten(0, place.shape)
+
+
+def adjoint(plan: MixPlan, grad: Tensor) -> Tensor:
+    """`MixPlan.adjoint`."""
+    check_float("grad", grad)
+    check_aligned(plan, "grad", grad, plan.num_outputs)
+    weight = plan.weight_like(grad)
+    total = grad.new_zeros(plan.num_samples, *grad.shape[1:])
+    for k in range(plan.num_terms):
+        part = weight[:, k] * grad
+        if _whole_samples(plan):
+            total = total.index_add(0, plan.source[:, k, 0], part)
+        else:
+            place = _place(plan, k, grad.shape[1]).flatten()
+            total = total.flatten(0, 1).index_add(0, place, part.flatten(0, 1)).unflatten(0, total.shape[:2])
+    return total
+
+
+def label_terms(plan: MixPlan) -> tuple[Tensor, Tensor]:
+    """`MixPlan.terms`."""
+    weight = mean_weight(plan) if plan.label_weight is None else plan.label_weight
+    if plan.source.shape[2] > 1:  # float64 where there is one: many thousand terms go into one sum
+        weight = _widest(weight)
+    return plan.source.flatten(1), weight.flatten(1)
+
+
+def mean_weight(plan: MixPlan) -> Tensor:
+    """`MixPlan.mean_weight`."""
+    weight = plan.weight_at_least_float32
+    if plan.source.shape[2] > 1:
+        return (_widest(weight) / plan.source.shape[2]).expand_as(plan.source)
+    if same_in_all(weight):  # one mean serves all outputs
+        return weight[:1].mean(2, keepdim=True).expand(plan.num_outputs, -1, -1)
+    return weight.mean(2, keepdim=True)
+
+
+def _widest(weight: Tensor) -> Tensor:
+    return weight if weight.device.type == "mps" else weight.double()
+
+
+def _whole_samples(plan: MixPlan) -> bool:
+    return plan.index is None and plan.source.shape[2] == 1
+
+
+def _place(plan: MixPlan, k: int, num_elements: int) -> Tensor:
+    """(M, N) where term k reads, in the batch's elements laid end to end."""
+    here = torch.arange(num_elements, device=plan.source.device) if plan.index is None else plan.index[:, k]
+    return plan.source[:, k] * num_elements + here

@@ -68,11 +68,13 @@ def show_plan(plan: MixPlan) -> str:
 def show_mixer(mixer: MixerSteps) -> str:
     """What a `Mixer` prints between its brackets; what it does not use, or has by default, is left out."""
     shown: dict[str, Any] = {"num_classes": mixer.num_classes}
-    if "saliency" in mixer.method.needs:
+    if "saliency" in mixer.needs:
         shown["saliency"] = mixer.saliency
     shown["p"] = mixer.p
-    if mixer.partners != "random":
+    if mixer.partners != mixer.method.partners:
         shown["partners"] = mixer.partners
+    if mixer.labels_by is not None:
+        shown["labels_by"] = mixer.labels_by
     if mixer.ignore_index is not None:
         shown["ignore_index"] = mixer.ignore_index
     if mixer.clean_weight:

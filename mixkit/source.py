@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from mixkit.domain import Domain
 from mixkit.elements import ElementSet
-from mixkit.methods.base import Method
 from mixkit.plan import MixPlan
 from mixkit.show import short
 
@@ -133,11 +132,11 @@ def as_source(saliency: Saliency | None) -> SaliencySource | None:
     return FunctionSaliency(saliency)
 
 
-def what_is_missing(source: SaliencySource | None, method: Method, domain: Domain) -> str | None:
-    """What a method will need of its source and has not, as an error says it; None where nothing is missing."""
+def what_is_missing(source: SaliencySource | None, method: str, needs: frozenset[str], domain: Domain) -> str | None:
+    """What a mixer of a method will need of its source and has not, as an error says it; None for nothing."""
     if source is not None:
         return source.what_is_missing()
-    if "saliency" not in method.needs:
+    if "saliency" not in needs:
         return None
     named = f" or one of {', '.join(domain.saliencies)}" if domain.saliencies else ""
-    return f"{type(method).__name__} needs saliency: give model=, or saliency= a function of the batch{named}"
+    return f"{method} needs saliency: give model=, or saliency= a function of the batch{named}"

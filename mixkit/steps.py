@@ -15,9 +15,9 @@ from mixkit.domain import Domain
 from mixkit.elements import ElementSet
 from mixkit.label_tree import NumClasses, check_ignore_index, check_num_classes, map_labels, map_leaves, read_labels
 from mixkit.labels import Label, Size
-from mixkit.methods.base import Method, PlanContext
+from mixkit.methods.base import Method, Partners, PlanContext
 from mixkit.moving import refuse_integers
-from mixkit.partners import Partners, check_partners, choose_partners
+from mixkit.partners import check_partners, choose_partners
 from mixkit.plan import MixPlan
 from mixkit.schedule import Schedule
 from mixkit.settings import check_settings, settle
@@ -27,6 +27,7 @@ from mixkit.stages import stage
 from mixkit.targets import mix_label
 from mixkit.typed import MixerCall
 from mixkit.watch import EmptyRows, checked_saliency
+from mixkit.weighing import check_labels_by, needed_for, weigh
 
 
 class MixerSteps(MixerCall):
@@ -46,7 +47,8 @@ class MixerSteps(MixerCall):
         ignore_index: Any = None,
         clean_weight: float | None = None,
         schedule: Schedule | None = None,
-        partners: Partners = "random",
+        partners: Partners | None = None,
+        labels_by: str | None = None,
         model: SaliencySource | None = None,
         inside: bool = False,
     ) -> None:
@@ -57,7 +59,10 @@ class MixerSteps(MixerCall):
                 "mixkit.ManifoldMixer(model, layers, 'manifold_mixup', ...), or 'mixup' with alpha=2 for the input"
             )
         self.method = method
-        self.partners = check_partners(partners, type(method).__name__, method.needs)
+        self.labels_by = check_labels_by(labels_by)
+        self.partners = check_partners(
+            method.partners if partners is None else partners, type(method).__name__, self.needs
+        )
         self.domain = domain
         self.num_classes = check_num_classes(num_classes)
         self.p = method.p if p is None else check_share("p", p)
@@ -71,7 +76,7 @@ class MixerSteps(MixerCall):
         self.empty_rows = EmptyRows()
         if check_not_negative("clean_weight", self.clean_weight) and not has_model:
             raise ValueError(f"a clean_weight above 0 needs model=, and a method with saliency, got {clean_weight}")
-        if missing := what_is_missing(source, method, domain):
+        if missing := what_is_missing(source, type(method).__name__, self.needs, domain):
             raise ValueError(missing)
 
         self.schedule = schedule
@@ -104,6 +109,11 @@ class MixerSteps(MixerCall):
         """Copies and pickles leave the last batch behind."""
         return {**self.__dict__, "_clean_loss": None, "empty_rows": EmptyRows()}
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the mixer has to find for each batch, in the words of `Method.needs`."""
+        return self.method.needs | needed_for(self.labels_by)
+
     def read(self, batch: Tensor, labels: Any) -> tuple[ElementSet, Any]:
         """The elements of a batch, and its labels as they are read: a `Label`, or a tuple or dict of them.
 
@@ -115,7 +125,7 @@ class MixerSteps(MixerCall):
             check_dense("the batch", batch)
         elements = self.domain.elements(batch)
         if not elements.values.is_floating_point():
-            gradient = self.saliency is not None and not self.saliency.in_loader
+            gradient = self._source is not None and not self._source.in_loader
             refuse_integers(self.method, elements.values.dtype, self.domain.conversion, gradient=gradient)
         read = read_labels(labels, self.num_classes, Size.of(elements), self.ignore_index, batch.device)
         return elements, map_labels(Label.check, read)
@@ -187,7 +197,8 @@ class MixerSteps(MixerCall):
         assign = self.domain.assign if "assign" in self.method.needs else None
         partner = choose_partners(self.partners, elements, labels, saliency, samples, generator)
         with stage("plan"):
-            return self.method.plan(elements, PlanContext(saliency, assign, generator, partner))
+            plan = self.method.plan(elements, PlanContext(saliency, assign, generator, partner))
+            return weigh(plan, self.labels_by, saliency)
 
     def draw_spared(
         self,
@@ -232,4 +243,4 @@ class MixerSteps(MixerCall):
     @property
     def _source(self) -> SaliencySource | None:
         """Where the saliency comes from, of a method that asks for it."""
-        return self.saliency if "saliency" in self.method.needs else None
+        return self.saliency if "saliency" in self.needs else None

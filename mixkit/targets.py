@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from mixkit.labels import Label
@@ -20,6 +22,8 @@ def mix_label(plan: MixPlan, label: Label) -> Tensor:
     if label.kind == "classes":
         return _mix_classes(plan, label) if label.places is None else _mix_element_classes(plan, label)
     numbers, ignored = label.numbers, label.unknown
+    if label.kind == "values" and label.places is None and plan.label_weight is not None:
+        plan = _summing_to_one(plan)  # a number is no share: what is mixed of it must be its mean
     if ignored is None:
         mixed = _mix_numbers(plan, numbers, label.places)
         # in-place edits of the targets must not reach the labels of a batch that was not mixed
@@ -58,7 +62,7 @@ def _mix_element_classes(plan: MixPlan, label: Label) -> Tensor:
 def _mix_numbers(plan: MixPlan, numbers: Tensor, places: tuple[int, int] | None) -> Tensor:
     if places is not None:
         return _mix_element_numbers(plan, numbers, places)
-    if plan.source.shape[2] == 1:
+    if plan.source.shape[2] == 1 and plan.label_weight is None:
         vectors = numbers.flatten(1) if numbers.dim() > 1 else numbers[:, None]
         return plan.pooled().apply(vectors).reshape(-1, *numbers.shape[1:])
     # float64, so that neither autocast nor TF32 touches a label
@@ -67,6 +71,12 @@ def _mix_numbers(plan: MixPlan, numbers: Tensor, places: tuple[int, int] | None)
     mixed = weights @ rows.masked_fill(odd, 0)
     mixed = mixed.masked_fill(weights @ odd.double() > 0, math.nan)
     return mixed.to(numbers.dtype).reshape(-1, *numbers.shape[1:])
+
+
+def _summing_to_one(plan: MixPlan) -> MixPlan:
+    assert plan.label_weight is not None
+    total = plan.label_weight.sum((1, 2), keepdim=True)
+    return replace(plan, label_weight=torch.where(total > 0, plan.label_weight / total, plan.mean_weight()))
 
 
 def _mix_element_numbers(plan: MixPlan, numbers: Tensor, places: tuple[int, int]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 import re
 from collections.abc import Callable
@@ -15,7 +16,9 @@ from torch import Tensor, nn
 
 import mixkit
 from mixkit import MixPlan, create_mixer
+from mixkit.partner_rules import NearLabel
 from mixkit.partners import RULES
+from mixkit.smooth import saliency_maps, smooth
 from mixkit_image import MixTransform, SageMix
 from tests.half_method import HalfMix
 
@@ -41,7 +44,7 @@ def pair(partners: Any, labels: Any = LABELS, seed: int = 0, **options: Any) -> 
 
 
 @pytest.mark.parametrize(("name", "domain"), PAIRING)
-@pytest.mark.parametrize("rule", ["random", *RULES])
+@pytest.mark.parametrize("rule", ["random", *RULES, "near_label", "far_label"])
 def test_every_method_follows_every_rule(name: str, domain: str, rule: str) -> None:
     saliency = (lambda batch: torch.rand(len(batch), 64 if domain == "image" else 12)) if name != "mixup" else None
     mixer = create_mixer(name, domain, num_classes=3, saliency=saliency, p=1.0, partners=rule, inside=True)
@@ -61,8 +64,12 @@ def test_every_method_follows_every_rule(name: str, domain: str, rule: str) -> N
         assert sorted(found) == list(range(7))
         assert [classes[b] for b in found] == classes
         assert [a for a, b in enumerate(found) if a == b] == [3], "alone in its class, so it is its own partner"
-    else:
+    elif rule in ("other_class", "far_label"):
         assert all(classes[b] != classes[a] for a, b in enumerate(found))
+    elif rule == "near_label":
+        assert all(b != a for a, b in enumerate(found))
+    else:
+        assert rule == "balanced"
     mixed, targets = mixer(batch, LABELS)
     assert mixed.isfinite().all()
     torch.testing.assert_close(targets.sum(1), torch.ones(7))
@@ -129,6 +136,95 @@ def test_classes_come_from_labels_of_any_kind() -> None:
 def test_without_classes_of_samples_there_is_no_class(labels: Tensor, num_classes: int | None) -> None:
     with pytest.raises(TypeError, match=r"partners by class need labels \(B,\) or shares \(B, K\).*, got \w+ \(4"):
         pair("same_class", labels, num_classes=num_classes)
+
+
+def draws_of(rule: Any, labels: Any, count: int = 3000, **options: Any) -> Tensor:
+    """(B, B) how often each sample had each partner, as shares."""
+    generator = torch.Generator().manual_seed(0)
+    mixer = create_mixer("mixup", "points", **{"num_classes": 3, **options}, partners=rule)
+    found = torch.zeros(len(labels), len(labels))
+    for _ in range(count):
+        plan = mixer.plan(torch.zeros(len(labels), 2, 3), labels, generator=generator)
+        found[torch.arange(len(labels)), plan.source[:, 1, 0]] += 1
+    return found / count
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_partners_by_the_distance_of_labels(far: bool) -> None:
+    """C-Mixup's probability, in a loop."""
+    ages, sigma = [20.0, 23.0, 31.0, 60.0], 6.0
+    expected = torch.zeros(4, 4)
+    for i in range(4):
+        weights = [math.exp(-((ages[i] - ages[j]) ** 2) / (2 * sigma**2)) for j in range(4)]
+        weights = [0 if j == i else 1 - w if far else w for j, w in enumerate(weights)]
+        expected[i] = torch.tensor(weights) / sum(weights)
+    found = draws_of(NearLabel(sigma, far), torch.tensor(ages), num_classes=None)
+    torch.testing.assert_close(found, expected, atol=0.04, rtol=0)
+
+
+def test_the_nearest_and_farthest_label_at_any_scale() -> None:
+    ages = torch.tensor([1.0, 2.0, 3.0, 60.0, 61.0, 62.0])
+    near = draws_of("near_label", ages, 300, num_classes=None)
+    assert near[:3, 3:].sum(1).max() < 0.03
+    assert draws_of("far_label", ages, 300, num_classes=None)[:3, 3:].sum(1).min() > 0.95
+    scaled = draws_of("near_label", 1e6 * ages, 300, num_classes=None)
+    torch.testing.assert_close(scaled, near, atol=0.02, rtol=0)  # by default the bandwidth follows the labels
+    tiny = draws_of(NearLabel(1e-12), torch.tensor([0.0, 5.0, 11.0]), 50, num_classes=None)
+    assert tiny.tolist() == [[0, 1, 0], [1, 0, 0], [0, 1, 0]], "the nearest, however small the bandwidth"
+    unknown = torch.tensor([0.0, math.nan, 1.0])
+    assert draws_of("near_label", unknown, 300, num_classes=None)[[0, 2], [2, 0]].min() == 1, (
+        "nobody is near what is not known"
+    )
+    assert draws_of("near_label", torch.tensor([4.0, 4.0]), 5, num_classes=None).tolist() == [[0, 1], [1, 0]]
+
+
+def test_each_class_is_as_likely_when_balanced() -> None:
+    labels = torch.tensor([0, 0, 0, 0, 0, 0, 1, 2, 2])
+    found = draws_of("balanced", labels)
+    by_class = torch.stack([found[:, labels == k].sum(1) for k in range(3)], 1)
+    torch.testing.assert_close(by_class, torch.full((9, 3), 1 / 3), atol=0.04, rtol=0)
+    torch.testing.assert_close(found[:, :6], torch.full((9, 6), 1 / 18), atol=0.02, rtol=0)
+
+
+def loop_cover(distance: list[list[float]]) -> list[int]:
+    """From the farthest pair on, each time to the farthest that was not visited, and home."""
+    count = len(distance)
+    pairs = [(-distance[i][j], i, j) for i in range(count) for j in range(count) if i != j]
+    start, here = min(pairs)[1:]
+    partner, visited = {start: here}, {start, here}
+    while len(visited) < count:
+        there = min((-distance[here][j], j) for j in range(count) if j not in visited)[1]
+        partner[here] = there
+        visited.add(there)
+        here = there
+    partner[here] = start
+    return [partner[k] for k in range(count)]
+
+
+@pytest.mark.parametrize("domain", ["image", "points"])
+def test_partners_that_are_salient_elsewhere(domain: str) -> None:
+    batch = batch_of(domain, 9)
+    saliency = torch.rand(9, 64 if domain == "image" else 12) ** 4
+    mixer = create_mixer("sagemix", domain, num_classes=9, saliency=lambda batch: saliency, partners="far_saliency")
+    found = partner_of(mixer.plan(batch, torch.arange(9)))
+    elements = mixer.domain.elements(batch)
+    maps = saliency_maps(smooth(saliency, elements), elements)
+    distance = [[math.dist(a, b) for b in maps.tolist()] for a in maps.tolist()]
+    assert found == loop_cover(distance)
+    assert sorted(found) == list(range(9)), "each is a partner once"
+    with pytest.raises(ValueError, match="partners='far_saliency' asks for the saliency, and Mixup has none"):
+        create_mixer("mixup", domain, num_classes=9, partners="far_saliency")
+    create_mixer(
+        "mixup", domain, num_classes=9, saliency=lambda b: saliency, partners="far_saliency", labels_by="saliency"
+    )
+
+
+def test_clouds_of_different_sizes_as_those_of_one() -> None:
+    points, saliency = batch_of("points", 5), torch.rand(5, 12) ** 4
+    mixer = create_mixer("sagemix", "points", num_classes=5, saliency=torch.sum, partners="far_saliency")
+    dense = mixer.plan(points, torch.arange(5), saliency=saliency)
+    ragged = mixer.plan(list(points), torch.arange(5), saliency=saliency.flatten())
+    assert ragged.source[1][::12].tolist() == partner_of(dense)
 
 
 def test_a_function_is_given_what_it_names() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ from mixkit.stages import stage
 
 #: ``assign(coords_a, coords_b) -> (B, N) long``, or None for the same positions.
 Assign = Callable[[Tensor, Tensor], Tensor | None]
+
+#: A rule's name, or a function that chooses the partners (`mixkit.partners`).
+Partners = str | Callable[..., Any]
 
 #: ``pair(elements, partner, generator, matched)``: see `Domain.pair`.
 Pair = Callable[[RaggedSet, Tensor, torch.Generator | None, bool], Pairing]
@@ -98,6 +101,9 @@ class Method(ABC):
 
     #: How much the method's paper trains on the clean pass as well; a mixer's default ``clean_weight``.
     clean_weight: ClassVar[float] = 0.0
+
+    #: Whom the method's paper mixes a sample with; a mixer's default ``partners``.
+    partners: Partners = "random"
 
     @abstractmethod
     def plan(self, elements: ElementSet, context: PlanContext) -> MixPlan:

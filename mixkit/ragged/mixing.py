@@ -20,6 +20,7 @@ from mixkit.ragged.packed import Packed
 from mixkit.ragged.plan import RaggedPlan
 from mixkit.source import SaliencySource
 from mixkit.stages import stage
+from mixkit.weighing import weigh
 
 if TYPE_CHECKING:
     from mixkit.mixer import Mixer
@@ -61,7 +62,7 @@ def draw(
         return RaggedPlan.identity(elements.offsets, len(elements.coords))
     if saliency is not None:
         saliency = _rows_of(form, saliency)
-    elif "saliency" in mixer.method.needs:
+    elif "saliency" in mixer.needs:
         with stage("saliency"):
             saliency = _find_saliency(mixer, form, labels)
     if saliency is not None:
@@ -71,7 +72,7 @@ def draw(
     of_elements = _element_classes(labels) if "labels" in mixer.method.needs else None
     context = PlanContext(saliency, generator=generator, partner=partner, pair=mixer.domain.pair, labels=of_elements)
     with torch.no_grad(), stage("plan"):
-        plan = mixer.method.plan_ragged(elements, context)
+        plan = weigh(mixer.method.plan_ragged(elements, context), mixer.labels_by, saliency)
     if mixer.observer is None or mixer.model is None:
         return plan
     return plan.keep(mixer.draw_spared(form.packed.rows, _as_rows(labels), generator, _through(mixer.model, form)))

@@ -15,6 +15,7 @@ from mixkit.plan import MixPlan
 from mixkit.ragged.packed import sample_of
 from mixkit.show_html import BarsOfPlan
 from mixkit.targets import mix_label
+from mixkit.weighing import weigh_ragged
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -32,6 +33,8 @@ class RaggedPlan(BarsOfPlan):
         offsets: (M + 1,) long, where each output begins, and last L'.
         source_offsets: (B + 1,) long, where each input begins, and last L.
         shift: (K, L', D), added to coordinates only. Default None.
+        label_weight: (K, L'), how much each term adds to the label of its sample, where that is not its share of the
+            mean weight (`weigh_labels`). Default None: it is.
 
     Raises:
         TypeError: a field of the wrong dtype.
@@ -50,6 +53,7 @@ class RaggedPlan(BarsOfPlan):
     offsets: Tensor
     source_offsets: Tensor
     shift: Tensor | None = None
+    label_weight: Tensor | None = None
 
     def __post_init__(self) -> None:
         if any(field.dtype != torch.long for field in (self.index, self.offsets, self.source_offsets)):
@@ -57,6 +61,10 @@ class RaggedPlan(BarsOfPlan):
         if not self.weight.is_floating_point():
             raise TypeError(f"weight must be floating point, got {self.weight.dtype}")
         shift_fits = self.shift is None or (self.shift.dim() == 3 and self.shift.shape[:2] == self.index.shape)
+        if self.label_weight is not None and self.label_weight.shape != self.index.shape:
+            raise ValueError(
+                f"label_weight must be {tuple(self.index.shape)} as index, got {tuple(self.label_weight.shape)}"
+            )
         if self.index.dim() != 2 or self.weight.shape != self.index.shape or not shift_fits:
             shift = "" if self.shift is None else f", shift {tuple(self.shift.shape)}"
             raise ValueError(
@@ -109,12 +117,20 @@ class RaggedPlan(BarsOfPlan):
 
     @property
     def sample_weights(self) -> Tensor:
-        """(M, B) how much of each output comes from each sample: the mean element weight; rows sum to 1."""
+        """(M, B) how much of each output's label is each sample's: as in `mixkit.MixPlan.sample_weights`."""
+        if self.label_weight is not None:
+            return self._by_sample(self.label_weight)
+        return self._by_sample(self.weight, self.offsets.diff())
+
+    def _by_sample(self, weight: Tensor, length: Tensor | None = None) -> Tensor:
+        """(M, B) the sum of (K, L') over each output's terms of each sample, over the length (M,) of the output."""
         wide = self.weight.dtype if self.weight.device.type == "mps" else torch.float64
         place = self.output * self.num_samples + self.source  # (K, L')
         total = torch.zeros(self.num_outputs * self.num_samples, dtype=wide, device=self.weight.device)
-        total.scatter_add_(0, place.flatten(), self.weight.to(wide).flatten())
-        shares = total.unflatten(0, (self.num_outputs, -1)) / self.offsets.diff()[:, None]
+        total.scatter_add_(0, place.flatten(), weight.to(wide).flatten())
+        shares = total.unflatten(0, (self.num_outputs, -1))
+        if length is not None:
+            shares = shares / length[:, None]
         return shares.to(torch.promote_types(self.weight.dtype, torch.float32))
 
     def __repr__(self) -> str:
@@ -175,7 +191,19 @@ class RaggedPlan(BarsOfPlan):
     def pooled(self) -> MixPlan:
         """The same samples at their mean weights, for what has no elements, such as their labels."""
         source = torch.arange(self.num_samples, device=self.index.device).expand(self.num_outputs, -1)[:, :, None]
-        return MixPlan(source, None, self.sample_weights[:, :, None], num_samples=self.num_samples)
+        weight, share = self._by_sample(self.weight, self.offsets.diff())[:, :, None], None
+        if self.label_weight is not None:
+            share = self._by_sample(self.label_weight)[:, :, None]
+        return MixPlan(source, None, weight, num_samples=self.num_samples, label_weight=share)
+
+    def weigh_labels(self, importance: Tensor, *, normalise: bool = True) -> RaggedPlan:
+        """The plan whose labels weigh as much as what it shows of their samples matters.
+
+        Args:
+            importance: (L,) >= 0, how much each element matters; as in `mixkit.MixPlan.weigh_labels`.
+            normalise: let the weights of an output sum to 1. Default True.
+        """
+        return weigh_ragged(self, importance, normalise)
 
     def as_one_sample(self) -> MixPlan:
         """The same plan as one output of one sample, which holds all elements; it mixes what `MixPlan.gather` reads."""
@@ -225,7 +253,12 @@ class RaggedPlan(BarsOfPlan):
             moved = shift.new_zeros(self.num_terms, len(at_own), shift.shape[2])
             moved[:, ~at_own] = shift[:, mixed]
             shift = moved
-        return RaggedPlan(index, weight, offsets, self.source_offsets, shift)
+        share = self.label_weight
+        if share is not None:
+            kept = weight / lengths[sample_of(offsets, len(at_own))]
+            kept[:, ~at_own] = share[:, mixed]
+            share = kept
+        return RaggedPlan(index, weight, offsets, self.source_offsets, shift, share)
 
     def validate(self) -> RaggedPlan:
         """Check the values too, and return the plan. It reads the tensors, so it is for tests, not for training.
@@ -244,7 +277,7 @@ class RaggedPlan(BarsOfPlan):
 
     def to(self, device: torch.device | str) -> RaggedPlan:
         """The same plan on another device."""
-        fields = ("index", "weight", "offsets", "source_offsets", "shift")
+        fields = ("index", "weight", "offsets", "source_offsets", "shift", "label_weight")
         moved = {name: field.to(device) for name in fields if (field := getattr(self, name)) is not None}
         return replace(self, **moved)
 

@@ -15,7 +15,7 @@ from torchvision import tv_tensors
 from mixkit import MixPlan, PerElement, Schedule, create_mixer
 from mixkit.checks import check_share
 from mixkit.methods import Method
-from mixkit.partners import Partners
+from mixkit.methods.base import Partners
 from mixkit.saliency import Loss
 from mixkit.source import Saliency
 from mixkit_image.boxes import is_detection, mix_boxes
@@ -73,7 +73,9 @@ class MixTransform(TransformCall):
             transform is given. Default None.
         total_steps: batches in the whole run, of a schedule given by name.
         partners: whom each image is mixed with: "random", "derangement", "previous" (v2's), "reversed", "same_class",
-            "other_class", or a function (`mixkit.Mixer`). Default "random".
+            "other_class", or a function (`mixkit.Mixer`). Default: the method's.
+        labels_by: what a label weighs by, "weight", "saliency" or "own_saliency" (`mixkit.Mixer`). Default: the
+            method's.
         options: the method's own.
 
     Raises:
@@ -104,7 +106,8 @@ class MixTransform(TransformCall):
         min_score: float = 0.0,
         schedule: str | Schedule | None = None,
         total_steps: int | None = None,
-        partners: Partners = "random",
+        partners: Partners | None = None,
+        labels_by: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -132,6 +135,7 @@ class MixTransform(TransformCall):
             schedule=schedule,
             total_steps=total_steps,
             partners=partners,
+            labels_by=labels_by,
             frames=True,
             **options,
         )

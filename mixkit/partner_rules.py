@@ -1,0 +1,128 @@
+"""Rules of partners that look at labels as numbers, or at saliency. Those that go by classes are in `partners`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mixkit import draws
+from mixkit.checks import check_flag, check_positive
+from mixkit.elements import ElementSet
+from mixkit.query import draw
+from mixkit.ragged.elements import RaggedSet
+from mixkit.show import options_of
+from mixkit.smooth import saliency_maps, smooth, smooth_rows
+
+
+class NearLabel:
+    """Partners drawn by how near their labels are: C-Mixup's rule (Yao et al., NeurIPS 2022, Eq. 6).
+
+    Sample j is i's partner with a probability in proportion to ``exp(-|y_i - y_j|^2 / (2 sigma^2))``; never i itself,
+    unless it is alone. Integers (B,) are classes, 0 apart where they are the same and 1 where not.
+
+    Args:
+        sigma: > 0, in the units of the labels. Default None: half of the batch's standard deviation, ours.
+        far: the other way round, in proportion to 1 less that. Default False.
+    """
+
+    def __init__(self, sigma: float | None = None, far: bool = False) -> None:
+        self.sigma = None if sigma is None else check_positive("sigma", sigma)
+        self.far = check_flag("far", far)
+
+    def __call__(self, labels: Any, elements: ElementSet | RaggedSet, generator: torch.Generator | None) -> Tensor:
+        """(B,) the partner of each sample."""
+        first = _first(labels)
+        numbers = first.reshape(len(first), -1).double()
+        if first.is_floating_point() or numbers.shape[1] > 1:
+            apart = torch.cdist(numbers, numbers).square()
+        else:
+            apart = (numbers != numbers.T).double()
+        count = len(apart)
+        if count == 1:
+            return torch.zeros(1, dtype=torch.long, device=elements.coords.device)
+        others = ~torch.eye(count, dtype=torch.bool, device=apart.device)
+        known = others & apart.isfinite()
+        apart = torch.where(known, apart, 0)
+        # the mean over pairs is twice the variance
+        variance = apart.sum() / known.sum().clamp_min(1) / 8 if self.sigma is None else apart.new_tensor(self.sigma**2)
+        scaled = apart / (2 * variance.clamp_min(torch.finfo(torch.float64).tiny))
+        if self.far:
+            weight = -torch.expm1(-scaled)
+        else:  # from the nearest on, so that some weight is 1 however small sigma is
+            nearest = torch.where(known, scaled, torch.inf).amin(1, keepdim=True)
+            weight = torch.exp(torch.where(nearest.isfinite(), nearest, 0) - scaled)
+        weight = torch.where(known, weight, 0)
+        weight = torch.where(weight.sum(1, keepdim=True) > 0, weight, others.double())
+        device = elements.coords.device
+        return draw(weight.to(device, torch.float32), draws.uniform((count,), generator, device))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NearLabel) and (self.sigma, self.far) == (other.sigma, other.far)
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        return f"NearLabel({options_of(self)})"
+
+
+class FarSaliency:
+    """Partners that are salient elsewhere: GuidedMixup's greedy cover (Kang and Kim, AAAI 2023, section 3.2).
+
+    It goes from sample to sample, each time to the one whose map of saliency is farthest by the L2 norm of those not
+    yet visited, and back to the first at the end, so that each sample is a partner once. The first two are the farthest
+    pair of the batch. It waits for the device.
+
+    Args:
+        blur: how far saliency is smoothed first (`mixkit.smooth.smooth`). Default None.
+    """
+
+    def __init__(self, blur: float | None = None) -> None:
+        self.blur = blur
+
+    def __call__(self, elements: ElementSet | RaggedSet, saliency: Tensor) -> Tensor:
+        """(B,) the partner of each sample."""
+        blurred = (
+            smooth(saliency, elements, self.blur)
+            if isinstance(elements, ElementSet)
+            else smooth_rows(saliency, elements, self.blur)
+        )
+        maps = saliency_maps(blurred, elements)
+        return greedy_cover(torch.cdist(maps, maps)).to(saliency.device)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FarSaliency) and self.blur == other.blur
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        return f"FarSaliency({options_of(self)})"
+
+
+def greedy_cover(distance: Tensor) -> Tensor:
+    """(B,) long, on the CPU: the successor of each on the cycle that always goes to the farthest not yet visited.
+
+    Args:
+        distance: (B, B); of equal distances the first one counts.
+    """
+    apart = distance.detach().cpu().double().numpy().copy()
+    count = len(apart)
+    np.fill_diagonal(apart, -np.inf)
+    successor = np.zeros(count, dtype=np.int64)
+    first = here = int(apart.argmax()) // count
+    for _ in range(count - 1):
+        apart[:, here] = -np.inf  # visited
+        following = int(apart[here].argmax())
+        successor[here] = following
+        here = following
+    successor[here] = first
+    return torch.from_numpy(successor)
+
+
+def _first(labels: Any) -> Tensor:
+    """The first tensor of labels."""
+    while not isinstance(labels, Tensor):
+        labels = next(iter(labels.values() if isinstance(labels, dict) else labels))
+    return labels

@@ -1,0 +1,101 @@
+"""Saliency smoothed over an element's neighbours, and maps of it by which samples can be told apart."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mixkit.elements import ElementSet
+from mixkit.ragged.elements import RaggedSet
+from mixkit.weighing import share_of_total
+
+_GRID_BLUR = 3.0  # cells; 7 x 7 of them
+_SET_BLUR = 3 / 8  # of the length scale, which is 8 pixels where the grid's blur is 3
+_PLACES = 512  # of the lattice on which saliency of sets without a grid is compared
+
+
+def smooth(saliency: Tensor, elements: ElementSet, blur: float | None = None) -> Tensor:
+    """(B, N) saliency (B, N), smoothed by a Gaussian and divided by each sample's total; even where it says nothing.
+
+    On a grid it is a Gaussian window of 2 ceil(blur) + 1 cells along each axis, mirrored at the border. On a set that
+    has none it is the mean over all elements, weighed by a Gaussian of their distance.
+
+    Args:
+        saliency: (B, N) >= 0.
+        elements: whose saliency it is.
+        blur: the Gaussian's standard deviation, in cells of the grid or the units of the coordinates; 0 for none.
+            Default None: 3 cells, and 3/8 of the length scale (where there is none, 0).
+    """
+    share = share_of_total(saliency)
+    if elements.grid is not None:
+        return share_of_total(_blur_grid(share, elements.grid, _GRID_BLUR if blur is None else blur))
+    sigma = (elements.length_scale or 0.0) * _SET_BLUR if blur is None else blur
+    return share_of_total(_blur_set(share, elements.coords, sigma)) if sigma else share
+
+
+def smooth_rows(saliency: Tensor, elements: RaggedSet, blur: float | None = None) -> Tensor:
+    """(L,) as `smooth`, for samples of different sizes."""
+    sizes = elements.lengths.tolist()
+    parts = zip(saliency.split(sizes), elements.positions.split(sizes), strict=True)
+    scale = elements.length_scale
+    sets = [smooth(of[None], ElementSet(at[None], at[None, :, :0], length_scale=scale), blur)[0] for of, at in parts]
+    return torch.cat(sets)
+
+
+def saliency_maps(share: Tensor, elements: ElementSet | RaggedSet) -> Tensor:
+    """(B, G) shares of saliency by place, comparable from sample to sample.
+
+    On a grid these are the shares (B, N) themselves. Sets without one are looked at on a lattice of about 512 places
+    over the batch's extent: the map of a sample is the sum of its elements' shares, each spread by a Gaussian of one
+    step of the lattice.
+    """
+    if isinstance(elements, ElementSet):
+        if elements.grid is not None:
+            return share
+        coords = elements.coords.to(share.dtype)
+        low, high = coords.flatten(0, 1).aminmax(dim=0)
+        return _spread(share, coords, low, high)
+    sizes = elements.lengths.tolist()
+    coords = elements.positions.to(share.dtype)
+    low, high = coords.aminmax(dim=0)
+    parts = zip(share.split(sizes), coords.split(sizes), strict=True)
+    return torch.cat([_spread(of[None], at[None], low, high) for of, at in parts])
+
+
+def _spread(share: Tensor, coords: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    dim = coords.shape[2]
+    side = max(round(_PLACES ** (1 / dim)), 2)
+    step = ((high - low) / (side - 1)).clamp_min(torch.finfo(coords.dtype).tiny)
+    ticks = torch.arange(side, device=coords.device, dtype=coords.dtype)
+    near = torch.exp(-((coords - low) / step).unsqueeze(-1).sub(ticks).square() / 2)  # (B, N, D, side)
+    maps = share[:, :, None]  # (B, N, places so far): a product of axes, as a Gaussian is
+    for axis in range(dim - 1):
+        maps = (maps[..., None] * near[:, :, axis, None]).flatten(2)
+    return (maps.mT @ near[:, :, dim - 1]).flatten(1)
+
+
+def _blur_grid(share: Tensor, grid: tuple[int, ...], sigma: float) -> Tensor:
+    maps = share.unflatten(1, grid)
+    for axis, side in enumerate(grid, start=1):
+        radius = min(math.ceil(sigma), side - 1)  # what is mirrored must be there
+        if radius < 1:
+            continue
+        steps = torch.arange(-radius, radius + 1, device=share.device, dtype=share.dtype)
+        window = torch.softmax(-steps.square() / (2 * sigma**2), 0)
+        rows = maps.movedim(axis, -1)
+        padded = F.pad(rows.flatten(0, -2)[:, None], (radius, radius), mode="reflect")
+        maps = F.conv1d(padded, window[None, None])[:, 0].unflatten(0, rows.shape[:-1]).movedim(-1, axis)
+    return maps.flatten(1)
+
+
+def _blur_set(share: Tensor, coords: Tensor, sigma: float) -> Tensor:
+    coords = coords.to(torch.promote_types(coords.dtype, share.dtype))
+    coords = coords - coords.mean(1, keepdim=True)  # for precision far from the origin
+    smoothed = []
+    for of, at in zip(share, coords, strict=True):  # one sample's distances stay in the cache
+        near = torch.cdist(at, at).square_().mul_(-0.5 / sigma**2).exp_()  # 1 to itself, so no sum is 0
+        smoothed.append((near @ of.to(near.dtype)) / near.sum(1))
+    return torch.stack(smoothed).to(share.dtype)
