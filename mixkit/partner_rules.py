@@ -14,7 +14,7 @@ from mixkit.elements import ElementSet
 from mixkit.query import draw
 from mixkit.ragged.elements import RaggedSet
 from mixkit.show import options_of
-from mixkit.smooth import saliency_maps, smooth, smooth_rows
+from mixkit.smooth import saliency_maps
 
 
 class NearLabel:
@@ -76,7 +76,7 @@ class FarSaliency:
     pair of the batch. It waits for the device.
 
     Args:
-        blur: how far saliency is smoothed first (`mixkit.smooth.smooth`). Default None.
+        blur: how far saliency on a grid is smoothed first (`mixkit.smooth.smooth`). Default None.
     """
 
     def __init__(self, blur: float | None = None) -> None:
@@ -84,12 +84,7 @@ class FarSaliency:
 
     def __call__(self, elements: ElementSet | RaggedSet, saliency: Tensor) -> Tensor:
         """(B,) the partner of each sample."""
-        blurred = (
-            smooth(saliency, elements, self.blur)
-            if isinstance(elements, ElementSet)
-            else smooth_rows(saliency, elements, self.blur)
-        )
-        maps = saliency_maps(blurred, elements)
+        maps = saliency_maps(saliency, elements, self.blur)
         return greedy_cover(torch.cdist(maps, maps)).to(saliency.device)
 
     def __eq__(self, other: object) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mixkit.elements import ElementSet
@@ -45,24 +44,24 @@ def smooth_rows(saliency: Tensor, elements: RaggedSet, blur: float | None = None
     return torch.cat(sets)
 
 
-def saliency_maps(share: Tensor, elements: ElementSet | RaggedSet) -> Tensor:
+def saliency_maps(saliency: Tensor, elements: ElementSet | RaggedSet, blur: float | None = None) -> Tensor:
     """(B, G) shares of saliency by place, comparable from sample to sample.
 
-    On a grid these are the shares (B, N) themselves. Sets without one are looked at on a lattice of about 512 places
-    over the batch's extent: the map of a sample is the sum of its elements' shares, each spread by a Gaussian of one
-    step of the lattice.
+    On a grid it is the smoothed saliency (B, N) of the cells. Sets without one are looked at on a lattice of about 512
+    places over the batch's extent: the map of a sample is the sum of its elements' shares, each spread by a Gaussian of
+    one step of the lattice.
     """
     if isinstance(elements, ElementSet):
         if elements.grid is not None:
-            return share
-        coords = elements.coords.to(share.dtype)
+            return smooth(saliency, elements, blur)
+        coords = elements.coords.float()
         low, high = coords.flatten(0, 1).aminmax(dim=0)
-        return _spread(share, coords, low, high)
+        return _spread(share_of_total(saliency).float(), coords, low, high)
     sizes = elements.lengths.tolist()
-    coords = elements.positions.to(share.dtype)
+    coords = elements.positions.float()
     low, high = coords.aminmax(dim=0)
-    parts = zip(share.split(sizes), coords.split(sizes), strict=True)
-    return torch.cat([_spread(of[None], at[None], low, high) for of, at in parts])
+    parts = zip(saliency.split(sizes), coords.split(sizes), strict=True)
+    return torch.cat([_spread(share_of_total(of[None]).float(), at[None], low, high) for of, at in parts])
 
 
 def _spread(share: Tensor, coords: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -70,7 +69,8 @@ def _spread(share: Tensor, coords: Tensor, low: Tensor, high: Tensor) -> Tensor:
     side = max(round(_PLACES ** (1 / dim)), 2)
     step = ((high - low) / (side - 1)).clamp_min(torch.finfo(coords.dtype).tiny)
     ticks = torch.arange(side, device=coords.device, dtype=coords.dtype)
-    near = torch.exp(-((coords - low) / step).unsqueeze(-1).sub(ticks).square() / 2)  # (B, N, D, side)
+    away = ((coords - low) / step).unsqueeze(-1).sub(ticks).square()
+    near = torch.exp(-away.clamp_max(40) / 2)  # (B, N, D, side), none so small that it is slow
     maps = share[:, :, None]  # (B, N, places so far): a product of axes, as a Gaussian is
     for axis in range(dim - 1):
         maps = (maps[..., None] * near[:, :, axis, None]).flatten(2)
@@ -84,18 +84,21 @@ def _blur_grid(share: Tensor, grid: tuple[int, ...], sigma: float) -> Tensor:
         if radius < 1:
             continue
         steps = torch.arange(-radius, radius + 1, device=share.device, dtype=share.dtype)
-        window = torch.softmax(-steps.square() / (2 * sigma**2), 0)
-        rows = maps.movedim(axis, -1)
-        padded = F.pad(rows.flatten(0, -2)[:, None], (radius, radius), mode="reflect")
-        maps = F.conv1d(padded, window[None, None])[:, 0].unflatten(0, rows.shape[:-1]).movedim(-1, axis)
+        window = torch.softmax(-steps.square() / (2 * sigma**2), 0).unbind()
+        place = torch.arange(-radius, side + radius, device=share.device).abs()
+        mirrored = maps.index_select(axis, torch.where(place < side, place, 2 * (side - 1) - place))
+        maps = sum((mirrored.narrow(axis, k, side) * window[k] for k in range(len(window))), maps.new_zeros(()))
     return maps.flatten(1)
 
 
 def _blur_set(share: Tensor, coords: Tensor, sigma: float) -> Tensor:
     coords = coords.to(torch.promote_types(coords.dtype, share.dtype))
-    coords = coords - coords.mean(1, keepdim=True)  # for precision far from the origin
+    coords = (coords - coords.mean(1, keepdim=True)) / sigma  # centred, for precision far from the origin
+    half = coords.square().sum(2, keepdim=True) / 2
+    one = torch.ones_like(half)
+    left, right = torch.cat([coords, -half, one], 2), torch.cat([coords, one, -half], 2)
     smoothed = []
-    for of, at in zip(share, coords, strict=True):  # one sample's distances stay in the cache
-        near = torch.cdist(at, at).square_().mul_(-0.5 / sigma**2).exp_()  # 1 to itself, so no sum is 0
+    for of, a, b in zip(share, left, right, strict=True):  # one sample's pairs at a time stay in the cache
+        near = (a @ b.T).clamp_(-60, 0).exp_()  # -|p - q|^2 / (2 sigma^2), and no number so small that it is slow
         smoothed.append((near @ of.to(near.dtype)) / near.sum(1))
     return torch.stack(smoothed).to(share.dtype)

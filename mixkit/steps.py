@@ -195,8 +195,8 @@ class MixerSteps(MixerCall):
         if elements.grid is None:  # where coordinates are data
             check_coords(elements.coords)
         assign = self.domain.assign if "assign" in self.method.needs else None
-        partner = choose_partners(self.partners, elements, labels, saliency, samples, generator)
         with stage("plan"):
+            partner = choose_partners(self.partners, elements, labels, saliency, samples, generator)
             plan = self.method.plan(elements, PlanContext(saliency, assign, generator, partner))
             return weigh(plan, self.labels_by, saliency)
 

@@ -83,6 +83,7 @@ def of_elements(name: str, size: int, count: int) -> dict[str, Any]:
     return {
         "cutmix": cut,
         "saliencymix": cut,
+        "guidedmixup": {**both, "saliency": torch.rand(size, count)},
         "mixup": mix,
         "pointmixup": mix,
         "pointcutmix_r": {**both, "keys": c["keys"], "count": c["count"]},

@@ -208,7 +208,8 @@ def test_partners_that_are_salient_elsewhere(domain: str) -> None:
     mixer = create_mixer("sagemix", domain, num_classes=9, saliency=lambda batch: saliency, partners="far_saliency")
     found = partner_of(mixer.plan(batch, torch.arange(9)))
     elements = mixer.domain.elements(batch)
-    maps = saliency_maps(smooth(saliency, elements), elements)
+    maps = saliency_maps(saliency, elements)
+    assert domain != "image" or torch.equal(maps, smooth(saliency, elements))
     distance = [[math.dist(a, b) for b in maps.tolist()] for a in maps.tolist()]
     assert found == loop_cover(distance)
     assert sorted(found) == list(range(9)), "each is a partner once"

@@ -2,6 +2,7 @@
 
 from mixkit.methods.base import Method, PlanContext
 from mixkit.methods.cutmix import CutMix, SaliencyMix
+from mixkit.methods.guidedmixup import GuidedMixup
 from mixkit.methods.mixup import ManifoldMixup, Mixup, PointMixup
 from mixkit.methods.pointcutmix import PointCutMixK, PointCutMixR
 from mixkit.methods.rsmix import RSMix
@@ -9,6 +10,7 @@ from mixkit.methods.sagemix import SageMix
 
 __all__ = [
     "CutMix",
+    "GuidedMixup",
     "ManifoldMixup",
     "Method",
     "Mixup",

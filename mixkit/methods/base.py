@@ -117,7 +117,7 @@ class Method(ABC):
         """
         raise TypeError(
             f"{type(self).__name__} mixes samples of one size; those that mix samples of different sizes have a "
-            "plan_ragged: SageMix, PointMixup, RSMix, PointCutMix, CutMix, SaliencyMix, Mixup"
+            "plan_ragged: SageMix, GuidedMixup, PointMixup, RSMix, PointCutMix, CutMix, SaliencyMix, Mixup"
         )
 
     def __repr__(self) -> str:

@@ -106,3 +106,10 @@ def frame(elements: RaggedSet) -> tuple[Tensor, Tensor]:
     rows, lengths = elements.positions, elements.lengths
     low, high = (torch.segment_reduce(rows, bound, lengths=lengths, axis=0) for bound in ("min", "max"))
     return low, high - low
+
+
+def guidedmixup(pairing: Pairing, saliency: Tensor) -> RaggedPlan:
+    """Each element in proportion to its saliency (L,) and that of its pair: `mixkit.functional.guidedmixup`."""
+    own, other = saliency[pairing.own], saliency[pairing.other]
+    total = own + other
+    return pairing.plan((own / total).masked_fill(total == 0, 0.5))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mixkit_image.named_transforms import (
         CoMixup,
         CutMix,
+        GuidedMixup,
         Mixup,
         PointCutMixK,
         PointCutMixR,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CoMixup",
     "CutMix",
+    "GuidedMixup",
     "MixTransform",
     "Mixup",
     "PixelGrid",

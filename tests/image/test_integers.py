@@ -11,7 +11,7 @@ from mixkit import MixPlan, create_mixer
 from tests.conftest import ImageModel
 
 MOVING = ["cutmix", "saliencymix", "pointcutmix_r", "pointcutmix_k"]
-INTERPOLATING = ["mixup", "pointmixup", "manifold_mixup", "sagemix", "puzzlemix", "comixup"]
+INTERPOLATING = ["mixup", "pointmixup", "manifold_mixup", "sagemix", "puzzlemix", "comixup", "guidedmixup"]
 
 
 def seeded() -> torch.Generator:
