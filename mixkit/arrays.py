@@ -16,7 +16,7 @@ def as_tensor(name: str, values: Any, device: torch.device | str | None = None) 
     Args:
         name: what the numbers are called in a message.
         values: a tensor, a NumPy array or what NumPy takes for one, or a list or tuple of numbers or of lists.
-        device: to bring it to. Default None: where it is, or the CPU.
+        device: the device of what comes back. Default None: where it is, or the CPU.
 
     Raises:
         TypeError: what came holds no numbers, or is sparse, nested, quantised, complex or without data.

@@ -162,9 +162,9 @@ class SaliencyBank(BarsOfBank, SaliencySource):
     ) -> Tensor:
         """(B, N) what is remembered, once the samples that are due have been taken exactly."""
         if self.needs_exact and self.exact is not None and len(rows := self._take_due(samples.keys).nonzero()[:, 0]):
-            here = rows.to(batch.device)
-            labels_here = map_labels(lambda label: label.take(here), labels)
-            self.store(samples.take(rows), self.exact.find(batch[here], labels_here, domain))
+            due = rows.to(batch.device)
+            labels_due = map_labels(lambda label: label.take(due), labels)
+            self.store(samples.take(rows), self.exact.find(batch[due], labels_due, domain))
         return self.look_up(samples).to(batch.device)
 
     @torch.no_grad()

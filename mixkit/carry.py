@@ -25,14 +25,14 @@ def carry_back(plan: MixPlan, magnitude: Tensor, remembered: Tensor, index: Tens
     Returns:
         The magnitudes (B, S), and (B, S) bool where there are any. A part whose sum is 0 or not finite shows nothing.
     """
-    here = remembered if index is None else remembered.gather(1, index.clamp_min(0))  # (B, N)
+    of_batch = remembered if index is None else remembered.gather(1, index.clamp_min(0))  # (B, N)
     positions = torch.arange(magnitude.shape[1], device=remembered.device) if plan.index is None else plan.index
     place = plan.source * magnitude.shape[1] + positions  # (M, K, N) in the batch's elements laid end to end
     shown = (plan.weight >= 0.5).expand_as(place)
     if index is not None:
         shown = shown & (index >= 0).flatten()[place]
     values = magnitude[:, None].expand_as(place)
-    before, now, size = (_by_source(plan, part * shown) for part in (here.flatten()[place], values, 1.0))
+    before, now, size = (_by_source(plan, part * shown) for part in (of_batch.flatten()[place], values, 1.0))
     scale = torch.maximum(before, _LEAST * size) / now
     usable = shown & torch.isfinite(scale) & (scale > 0)
     fresh = torch.where(usable, values * scale, 0)

@@ -47,7 +47,8 @@ def label_confidence(output: Any, labels: Any) -> Tensor:
 
     Args:
         output: logits (B, K, ...), or what `mixkit.outputs.find_logits` finds them in.
-        labels: as `mixkit.default_loss.default_loss` takes them; of a tuple or dict the first that suits the logits.
+        labels: labels as `mixkit.default_loss.default_loss` takes them; of a tuple or dict the first that suits the
+            logits.
 
     Returns:
         (B,) float32, detached; the mean over what a sample has several labels of, such as its points or pixels. A class

@@ -43,19 +43,19 @@ def default_loss(output: Any, labels: Any) -> Tensor:
     """
     logits = find_logits(output)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    found: list[Label] = []
-    map_leaves(lambda leaf: found.append(as_label(leaf)) if isinstance(leaf, (Label, Tensor)) else None, labels)
+    labels_read: list[Label] = []
+    map_leaves(lambda leaf: labels_read.append(as_label(leaf)) if isinstance(leaf, (Label, Tensor)) else None, labels)
     if isinstance(labels, dict) and not labels:
         raise ValueError("a model's saliency needs labels: give them, or a saliency without a model")
-    if not found:
+    if not labels_read:
         raise TypeError(f"the loss of a saliency takes one label tensor, got {type(labels).__name__}; give loss=")
-    fits = [loss for label in found if (loss := _loss_for(logits, label)) is not None]
+    fits = [loss for label in labels_read if (loss := _loss_for(logits, label)) is not None]
     if len(fits) == 1:
         return fits[0]()
-    came = " and ".join(f"{_SAY[each.kind]}{tuple(each.tensor.shape)} {each.tensor.dtype}" for each in found)
+    came = " and ".join(f"{_SAY[each.kind]}{tuple(each.tensor.shape)} {each.tensor.dtype}" for each in labels_read)
     raise TypeError(
         f"{'no loss suits' if not fits else 'several of the labels suit'} the model's output {tuple(logits.shape)} "
-        f"with labels {came}{_advice(found)}: give loss=function of output and labels"
+        f"with labels {came}{_advice(labels_read)}: give loss=function of output and labels"
     )
 
 
@@ -80,8 +80,8 @@ def by_class(logits: Tensor, label: Label) -> Tensor | None:
     for logits_first in (logits, logits.movedim(-1, 1)):
         size = logits_first.shape[1]
         enough = size > 1 if label.num_classes is None else size >= max(label.num_classes, 2)
-        known = logits_first is logits or size == label.num_classes
-        if (logits_first.shape[0], *logits_first.shape[2:]) == tuple(rows) and enough and known:
+        as_many = logits_first is logits or size == label.num_classes
+        if (logits_first.shape[0], *logits_first.shape[2:]) == tuple(rows) and enough and as_many:
             return logits_first
     return None
 
@@ -122,26 +122,26 @@ def _loss_for(logits: Tensor, label: Label) -> Callable[[], Tensor] | None:
         counts = classes != ignored
         return lambda: _summed(_bce, one, classes.to(one.dtype), counts)
     numbers = label.numbers.to(logits.dtype)
-    known = torch.ones_like(numbers, dtype=torch.bool) if label.unknown is None else numbers != label.unknown
+    counted = torch.ones_like(numbers, dtype=torch.bool) if label.unknown is None else numbers != label.unknown
     if label.kind == "values":
         if _looks_soft(label) or logits.shape[0] != len(numbers) or _without_ones(logits) != _without_ones(numbers):
             return None
-        return lambda: _summed(_squares, logits.reshape(numbers.shape), numbers, known)
+        return lambda: _summed(_squares, logits.reshape(numbers.shape), numbers, counted)
     dim = class_dim(label)
     if label.kind == "unknown" and (numbers.dim() < 2 or numbers.shape[1] < 2 or not bool(sums_to_one(numbers, 1))):
         return None
     if logits.shape != numbers.shape:
         if logits.shape != numbers.movedim(dim, 1).shape:
             return None
-        numbers, known, dim = numbers.movedim(dim, 1), known.movedim(dim, 1), 1
+        numbers, counted, dim = numbers.movedim(dim, 1), counted.movedim(dim, 1), 1
     if label.kind == "unknown":
         return lambda: -(numbers * F.log_softmax(logits, 1)).sum()
 
     def of_shares() -> Tensor:
-        binary = _summed(_bce, logits, numbers, known)
+        binary = _summed(_bce, logits, numbers, counted)
         if numbers.shape[dim] == 1:
             return binary
-        soft = -(numbers * known * F.log_softmax(logits, dim)).sum()
+        soft = -(numbers * counted * F.log_softmax(logits, dim)).sum()
         return torch.where(sums_to_one(numbers, dim), soft, binary)  # which of them, without a wait for the device
 
     return of_shares

@@ -88,5 +88,5 @@ def _without_hooks(tensors: list[Tensor]) -> Iterator[None]:
             hooks.clear()
         yield
     finally:
-        for hooks, those in zip(hooked, kept, strict=True):
-            hooks.update(those)
+        for hooks, registered in zip(hooked, kept, strict=True):
+            hooks.update(registered)

@@ -30,7 +30,7 @@ def soft_cross_entropy(
         targets: shares of the classes shaped like the logits, as a mixer gives them, not negative. A row sums to the
             share of it that counts: 1, or less where something is ignored. Or classes (B, ...), for which this is
             `torch.nn.functional.cross_entropy`.
-        weight: (K,) of the classes. Default None: 1 each.
+        weight: (K,) the classes' weights. Default None: 1 each.
         ignore_index: the class that does not count, where targets are classes. Default -100.
         reduction: "mean" over what counts, "sum", or "none", one number per row (B, ...). Default "mean".
         label_smoothing: the share of each target that is spread over all classes, in [0, 1]. Default 0.

@@ -47,7 +47,7 @@ class ManifoldMixer(ManifoldCall):
             what its norms and convolutions take (`mixkit.channels.channels_last`); where it does not, that is an error.
         forward: how the model is run, ``forward(model, batch)`` or ``forward(model, batch, labels)``, where it takes
             more than the batch; the labels are those that came, not the targets. Default None: ``model(batch)``.
-        options: as for `create_mixer`: num_classes, saliency, loss, p, ignore_index, schedule, total_steps, the
+        options: `create_mixer`'s: num_classes, saliency, loss, p, ignore_index, schedule, total_steps, the
             method's and the domain's.
 
     Raises:
@@ -109,9 +109,9 @@ class ManifoldMixer(ManifoldCall):
 
         Args:
             batch: a batch of the domain.
-            labels: as for `Mixer`.
+            labels: labels as `Mixer` takes them.
             generator: CPU generator of all draws, the layer's included. Default: torch's global one.
-            samples: as for `Mixer`, for a source of saliency that asks for them. Default None.
+            samples: see `Mixer`; a source of saliency may ask for them. Default None.
 
         Returns:
             The model's output, and the targets.

@@ -95,17 +95,18 @@ def _reversed(size: int, labels: Any, generator: torch.Generator | None, device:
 
 def _same_class(size: int, labels: Any, generator: torch.Generator | None, device: torch.device) -> Tensor:
     order, first, last = _by_class(size, labels, generator, device)
-    here = torch.arange(size, device=device)
-    following = torch.where(here == last, first, here + 1)  # in a ring within the class
+    places = torch.arange(size, device=device)
+    following = torch.where(places == last, first, places + 1)  # in a ring within the class
     return torch.empty_like(order).index_put_((order,), order[following])
 
 
 def _other_class(size: int, labels: Any, generator: torch.Generator | None, device: torch.device) -> Tensor:
     order, first, last = _by_class(size, labels, generator, device)
-    here, own = torch.arange(size, device=device), last - first + 1
-    number = (draws.uniform((size,), generator, device) * (size - own)).long()  # of those that are left
-    place = torch.where(number < first, number, number + own)
-    return torch.empty_like(order).index_put_((order,), order[torch.where(own == size, here, place)])
+    count = last - first + 1  # of the sample's own class
+    number = (draws.uniform((size,), generator, device) * (size - count)).long()  # of those that are left
+    place = torch.where(number < first, number, number + count)
+    place = torch.where(count == size, torch.arange(size, device=device), place)
+    return torch.empty_like(order).index_put_((order,), order[place])
 
 
 def _balanced(size: int, labels: Any, generator: torch.Generator | None, device: torch.device) -> Tensor:

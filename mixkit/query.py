@@ -74,7 +74,7 @@ def draw(weights: Tensor, uniform: Tensor) -> Tensor:
 
     Args:
         weights: (B, N) >= 0, each row with a positive finite sum.
-        uniform: (B,) in [0, 1), float32.
+        uniform: (B,) float32, numbers in [0, 1).
 
     Returns:
         (B,) long; an element of weight 0 is never drawn.

@@ -24,9 +24,9 @@ def shrink(
 
     Args:
         batch: a batch of ``domain``.
-        labels: in any structure; of labels per element, those of the elements kept, or nearest, are kept.
+        labels: labels in any structure; of labels per element, those of the elements kept, or nearest, are kept.
         domain: says what the elements are, and makes a batch of the fewer.
-        resolution: in (0, 1].
+        resolution: the share of each side, or of the points, in (0, 1].
 
     Returns:
         The smaller batch, its labels, and what carries a saliency (B, n) of it back to the elements (B, N): a grid's is

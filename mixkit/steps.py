@@ -222,12 +222,8 @@ class MixerSteps(MixerCall):
         source = self.saliency
         if source is None or source.in_loader or (source.learns and get_worker_info() is None):
             return
-        whose = (
-            "with a SaliencyBank cannot run in a loader's worker"
-            if source.learns
-            else ("with a model's saliency cannot run in the loader")
-        )
-        raise ValueError(f"a mixer {whose}: call it after the loader")
+        name, place = ("SaliencyBank", "a loader's worker") if source.learns else ("model's saliency", "the loader")
+        raise ValueError(f"a mixer with a {name} cannot run in {place}: call it after the loader")
 
     extra_repr = show_mixer
 

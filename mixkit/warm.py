@@ -9,12 +9,12 @@ import torch
 _LOG = logging.getLogger("mixkit")
 
 
-def announce(what: str) -> None:
+def announce(code: str) -> None:
     """Say why the first call takes long, in the log ``mixkit`` at level INFO; a module of compiled code calls it."""
     _LOG.info(
         "numba compiles %s, which takes seconds on a machine's first use, about one from its cache later; "
         "mixkit.warm_up() does it ahead",
-        what,
+        code,
     )
 
 

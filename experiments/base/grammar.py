@@ -45,7 +45,7 @@ def read(name: str, text: str, hint: Any) -> Any:
 
     Args:
         name: the name of the option, for the message.
-        text: as written.
+        text: the text as written.
         hint: its type: `bool`, `int`, `float`, `str`, lists and tuples of these, `None`, unions, or `Any`.
 
     Raises:

@@ -84,19 +84,19 @@ def main(args: argparse.Namespace) -> int:
 
 def peers() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
     """The other solvers that are installed: coordinates (N, 3) of a pair in, column of each row (N,) out."""
-    found: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    solvers: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
         "scipy": lambda a, b: linear_sum_assignment(cdist(a, b))[1]
     }
     lap, ot, tla = (_import(name) for name in ("lap", "ot", "torch_linear_assignment"))
     if lap:
-        found["lapx lapjvc"] = lambda a, b: lap.lapjvc(cdist(a, b), return_cost=False)[1]
+        solvers["lapx lapjvc"] = lambda a, b: lap.lapjvc(cdist(a, b), return_cost=False)[1]
     if ot:
-        found["POT emd"] = lambda a, b: ot.emd([], [], cdist(a, b), numItermax=10**7).argmax(1)
+        solvers["POT emd"] = lambda a, b: ot.emd([], [], cdist(a, b), numItermax=10**7).argmax(1)
     if tla:
-        found["torch-linear-assignment"] = lambda a, b: tla.batch_linear_assignment(
+        solvers["torch-linear-assignment"] = lambda a, b: tla.batch_linear_assignment(
             torch.from_numpy(cdist(a, b))[None]
         )[0].numpy()
-    return found
+    return solvers
 
 
 def _import(name: str) -> ModuleType | None:
@@ -146,9 +146,9 @@ def compare(data: str, a: Tensor, b: Tensor, repeats: int, peer_pairs: int) -> l
             start = time.perf_counter()
             match = assign(a, b, tolerance=tolerance)
             seconds.append((time.perf_counter() - start) / batch)
-        ours = report(f"mixkit {tolerance:g}", seconds, match.index)
-        ours["certified_gap"] = match.gap.max().item()
-        ours["extra_memory_mb"] = extra_memory(partial(assign, a, b, tolerance=tolerance))
+        row = report(f"mixkit {tolerance:g}", seconds, match.index)
+        row["certified_gap"] = match.gap.max().item()
+        row["extra_memory_mb"] = extra_memory(partial(assign, a, b, tolerance=tolerance))
     return rows
 
 

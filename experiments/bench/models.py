@@ -53,10 +53,14 @@ def main(args: argparse.Namespace) -> int:
     table = Table(title=f"a training step, width {args.width}, {torch.get_num_threads()} threads", title_justify="left")
     for heading in ("model", "batch", "plain, ms", "fast, ms", "plain / fast", "kept, plain, MB", "kept, fast, MB"):
         table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
-    for name, found in results.items():
+    for name, figures in results.items():
         size, points = WORKLOADS[name]
-        times = f"{found['plain_ms']:.0f}", f"{found['fast_ms']:.0f}", f"{found['plain_ms'] / found['fast_ms']:.2f}"
-        table.add_row(name, f"{size} x {points}", *times, f"{found['plain_mb']:.0f}", f"{found['fast_mb']:.0f}")
+        times = (
+            f"{figures['plain_ms']:.0f}",
+            f"{figures['fast_ms']:.0f}",
+            f"{figures['plain_ms'] / figures['fast_ms']:.2f}",
+        )
+        table.add_row(name, f"{size} x {points}", *times, f"{figures['plain_mb']:.0f}", f"{figures['fast_mb']:.0f}")
     make_console().print(table)
     if args.json:
         write_json(args.json, {"environment": describe_environment(device, "32"), "results": results})
@@ -80,11 +84,11 @@ def measure(name: str, width: int, repeats: int, device: torch.device) -> dict[s
         return run
 
     seconds = interleaved_medians({"plain": step(False), "fast": step(True)}, repeats=repeats, warmup=1)
-    found = {f"{way}_ms": 1e3 * taken for way, taken in seconds.items()}
+    figures = {f"{way}_ms": 1e3 * taken for way, taken in seconds.items()}
     for way, on in (("plain", False), ("fast", True)):
         with fast.use(on):
-            found[f"{way}_mb"] = kept_bytes(model, inputs) / 1e6
-    return found
+            figures[f"{way}_mb"] = kept_bytes(model, inputs) / 1e6
+    return figures
 
 
 def kept_bytes(model: nn.Module, inputs: list[Tensor]) -> int:

@@ -69,9 +69,9 @@ def main(args: argparse.Namespace) -> int:
     console.print(_table(title, epochs))
     console.print(f"{time.perf_counter() - started:.0f} s")
     if args.json:
-        given = {name: str(value) for name, value in vars(args).items() if name not in ("main", "json")}
+        arguments = {name: str(value) for name, value in vars(args).items() if name not in ("main", "json")}
         environment = describe_environment(torch.device("cpu"), "32")
-        written = {"environment": environment, "arguments": given, "epochs": epochs}
+        written = {"environment": environment, "arguments": arguments, "epochs": epochs}
         write_json(args.json, written)
     return 0
 
@@ -92,7 +92,7 @@ def train_and_measure(model: nn.Module, data: DataSet, args: argparse.Namespace)
     epochs: list[dict[str, Any]] = []
     for epoch in range(1, args.epochs + 1):
         model.train()
-        found: dict[str, list[Tensor]] = {}
+        captures: dict[str, list[Tensor]] = {}
         losses = []
         for step, keys in enumerate(torch.randperm(len(data.train), generator=draw).split(args.batch_size)[:steps]):
             augmented = data.augment(data.train[keys], draw)
@@ -103,7 +103,7 @@ def train_and_measure(model: nn.Module, data: DataSet, args: argparse.Namespace)
                 near = _around(exact, mixer.domain, batch, args.sigma)
                 for name, candidate in {"exact": lambda *_: exact, **candidates}.items():  # noqa: B023
                     cheap = candidate(batch, labels, samples)
-                    found.setdefault(name, []).append(capture(cheap, exact, near))
+                    captures.setdefault(name, []).append(capture(cheap, exact, near))
                 last.store(samples, exact)
             plan = mixer.plan(batch, labels, generator=draw, samples=samples)
             mixed, targets = mixer.apply_plan(plan, batch, labels)
@@ -115,7 +115,7 @@ def train_and_measure(model: nn.Module, data: DataSet, args: argparse.Namespace)
             optimiser.step()
             schedule.step()
             losses.append(loss.item())
-        epochs.append(_figures(found, epoch, sum(losses) / len(losses)))
+        epochs.append(_figures(captures, epoch, sum(losses) / len(losses)))
     return epochs
 
 
@@ -163,23 +163,23 @@ def _candidates(model: nn.Module, domain: mixkit.Domain, banks: dict[str, mixkit
         saliency = mixkit.GradientSaliency(model, **options)
         return lambda batch, labels, samples: saliency.find(batch, labels, domain)
 
-    found: dict[str, Candidate] = {name: remembered(bank) for name, bank in banks.items()}
+    candidates: dict[str, Candidate] = {name: remembered(bank) for name, bank in banks.items()}
     for resolution in (0.75, 0.5, 0.25):
-        found[f"resolution {resolution}"] = gradient(resolution=resolution)
-    found["resolution 0.5, bfloat16"] = gradient(resolution=0.5, autocast=torch.bfloat16)
-    for name in [name for name in found if name == "bank" or name.startswith("resolution")]:
+        candidates[f"resolution {resolution}"] = gradient(resolution=resolution)
+    candidates["resolution 0.5, bfloat16"] = gradient(resolution=0.5, autocast=torch.bfloat16)
+    for name in [name for name in candidates if name == "bank" or name.startswith("resolution")]:
         for sharpness in SHARPNESSES:
-            found[f"{name}, sharpness {sharpness:g}"] = _sharp(found[name], sharpness)
-    found["bfloat16"] = gradient(autocast=torch.bfloat16)
+            candidates[f"{name}, sharpness {sharpness:g}"] = _sharp(candidates[name], sharpness)
+    candidates["bfloat16"] = gradient(autocast=torch.bfloat16)
     for name, function in domain.saliencies.items():
-        found[name.replace("_", " ")] = _of_batch(function)
+        candidates[name.replace("_", " ")] = _of_batch(function)
     for layer in getattr(model, "mixing_layers", ("input",))[1:3]:
-        found[f"activation of {layer}"] = _activation(model, layer, domain)
-    return found
+        candidates[f"activation of {layer}"] = _activation(model, layer, domain)
+    return candidates
 
 
 def _sharp(candidate: Candidate, sharpness: float) -> Candidate:
-    return lambda *about: sharpen(candidate(*about), sharpness)
+    return lambda *inputs: sharpen(candidate(*inputs), sharpness)
 
 
 def _of_batch(function: Callable[[Tensor], Tensor]) -> Candidate:
@@ -207,8 +207,8 @@ def _activation(model: nn.Module, layer: str, domain: mixkit.Domain) -> Candidat
     return saliency
 
 
-def _figures(found: dict[str, list[Tensor]], epoch: int, loss: float) -> dict[str, Any]:
-    means = {name: torch.cat(parts).nanmean(0).tolist() for name, parts in found.items()}
+def _figures(captures: dict[str, list[Tensor]], epoch: int, loss: float) -> dict[str, Any]:
+    means = {name: torch.cat(parts).nanmean(0).tolist() for name, parts in captures.items()}
     most = means["exact"][0]
     return {
         "epoch": epoch,

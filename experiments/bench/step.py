@@ -83,10 +83,10 @@ DEFAULT = tuple(saliency for saliency in SALIENCIES if "compiled" not in salienc
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `bench step`."""
-    known = f"{', '.join(SALIENCIES)} (default: all but the compiled ones, which compile for minutes)"
+    names = f"{', '.join(SALIENCIES)} (default: all but the compiled ones, which compile for minutes)"
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=["preact", "pointnet"], help="default: two")
     parser.add_argument("--methods", nargs="*", metavar="METHOD", help="beside SageMix (default: every method)")
-    parser.add_argument("--saliencies", nargs="*", choices=list(SALIENCIES), metavar="SALIENCY", help=known)
+    parser.add_argument("--saliencies", nargs="*", choices=list(SALIENCIES), metavar="SALIENCY", help=names)
     parser.add_argument("--precision", choices=["32", "bf16"], default="32", help="default: 32")
     parser.add_argument("--width", type=int, default=64, help="of the models but torchvision's (default: 64)")
     parser.add_argument("--batch-size", type=int, help="default: 100, 8, 32 and 32")
@@ -257,11 +257,11 @@ def _resident(name: str, row: str, args: argparse.Namespace) -> float:
 
 def _figures(rounds: list[dict[str, float]], vanilla: list[dict[str, float]]) -> dict[str, float]:
     """Medians over the rounds; each round is compared with its own vanilla step."""
-    found = {"ms": 1e3 * statistics.median(one["total"] for one in rounds)}
+    figures = {"ms": 1e3 * statistics.median(one["total"] for one in rounds)}
     for column in ("total", "saliency", "assignment", "mixing", "train"):
         ratios = (one[column] / base["total"] for one, base in zip(rounds, vanilla, strict=True))
-        found["ratio" if column == "total" else column] = statistics.median(ratios)
-    return found
+        figures["ratio" if column == "total" else column] = statistics.median(ratios)
+    return figures
 
 
 def _table(name: str, rows: dict[str, dict[str, float]], args: argparse.Namespace) -> Table:
@@ -274,8 +274,8 @@ def _table(name: str, rows: dict[str, dict[str, float]], args: argparse.Namespac
     columns = ["ms", "ratio", "to floor", "saliency", "assignment", "mixing", "train", *(["MB"] if args.memory else [])]
     for column in columns:
         table.add_column(column, justify="right")
-    for row, found in rows.items():
+    for row, figures in rows.items():
         # the assignment is not part of what the floor is the floor of
-        shown = {**found, "to floor": (found["ratio"] - found["assignment"]) / rows["floor"]["ratio"]}
+        shown = {**figures, "to floor": (figures["ratio"] - figures["assignment"]) / rows["floor"]["ratio"]}
         table.add_row(row, *(f"{shown[column]:.{0 if column in ('ms', 'MB') else 3}f}" for column in columns))
     return table

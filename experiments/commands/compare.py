@@ -109,11 +109,11 @@ def plan(args: argparse.Namespace, data: dict[str, str]) -> list[Config]:
     from experiments.run.methods import split_methods
     from experiments.sweeps.plan import unique
 
-    given, recipe = {"corrupted": True, **options.overrides_of(args)}, load_recipe(args.recipe)
+    overrides, recipe = {"corrupted": True, **options.overrides_of(args)}, load_recipe(args.recipe)
     methods = split_methods(_all(args.methods or DEFAULT_METHODS, data), list(data))
     runs = [
-        recipe.resolve("equal", {**_of_domain(given, domain), **about, "method": method, "seed": seed})
-        for domain, about in ((d, {"dataset": name, "model": DEFAULTS[d]}) for d, name in data.items())
+        recipe.resolve("equal", {**_of_domain(overrides, domain), **subject, "method": method, "seed": seed})
+        for domain, subject in ((d, {"dataset": name, "model": DEFAULTS[d]}) for d, name in data.items())
         for seed in dict.fromkeys(args.seeds)
         for method in methods[domain]
     ]
@@ -145,6 +145,6 @@ def _all(methods: list[str] | tuple[str, ...], data: dict[str, str]) -> list[str
     return [text for text in DEFAULT_METHODS if text.split("/")[0] in data] + ["all"]
 
 
-def _of_domain(given: dict[str, object], domain: str) -> dict[str, object]:
+def _of_domain(overrides: dict[str, object], domain: str) -> dict[str, object]:
     """A number of points is for point sets."""
-    return {name: value for name, value in given.items() if domain == "points" or name != "num_points"}
+    return {name: value for name, value in overrides.items() if domain == "points" or name != "num_points"}

@@ -153,7 +153,7 @@ def evaluate(
         model: the run's, in eval mode.
         data: the run's, on the model's device.
         split: "test" or "train".
-        corruptions: by name, to corrupt the samples with.
+        corruptions: the corruptions of the samples, by name.
         seed: the seed of the draws; every model meets the same corruption.
     """
     stored, labels = getattr(data, split), getattr(data, f"{split}_labels")

@@ -147,14 +147,14 @@ def _small_runs(
     configs: dict[str, tuple[Config, DataSet]] = {}
 
     def begin(domain: str, name: str) -> tuple[Config, DataSet]:
-        given = {
+        overrides = {
             "dataset": name,
             "model": DEFAULTS[domain],
             "method": "vanilla",
             "seed": seed,
             **DATASETS[domain][name].small_budget,
         }
-        config = recipe.resolve(None, given)
+        config = recipe.resolve(None, overrides)
         return config, load(config, roots)
 
     for domain in domains:

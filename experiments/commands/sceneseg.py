@@ -133,9 +133,9 @@ def _by_method(results: Results, methods: list[str]) -> dict[str, list[dict[str,
 def _check(methods: list[str]) -> None:
     from mixkit.registry import list_methods
 
-    known = ("vanilla", *(name for name in list_methods("scene") if name in METHODS))
-    if strange := [name for name in methods if name not in known]:
-        raise ExperimentError(f"no method for scenes {strange[0]!r}: there are {', '.join(known)}.")
+    names = ("vanilla", *(name for name in list_methods("scene") if name in METHODS))
+    if strange := [name for name in methods if name not in names]:
+        raise ExperimentError(f"no method for scenes {strange[0]!r}: there are {', '.join(names)}.")
 
 
 def _file(folder: Path, method: str, seed: int) -> Path:

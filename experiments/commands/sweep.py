@@ -28,13 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `sweep`."""
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    what = parser.add_argument_group("what to train (the recipe's own table unless given)")
-    what.add_argument("--recipe", default="table11", metavar="NAME", help="or a file (default: table11)")
-    what.add_argument("--variant", choices=VARIANTS, default="paper")
-    what.add_argument("--datasets", nargs="+", metavar="NAME")
-    what.add_argument("--models", nargs="+", metavar="NAME")
-    what.add_argument("--methods", nargs="+", metavar="METHOD")
-    what.add_argument("--seeds", nargs="+", type=options.whole(0), metavar="S")
+    subject = parser.add_argument_group("what to train (the recipe's own table unless given)")
+    subject.add_argument("--recipe", default="table11", metavar="NAME", help="or a file (default: table11)")
+    subject.add_argument("--variant", choices=VARIANTS, default="paper")
+    subject.add_argument("--datasets", nargs="+", metavar="NAME")
+    subject.add_argument("--models", nargs="+", metavar="NAME")
+    subject.add_argument("--methods", nargs="+", metavar="METHOD")
+    subject.add_argument("--seeds", nargs="+", type=options.whole(0), metavar="S")
     options.add_data_arguments(parser)
     options.add_budget_arguments(parser)
     machine = options.add_machine_arguments(parser)
@@ -93,7 +93,7 @@ def plan(recipe: Recipe, args: argparse.Namespace) -> list[Config]:
     models = args.models or recipe.sweep.get("models") or [default.get("model")]
     methods = args.methods or recipe.sweep.get("methods") or ["vanilla"]
     seeds = args.seeds or recipe.sweep.get("seeds") or [0]
-    given = options.overrides_of(args)
+    overrides = options.overrides_of(args)
     runs = []
     for dataset in datasets:
         for model in models:
@@ -101,8 +101,8 @@ def plan(recipe: Recipe, args: argparse.Namespace) -> list[Config]:
             texts = [t for text in methods for t in (every if text == "all" else [text])]
             for seed in dict.fromkeys(seeds):
                 for method in dict.fromkeys(texts):
-                    overrides = {**given, "dataset": dataset, "model": model, "method": method, "seed": seed}
-                    config = recipe.resolve(args.variant, overrides)
+                    values = {**overrides, "dataset": dataset, "model": model, "method": method, "seed": seed}
+                    config = recipe.resolve(args.variant, values)
                     config.check()
                     runs.append(config)
     return unique(runs)

@@ -76,15 +76,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     preset = PRESETS[parser.prog.rpartition(" ")[2]]
     parser.epilog = f"examples:\n{preset.examples}"
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    what = parser.add_argument_group("what to train")
-    what.add_argument("--recipe", default=preset.recipe, metavar="NAME", help=f"or a file (default: {preset.recipe})")
-    what.add_argument(
+    subject = parser.add_argument_group("what to train")
+    subject.add_argument(
+        "--recipe", default=preset.recipe, metavar="NAME", help=f"or a file (default: {preset.recipe})"
+    )
+    subject.add_argument(
         "--variant", choices=VARIANTS, default="paper", help="the authors' settings, or the same for all methods"
     )
-    what.add_argument("--dataset", metavar="NAME")
-    what.add_argument("--model", metavar="NAME")
-    what.add_argument("--method", metavar="METHOD", help="name[:option=value,...] (default: vanilla)")
-    what.add_argument("--seed", type=options.whole(0), metavar="S")
+    subject.add_argument("--dataset", metavar="NAME")
+    subject.add_argument("--model", metavar="NAME")
+    subject.add_argument("--method", metavar="METHOD", help="name[:option=value,...] (default: vanilla)")
+    subject.add_argument("--seed", type=options.whole(0), metavar="S")
     options.add_data_arguments(parser)
     options.add_budget_arguments(parser)
     options.add_machine_arguments(parser)
@@ -151,13 +153,13 @@ def resolve(args: argparse.Namespace) -> tuple[Config, Path, bool]:
     Raises:
         ExperimentError: nothing to go on with, or options that differ from those of the run to go on with.
     """
-    given = options.overrides_of(args)
+    overrides = options.overrides_of(args)
     if args.resume is None:
         recipe = load_recipe(args.recipe)
         for name, value in (("dataset", args.preset.dataset), ("model", args.preset.model)):
-            if given.get(name) is None and name not in recipe.defaults:
-                given[name] = value
-        config = recipe.resolve(args.variant, given)
+            if overrides.get(name) is None and name not in recipe.defaults:
+                overrides[name] = value
+        config = recipe.resolve(args.variant, overrides)
         config.check()
         return config, args.output or Path("runs") / folder_name(config), False
     folder = Path(args.resume) if args.resume is not True else args.output
@@ -166,14 +168,14 @@ def resolve(args: argparse.Namespace) -> tuple[Config, Path, bool]:
     from experiments.run.folder import RunFolder
 
     before = RunFolder(folder).config()
-    for name, value in given.items():
+    for name, value in overrides.items():
         was = getattr(before, name, None)
         if value is not None and was != value and not (name == "method" and _same_method(before.method, value)):
             raise ExperimentError(f"{folder} is a run with {name} = {was!r}, not {value!r}: a run goes on as it began.")
     return before, folder, True
 
 
-def _same_method(resolved: str, given: str) -> bool:
-    """Whether a recipe may have made the resolved text of the given one, by options of its own."""
-    (name, options), (wanted, asked) = read_method(resolved), read_method(given)
+def _same_method(resolved: str, text: str) -> bool:
+    """Whether a recipe may have made the resolved text of the other one, by options of its own."""
+    (name, options), (wanted, asked) = read_method(resolved), read_method(text)
     return name == wanted and asked.items() <= options.items()

@@ -51,7 +51,7 @@ def rotate(
         generator: draws the angles, one per set.
         axis: what to rotate about.
         degrees: the angle of all sets; uniform in -most ... most, for each set anew, by default.
-        most: in degrees. Default 180.
+        most: the largest angle in degrees. Default 180.
 
     Returns:
         (B, N, 3). By 180 degrees exactly, signs change and nothing else.
@@ -251,7 +251,7 @@ def mean_corruption_error(
     """mCE: the mean over ModelNet-C's corruptions of the error over another model's.
 
     Args:
-        accuracies: by corruption, of `mean_over_levels`, in %.
+        accuracies: the accuracy in % by corruption, of `mean_over_levels`.
         reference: the other model's; by default DGCNN's published ones, which are of ModelNet40 with 1,024 points.
 
     Returns:

@@ -25,7 +25,7 @@ def fingerprint(data: DataSet) -> dict[str, Any]:
     number that is changed by more than a few per mille of the mean size shows in sets of up to some thousand samples.
 
     Args:
-        data: as a run trains and tests on it, on any device.
+        data: the data set as a run trains and tests on it, on any device.
 
     Returns:
         "labels", a text; and "samples", by name of the split its shape, and for each block its mean and mean size.

@@ -36,7 +36,7 @@ def place_anew(images: Tensor, generator: torch.Generator, *, most: float = 0, f
     Args:
         images: (B, C, H, W).
         generator: draws the angles, one per image, uniform in -most ... most.
-        most: in degrees. Default 0: no rotation.
+        most: the largest angle in degrees. Default 0: no rotation.
         factor: above 1 the content becomes larger. Default 1.
     """
     angle = math.radians(most) * (2 * torch.rand(len(images), generator=generator) - 1)

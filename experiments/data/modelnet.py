@@ -40,8 +40,8 @@ def find_archive(roots: Sequence[Path], name: str) -> tuple[Path, Path] | None:
     if train is None and test is None:
         return None
     if train is None or test is None:
-        there, lacking = (train, "test") if test is None else (test, "train")
-        raise ExperimentError(f"{there} is there, but {name}_{lacking}.npz is not in {names_of(roots)}.")
+        present, lacking = (train, "test") if test is None else (test, "train")
+        raise ExperimentError(f"{present} is there, but {name}_{lacking}.npz is not in {names_of(roots)}.")
     return train, test
 
 

@@ -149,7 +149,7 @@ def load_semantickitti(roots: Sequence[Path], limit: int | None = None) -> Scans
     files = {
         sequence: sorted((folder / sequence / "velodyne").glob("*.bin")) for sequence in (f"{s:02d}" for s in range(11))
     }
-    train = [file for sequence, found in files.items() if sequence != "08" for file in found]
+    train = [file for sequence, of_sequence in files.items() if sequence != "08" for file in of_sequence]
     if not train or not files["08"]:
         raise ExperimentError(f"{folder} has no scans in sequence {'08' if train else '00 to 07, 09 or 10'}.")
     for_training, for_test = (
@@ -207,7 +207,7 @@ def load_s3dis(roots: Sequence[Path], limit: int | None = None) -> Scans:
         number: sorted({room.parent for folder in folders for room in folder.glob("*/Annotations")})
         for number, folders in areas.items()
     }
-    train = [room for number, found in rooms.items() if number != 5 for room in found]
+    train = [room for number, of_area in rooms.items() if number != 5 for room in of_area]
     if not train or not rooms[5]:
         missing = "Area_5" if train else "Area_1 to Area_4 and Area_6"
         raise ExperimentError(

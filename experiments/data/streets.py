@@ -49,7 +49,7 @@ def make_scan(seed: int, rings: int = 32, steps: int = 720) -> Scan:
     The scanner stands on the road. A ray returns with noise of 2 cm along it, and one in twenty not at all.
 
     Args:
-        seed: of everything that is drawn.
+        seed: the seed of everything that is drawn.
         rings: rays above one another, from 25 degrees below the horizon to 8 above.
         steps: rays around the vertical axis.
 

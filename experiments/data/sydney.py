@@ -115,16 +115,16 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     kinds = {"points": "iuf", "offsets": "iu", "labels": "iu", "fold": "iu", "classes": "U", "benchmark_classes": "U"}
     strange = [name for name, kind in kinds.items() if arrays[name].dtype.kind not in kind]
     if strange or any(arrays[name].ndim != 1 for name in ("classes", "benchmark_classes")):
-        what = ", ".join(f"{name} of {arrays[name].dtype}" for name in strange) or "classes in a table"
-        raise ExperimentError(f"{path} is not the expected file: {what}.")
-    known = {str(name) for name in arrays["benchmark_classes"]}
+        contents = ", ".join(f"{name} of {arrays[name].dtype}" for name in strange) or "classes in a table"
+        raise ExperimentError(f"{path} is not the expected file: {contents}.")
+    benchmark = {str(name) for name in arrays["benchmark_classes"]}
     sound = (
         bool((np.abs(points.astype(np.float64)) <= 1000 * FARTHEST).all())  # millimetres
         and (int(offsets[0]), int(offsets[-1])) == (0, len(points))
         and bool((np.diff(offsets.astype(np.int64)) > 0).all())
         and bool(((labels >= 0) & (labels < len(arrays["classes"]))).all())
         and set(folds.tolist()) - {NO_FOLD} == set(FOLDS)
-        and {str(arrays["classes"][label]) for label in labels[folds != NO_FOLD]} <= known
+        and {str(arrays["classes"][label]) for label in labels[folds != NO_FOLD]} <= benchmark
     )
     if not sound:
         raise ExperimentError(f"{path} is damaged: points, offsets, labels, fold or classes hold impossible values.")

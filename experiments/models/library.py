@@ -27,7 +27,7 @@ def create_torchvision(name: str, *, channels: int, num_classes: int, **options:
     """A torchvision classifier without pretrained weights.
 
     Args:
-        name: as in ``torchvision.models``.
+        name: a name in ``torchvision.models``.
         channels: the number of channels of the images; where they are not 3, the first convolution is made anew.
         num_classes: number of logits.
         options: torchvision's own.
@@ -55,7 +55,7 @@ def create_timm(name: str, *, channels: int, num_classes: int, **options: Any) -
     """A timm classifier without pretrained weights.
 
     Args:
-        name: as in ``timm.list_models()``.
+        name: a name of ``timm.list_models()``.
         channels: the number of channels of the images.
         num_classes: number of logits.
         options: timm's own, ``img_size`` for instance.

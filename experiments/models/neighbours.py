@@ -86,7 +86,7 @@ def ball_query(coords: Tensor, centres: Tensor, radius: float, count: int) -> Te
     Args:
         coords: (B, N, 3).
         centres: (B, S, 3).
-        radius: in the coordinates' units.
+        radius: the ball's radius in the coordinates' units.
         count: points per ball.
 
     Returns:

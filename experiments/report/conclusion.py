@@ -25,10 +25,10 @@ def conclusions(summary: Mapping[str, Any]) -> list[str]:
     return [*sentences, LIMITS] if sentences else []
 
 
-def _sentence(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+def _sentence(arm: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     """What an arm's rows show against its vanilla row."""
-    title, config = about["title"], about["config"]
-    setting = f"{title}, {about.get('train_samples', 'all')} training samples, {config['epochs']} epochs"
+    title, config = arm["title"], arm["config"]
+    setting = f"{title}, {arm.get('train_samples', 'all')} training samples, {config['epochs']} epochs"
     parts = _verdicts(rows, "final", "in accuracy")
     if all("corrupted" in row["paired"]["scores"] for row in rows):
         parts += _verdicts(rows, "corrupted", "under corruptions")

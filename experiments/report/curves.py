@@ -21,14 +21,14 @@ SERIES = 12  # colours there are
 STYLES = ("-", "--", "-", "-.", ":", "--", "-.", "-")
 
 
-def accuracy_curves(curves: dict[str, tuple[np.ndarray, np.ndarray]], name: str, what: str) -> str:
+def accuracy_curves(curves: dict[str, tuple[np.ndarray, np.ndarray]], name: str, label: str) -> str:
     """Test accuracy over epochs as an inline SVG.
 
     Args:
         curves: label to epochs (n,) and accuracies (seeds, n) in %; several seeds give the mean in a band of one
             deviation.
         name: letters and digits that make the SVG's ids its own among others in a page.
-        what: the y axis.
+        label: the y axis.
 
     Returns:
         An <svg> element with the page's colours: currentColor for text, --series-0, --series-1 ... for lines.
@@ -45,7 +45,7 @@ def accuracy_curves(curves: dict[str, tuple[np.ndarray, np.ndarray]], name: str,
                 axes.fill_between(epochs, mean - std, mean + std, color=_series(i), alpha=0.15, linewidth=0)
         axes.set_ylim(*accuracy_limits([values for _, values in curves.values()]))
         axes.set_xlabel("epoch", color=INK)
-        axes.set_ylabel(what, color=INK)
+        axes.set_ylabel(label, color=INK)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.tick_params(colors=INK, length=0)
         axes.grid(color=INK, alpha=0.12, linewidth=0.8)

@@ -40,13 +40,13 @@ def report_page(summary: dict[str, Any], results: Sequence[RunResult], galleries
     """The page of a report.
 
     Args:
-        summary: as written to summary.json.
+        summary: the content of summary.json.
         results: the runs, for the curves.
         galleries: the galleries of the arms that have one.
     """
     arms = [
-        _arm(arm, about["title"], summary, results, f"chart{k}", galleries.get(arm))
-        for k, (arm, about) in enumerate(summary["arms"].items())
+        _arm(arm, facts["title"], summary, results, f"chart{k}", galleries.get(arm))
+        for k, (arm, facts) in enumerate(summary["arms"].items())
     ]
     parts = any("class_miou" in row["scores"] for row in summary["rows"])
     notes = columns_note(summary["rows"]), paired_note(summary["rows"]), PARTS_NOTE if parts else ""
@@ -107,20 +107,20 @@ def _chart(arm: str, results: Sequence[RunResult], name: str) -> dict[str, Any] 
     cut = any(values.min() < low for _, values in curves.values())
     parts = any(result.config.arm == arm and result.config.parts for result in results)
     scored = next(result.config.scored for result in results if result.config.arm == arm)
-    what = f"{scored} instance mIoU (%)" if parts else f"{scored} accuracy (%)"
+    label = f"{scored} instance mIoU (%)" if parts else f"{scored} accuracy (%)"
     note = f" The axis starts at {low:.0f} %; early epochs below it are cut off." if cut else ""
-    return {"svg": Markup(accuracy_curves(curves, name, what)), "note": note}  # matplotlib escapes names itself
+    return {"svg": Markup(accuracy_curves(curves, name, label)), "note": note}  # matplotlib escapes names itself
 
 
 def _lead(summary: dict[str, Any]) -> str:
     """What was trained, on what, for how long."""
     parts = []
-    for about in summary["arms"].values():
-        kind = "images" if about.get("domain") == "image" else "point sets"
-        weights = f" ({about['parameters'] / 1e6:.2g} million weights)" if "parameters" in about else ""
+    for facts in summary["arms"].values():
+        kind = "images" if facts.get("domain") == "image" else "point sets"
+        weights = f" ({facts['parameters'] / 1e6:.2g} million weights)" if "parameters" in facts else ""
         parts.append(
-            f"{about['model']}{weights} on {about.get('train_samples', 0):,} {kind} of "
-            f"{about.get('data_title', about['config']['dataset'])} for {about['config']['epochs']} epochs"
+            f"{facts['model']}{weights} on {facts.get('train_samples', 0):,} {kind} of "
+            f"{facts.get('data_title', facts['config']['dataset'])} for {facts['config']['epochs']} epochs"
         )
     seeds = len(summary["seeds"])
     folds = max((len(row.get("folds", ())) for row in summary["rows"]), default=0)
@@ -147,20 +147,20 @@ def _lead(summary: dict[str, Any]) -> str:
 def _configuration(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """The budget of each arm in words, the seeds and the versions."""
     rows = []
-    for about in summary["arms"].values():
-        config = about["config"]
+    for facts in summary["arms"].values():
+        config = facts["config"]
         samples = ""
-        scored = about.get("scored", "test")
-        if {"train_samples", f"{scored}_samples", "sample_shape", "classes", "augmentation"} <= about.keys():
-            shape = " × ".join(map(str, about["sample_shape"]))
+        scored = facts.get("scored", "test")
+        if {"train_samples", f"{scored}_samples", "sample_shape", "classes", "augmentation"} <= facts.keys():
+            shape = " × ".join(map(str, facts["sample_shape"]))
             samples = (
-                f"{about['train_samples']:,} training and {about[f'{scored}_samples']:,} {scored} samples of {shape}, "
-                f"{about['classes']} classes; augmentation: {about['augmentation']}. "
+                f"{facts['train_samples']:,} training and {facts[f'{scored}_samples']:,} {scored} samples of {shape}, "
+                f"{facts['classes']} classes; augmentation: {facts['augmentation']}. "
             )
-        recipes = " Or: ".join(f"{recipe}." for recipe in about["recipes"])
-        weights = f", {about['parameters']:,} weights" if "parameters" in about else ""
+        recipes = " Or: ".join(f"{recipe}." for recipe in facts["recipes"])
+        weights = f", {facts['parameters']:,} weights" if "parameters" in facts else ""
         text = f"{samples}Width {config['width']}{weights}, precision {config['precision']}. {recipes}"
-        rows.append((about["title"], text))
+        rows.append((facts["title"], text))
     rows.append(("Seeds", ", ".join(map(str, summary["seeds"]))))
     if packages := summary["environment"].get("packages"):
         versions = ", ".join(f"{name} {version}" for name, version in packages.items() if version)

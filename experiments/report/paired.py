@@ -33,18 +33,18 @@ class Difference:
     pairs: int
 
 
-def paired_difference(mine: Mapping[Draw, float], theirs: Mapping[Draw, float]) -> Difference | None:
-    """The difference mine - theirs over what both have in common.
+def paired_difference(values: Mapping[Draw, float], baseline: Mapping[Draw, float]) -> Difference | None:
+    """The difference values - baseline over what both have in common.
 
     Args:
-        mine: values by what pairs them, such as (seed, fold).
-        theirs: alike.
+        values: numbers by what pairs them, such as (seed, fold).
+        baseline: those that are taken off, alike.
 
     Returns:
         None where they have nothing in common. The interval takes the differences for normal and independent; folds of
         one data set share training samples, so that over folds it is somewhat too narrow.
     """
-    differences = [value - theirs[key] for key, value in mine.items() if key in theirs]
+    differences = [value - baseline[key] for key, value in values.items() if key in baseline]
     if not differences:
         return None
     count = len(differences)
@@ -68,21 +68,21 @@ def paired_scores(runs: Sequence[RunResult], against: str, others: Sequence[RunR
         the mean final error is below the other row's over the same seeds and folds, negative where it is above, None
         where the other row makes no error. None where the rows have no seed and fold in common.
     """
-    mine, theirs = (
-        {run.draw: scores for run in some if run.status == "complete" and (scores := run.scores())}
-        for some in (runs, others)
+    own, other = (
+        {run.draw: scores for run in row if run.status == "complete" and (scores := run.scores())}
+        for row in (runs, others)
     )
-    every = [*mine.values(), *theirs.values()]
+    every = [*own.values(), *other.values()]
     differences = {}
     for name in every[0] if every else ():
         if name in ("cost", "step_ms", "temperature") or any(name not in scores for scores in every):
             continue
-        own, other = ({draw: scores[name] for draw, scores in some.items()} for some in (mine, theirs))
-        if (difference := paired_difference(own, other)) is not None:
+        values, baseline = ({draw: scores[name] for draw, scores in row.items()} for row in (own, other))
+        if (difference := paired_difference(values, baseline)) is not None:
             differences[name] = asdict(difference)
     if not differences:
         return None
-    shared = [other["final"] for draw, other in theirs.items() if draw in mine]
+    shared = [scores["final"] for draw, scores in other.items() if draw in own]
     error = 100 - statistics.fmean(shared)
     cut = 100 * differences["final"]["mean"] / error if error > 0 else None
     return {"against": against, "scores": differences, "error_cut": cut}

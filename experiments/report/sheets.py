@@ -26,7 +26,7 @@ class Cell:
         strength: (N,) what is coloured, of points.
         marks: (element, A or B), the queries.
         lines: (text, A, B or "") the lines below.
-        about: for those who do not see it.
+        alt: for those who do not see it.
         numbers: what is shown, in numbers.
     """
 
@@ -37,7 +37,7 @@ class Cell:
     strength: np.ndarray | None = None
     marks: tuple[tuple[int, str], ...] = ()
     lines: tuple[tuple[str, str], ...] = ()
-    about: str = ""
+    alt: str = ""
     numbers: dict[str, Any] | None = None
 
 
@@ -83,9 +83,9 @@ def gallery(pairs: Sequence[Pair]) -> Sheet:
     """What SageMix makes of pairs, with every quantity in between."""
     rows = []
     for pair in pairs:
-        mix, about = sagemix(pair), {"prior": RATIO, "sigma": pair.scale}
+        mix, setting = sagemix(pair), {"prior": RATIO, "sigma": pair.scale}
         samples = (cell(pair, i) for i in range(2) for cell in (_sample, _saliency))
-        rows.append(((*samples, _shares(pair, mix, about), _mixed(pair, mix, about)),))
+        rows.append(((*samples, _shares(pair, mix, setting), _mixed(pair, mix, setting)),))
     columns = (A, f"saliency of {A}", B, f"saliency of {B}", f"λ: share of {A}", "mixed")
     return Sheet("gallery", "Gallery", f"σ {pairs[0].scale:g}", columns, tuple(rows))
 
@@ -197,7 +197,7 @@ def _two_rows(
         sample: Callable[[Pair, int], Cell], mixed: Callable[[Pair, Mix, dict[str, Any]], Cell]
     ) -> tuple[Cell, ...]:
         left, right = [sample(pair, i) for i in before], [sample(pair, i) for i in after]
-        return (*left, *(mixed(pair, mix, about) for mix, about in mixes), *right)
+        return (*left, *(mixed(pair, mix, setting) for mix, setting in mixes), *right)
 
     if pair.data.domain == "points":
         return (row(_saliency, _mixed),)
@@ -207,7 +207,7 @@ def _two_rows(
 def _sample(pair: Pair, i: int) -> Cell:
     """Sample a or b as it is, points in the colour of their sample."""
     name = pair.classes[i]
-    shown: dict[str, Any] = {"lines": ((name, "ab"[i]),), "about": f"{'ab'[i]}, {name}"}
+    shown: dict[str, Any] = {"lines": ((name, "ab"[i]),), "alt": f"{'ab'[i]}, {name}"}
     if pair.data.domain == "points":
         shown |= {"tint": "own", "strength": np.full(pair.elements.num_elements, 1.0 - i)}
     return _cell(pair, _picture(pair, pair.batch[i]), **shown)
@@ -217,17 +217,17 @@ def _saliency(pair: Pair, i: int) -> Cell:
     """The saliency of sample a or b, with its query."""
     saliency = pair.saliency[i] / pair.saliency[i].max().clamp_min(1e-30)
     marks = ((pair.query[i], "ab"[i]),)
-    about = f"saliency of {pair.classes[i]} with its query"
+    alt = f"saliency of {pair.classes[i]} with its query"
     lines = ((pair.classes[i], "ab"[i]),) if pair.data.domain == "points" else ()
-    return _elementwise(pair, i, saliency, tint="saliency", marks=marks, lines=lines, about=about)
+    return _elementwise(pair, i, saliency, tint="saliency", marks=marks, lines=lines, alt=alt)
 
 
-def _shares(pair: Pair, mix: Mix, about: dict[str, Any]) -> Cell:
+def _shares(pair: Pair, mix: Mix, setting: dict[str, Any]) -> Cell:
     """The share of a in every pixel, or in every point of a, with the queries that lie there."""
     marks = tuple(zip(mix.marks, (A, B), strict=False))
     marks = marks if pair.data.domain == "image" else marks[:1]
     return _elementwise(
-        pair, 0, mix.own, tint="own", marks=marks, about=f"{_name(about)}: share of {pair.classes[0]} in each element"
+        pair, 0, mix.own, tint="own", marks=marks, alt=f"{_name(setting)}: share of {pair.classes[0]} in each element"
     )
 
 
@@ -238,14 +238,14 @@ def _elementwise(pair: Pair, i: int, values: Tensor, **shown: Any) -> Cell:
     return _cell(pair, _picture(pair, pair.batch[i]), strength=values.numpy(), **shown)
 
 
-def _mixed(pair: Pair, mix: Mix, about: dict[str, Any]) -> Cell:
+def _mixed(pair: Pair, mix: Mix, setting: dict[str, Any]) -> Cell:
     """What was mixed: an image as it is, points by their shares and with the queries."""
     a, b = pair.classes
     share = round(100 * mix.share)
     shown: dict[str, Any] = {
         "lines": ((f"{share} % {a}", A), (f"{100 - share} % {b}", B)),
-        "about": f"{_name(about)}: {share} % {a}, {100 - share} % {b}",
-        "numbers": {**about, "share_of_a": mix.share},
+        "alt": f"{_name(setting)}: {share} % {a}, {100 - share} % {b}",
+        "numbers": {**setting, "share_of_a": mix.share},
     }
     if pair.data.domain == "points":
         marks = tuple(zip(mix.marks, (A, B), strict=False))
@@ -259,8 +259,8 @@ def _cell(pair: Pair, values: np.ndarray, **shown: Any) -> Cell:
     return Cell(pair.data.domain, pair.data.name, values, **shown)
 
 
-def _name(about: dict[str, Any]) -> str:
-    return about.get("method") or f"SageMix at π {about['prior']:g}, σ {about['sigma']:.3g}"
+def _name(setting: dict[str, Any]) -> str:
+    return setting.get("method") or f"SageMix at π {setting['prior']:g}, σ {setting['sigma']:.3g}"
 
 
 def _picture(pair: Pair, sample: Tensor) -> np.ndarray:

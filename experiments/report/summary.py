@@ -30,7 +30,7 @@ def make_summary(
     """What summary.json of a folder of runs holds.
 
     Args:
-        command: for the heading.
+        command: the command line, for the heading.
         name: the name of the folder, for the heading.
         results: at least one run.
         status: "running", "complete" or "stopped".

@@ -69,9 +69,9 @@ def paper_figures(dataset: str, model: str, figure: str) -> dict[str, float]:
     """What the SageMix paper's tables say of a data set and a model, by method; empty where they say nothing.
 
     Args:
-        dataset: as in a configuration.
-        model: as in a configuration.
-        figure: as a recipe's ``[[paper]]`` names it: "accuracy", "accuracy of five runs", "ece", "instance_miou",
+        dataset: the name in a configuration.
+        model: the name in a configuration.
+        figure: the name in a recipe's ``[[paper]]``: "accuracy", "accuracy of five runs", "ece", "instance_miou",
             "seconds_per_epoch", or a corruption of Table 3.
     """
     figures: dict[str, float] = {}

@@ -30,8 +30,8 @@ def make_table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
 
 def print_tables(console: Console, summary: dict[str, Any]) -> None:
     """One table per arm, and what their columns mean."""
-    for arm, about in summary["arms"].items():
-        console.print(make_table(about["title"], [row for row in summary["rows"] if row["arm"] == arm]))
+    for arm, facts in summary["arms"].items():
+        console.print(make_table(facts["title"], [row for row in summary["rows"] if row["arm"] == arm]))
     console.print(columns_note(summary["rows"]), style="dim")
     if note := paired_note(summary["rows"]):
         console.print(note, style="dim")

@@ -143,8 +143,8 @@ class RunFolder:
                 f"{self.path}: the checkpoint is of a run with {name} = {was}, but its {RECIPE} says {wanted}: a run "
                 "goes on as it began."
             )
-        if what := differs(before.data, origin.data):
-            raise ExperimentError(f"{self.path}: the run was trained on other data: {what}.")
+        if change := differs(before.data, origin.data):
+            raise ExperimentError(f"{self.path}: the run was trained on other data: {change}.")
         return content
 
     @property

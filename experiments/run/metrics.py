@@ -126,7 +126,7 @@ def part_scores(logits: Tensor, parts: Tensor, categories: Tensor, parts_of: Seq
     Args:
         logits: (n, num_parts, N), of every part of every category; or probabilities.
         parts: (n, N) long, the true parts, of the shape's category each.
-        categories: (n,) long, in the order of `parts_of`.
+        categories: (n,) long, their numbers in the order of `parts_of`.
         parts_of: the parts of each category.
 
     Returns:

@@ -20,7 +20,7 @@ class Mixing:
     Args:
         spec: the method.
         domain: "image" or "points".
-        num_classes: as for `mixkit.create_mixer`.
+        num_classes: `mixkit.create_mixer`'s.
         model: the model itself: its gradient is the saliency, its layers are mixed in feature space.
         through: what feature space runs the model through, DistributedDataParallel for one. Default: the model.
         autocast: makes the context of training's precision.

@@ -46,8 +46,8 @@ class Recipe:
         Raises:
             ExperimentError: a name or value that `Config` does not take, or one that it lacks.
         """
-        given = {key: value for key, value in overrides.items() if value is not None}
-        first = {**self.defaults, **given}
+        overrides = {key: value for key, value in overrides.items() if value is not None}
+        first = {**self.defaults, **overrides}
         for name in ("dataset", "model", "method"):
             if not isinstance(first.get(name, ""), str):
                 raise ExperimentError(f"recipe {self.name}: {name} must be text, got {first[name]!r}.")
@@ -58,7 +58,7 @@ class Recipe:
             "methods": read_method(method)[0],
             "variants": variant,
         }
-        values = {**_collect(self.defaults, chosen), **given}
+        values = {**_collect(self.defaults, chosen), **overrides}
         options = _table(values.pop("options", {}), "options")
         values["method"] = with_options(method, options)
         if unknown := [key for key in values if key not in FIELDS]:

@@ -128,11 +128,11 @@ def _run(
         if len(records) > config.epochs:
             raise ExperimentError(f"{folder.path} has {len(records)} epochs, its recipe wants {config.epochs}.")
     parts["origin"] = origin
-    about, environment = about_run(config, data, model), describe_environment(fabric.device, config.precision)
+    facts, environment = about_run(config, data, model), describe_environment(fabric.device, config.precision)
     started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
 
     def result(status: str, stopped: str | None = None) -> RunResult:
-        return RunResult(folder.path, config, records, status, stopped, about, environment)
+        return RunResult(folder.path, config, records, status, stopped, facts, environment)
 
     best = max((record.scores.get(learner.task.score, -1.0) for record in records), default=-1.0)
     board: Board | None = None

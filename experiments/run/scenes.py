@@ -49,7 +49,7 @@ def train_scenes(
         method: a method of the domain "scene", or "vanilla".
         seed: the run's.
         epochs: passes over the training scenes.
-        width: of the model (`VoxelUNet`). Default 16.
+        width: the model's width (`VoxelUNet`). Default 16.
         lr: the peak of the learning rate. Default 0.005.
         options: the method's own.
 
@@ -106,14 +106,15 @@ def score(model: nn.Module, scans: Scans) -> dict[str, Any]:
     confusion = torch.zeros(count, count, dtype=torch.long)
     model.eval()
     for scene, labels in zip(scans.test, scans.test_labels, strict=True):
-        guess, known = model([scene]).argmax(1), labels != IGNORED
-        confusion += torch.bincount(labels[known] * count + guess[known], minlength=count**2).reshape(count, count)
+        counted = labels != IGNORED
+        pair = labels[counted] * count + model([scene]).argmax(1)[counted]
+        confusion += torch.bincount(pair, minlength=count**2).reshape(count, count)
     hits = confusion.diag().double()
     union = confusion.sum(0) + confusion.sum(1) - hits
-    there = confusion.sum(1) > 0
+    present = confusion.sum(1) > 0
     iou = 100 * hits / union.clamp_min(1)
     return {
-        "miou": float(iou[there].mean()),
+        "miou": float(iou[present].mean()),
         "accuracy": float(100 * hits.sum() / confusion.sum()),
-        "iou": {name: float(value) for name, value, known in zip(scans.classes, iou, there, strict=True) if known},
+        "iou": {scans.classes[i]: float(iou[i]) for i in present.nonzero()[:, 0].tolist()},
     }

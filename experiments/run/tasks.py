@@ -149,11 +149,11 @@ def evaluate(
 
     Args:
         task: the run's.
-        model: in eval mode.
+        model: the model in eval mode.
         data: the run's, on the model's device.
         scaled: also score at the held-out samples' temperature.
-        corruptions: by name; `corrupted_NAME` is the accuracy under each, with the same draws for every model, and
-            `corrupted` their mean.
+        corruptions: corruptions by name; `corrupted_NAME` is the accuracy under each, with the same draws for every
+            model, and `corrupted` their mean.
     """
     temperature = fitted_temperature(task, model, data) if scaled else None
     scores = task.evaluate(model, Prepared(data.prepare(data.test), data.test_labels, data.test_parts), temperature)

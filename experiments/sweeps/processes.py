@@ -97,7 +97,7 @@ def _start(sweep: Sweep, slot: _Slot, folder: Path) -> None:
         threads = machine.threads or max(1, (os.cpu_count() or 1) // sweep.jobs)
         options = ["--data-root", *map(str, sweep.roots), "--accelerator", machine.accelerator]
         options += ["--devices", str(machine.devices), "--nodes", str(machine.nodes), "--threads", str(threads)]
-        what = ["worker"] if serves else ["train", "--resume", str(folder)]
+        words = ["worker"] if serves else ["train", "--resume", str(folder)]
         environment = {**os.environ, PARENT: str(os.getpid())}
         if slot.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(slot.gpus)
@@ -106,7 +106,7 @@ def _start(sweep: Sweep, slot: _Slot, folder: Path) -> None:
             _close(slot.process)
         with RunFolder(folder).log.open("ab") as log:
             slot.process = subprocess.Popen(
-                [sys.executable, "-m", "experiments", *what, *options],
+                [sys.executable, "-m", "experiments", *words, *options],
                 env=environment, stdin=pipe, stdout=pipe or log, stderr=log, text=True, bufsize=1,
             )  # fmt: skip
     if serves:

@@ -67,7 +67,7 @@ def rsmix(
     erased, added = ball(positions, from_a), ball(partner_positions, from_b)
     order = keys.masked_fill(~added, torch.inf).argsort(dim=1, stable=True)  # the added ones first, by their keys
     place = (erased.cumsum(1) - 1).clamp_min(0) % added.sum(1, keepdim=True)
-    here = torch.arange(num_points, device=coords.device).expand_as(order)
-    plan = MixPlan.pair(partner, (~erased).to(torch.float32), torch.where(erased, order.gather(1, place), here))
+    own_place = torch.arange(num_points, device=coords.device).expand_as(order)
+    plan = MixPlan.pair(partner, (~erased).to(torch.float32), torch.where(erased, order.gather(1, place), own_place))
     shift = torch.stack([torch.zeros_like(from_a), from_a - from_b], 1)
     return MixPlan(plan.source, plan.index, plan.weight, shift, keeps_own=True)

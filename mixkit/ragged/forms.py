@@ -28,7 +28,7 @@ class Form(ABC):
     """A batch in the form in which it came.
 
     Args:
-        batch: as it came.
+        batch: the batch as it came.
         packed: its samples, coordinates first.
     """
 
@@ -247,7 +247,7 @@ def open_form(batch: Any, mask: Tensor | None = None) -> Form | None:
         mask: (B, N) bool beside a padded batch (B, N, C). Default None.
 
     Raises:
-        TypeError, ValueError: a form that is half one of these.
+        ValueError: a form that is half one of these.
     """
     if mask is not None:
         if not isinstance(batch, Tensor) or batch.dim() != 3:

@@ -24,7 +24,7 @@ def sagemix(pairing: Pairing, query: Tensor, partner_query: Tensor, log_ratio: T
     """Each element by its distance from the queries: `mixkit.functional.sagemix`.
 
     Args:
-        pairing: of the elements.
+        pairing: which elements are mixed.
         query: (B,) long, the row of each sample's query.
         partner_query: (B,) long, the row of its partner's.
         log_ratio: (B,) log(pi / (1 - pi)) of the prior.
@@ -76,11 +76,11 @@ def rsmix(
     coords, lengths = elements.positions, elements.lengths
     radius = radius.expand(len(partner))
     erased = _ball(coords[pairing.own], coords[query][sample], pairing.offsets, radius, knn)
-    theirs, of, starts = partner_rows(elements, partner)
-    added = _ball(coords[theirs], coords[partner_query][of], starts, radius, knn)
+    partner_row, of, starts = partner_rows(elements, partner)
+    added = _ball(coords[partner_row], coords[partner_query][of], starts, radius, knn)
     order = rank(keys.masked_fill(~added, torch.inf), starts)
-    sorted_rows = torch.empty_like(theirs)
-    sorted_rows[starts[of] + order] = theirs  # of each partner the added ones first, by their keys
+    sorted_rows = torch.empty_like(partner_row)
+    sorted_rows[starts[of] + order] = partner_row  # of each partner the added ones first, by their keys
     number = torch.zeros_like(lengths).scatter_add_(0, of, added.long())
     counted = erased.long().cumsum(0)
     before = torch.cat([counted.new_zeros(1), counted])[pairing.offsets[:-1]]

@@ -25,7 +25,7 @@ def match(
         b: as many of each.
         tolerance: see `mixkit.assign`. Default 0.05.
         solver: see `mixkit.assign`. Default "auto".
-        options: of the solver. Default None.
+        options: the solver's options. Default None.
     """
     firsts, seconds = a.split(), b.split()
     starts = a.offsets.tolist()

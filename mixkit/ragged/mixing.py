@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from mixkit.mixer import Mixer
 
 
-def mix(mixer: Mixer, form: Form, labels: Any, *known: Any) -> tuple[Any, Any]:
-    """The mixed batch and its targets, in the form of the batch; ``known`` is what `draw` takes besides."""
+def mix(mixer: Mixer, form: Form, labels: Any, *drawn_by: Any) -> tuple[Any, Any]:
+    """The mixed batch and its targets, in the form of the batch; ``drawn_by`` is what `draw` takes besides."""
     elements, labels = read(mixer, form, labels)
     if not mixer.training:
         mixer.forget_clean_loss()
         return form.batch, targets(form, RaggedPlan.identity(elements.offsets, len(elements.coords)), labels)
-    plan = draw(mixer, form, elements, labels, *known)
+    plan = draw(mixer, form, elements, labels, *drawn_by)
     return apply(mixer, form, plan, elements), targets(form, plan, labels)
 
 
@@ -161,11 +161,11 @@ def _as_rows(labels: Any) -> Any:
 
 def _element_classes(labels: Any) -> Tensor | None:
     """(L,) the first labels of the elements that are classes, or None."""
-    found: list[Tensor] = []
+    classes: list[Tensor] = []
     map_labels(
-        lambda label: found.append(label.tensor[0]) if label.places and label.kind == "classes" else None, labels
+        lambda label: classes.append(label.tensor[0]) if label.places and label.kind == "classes" else None, labels
     )
-    return found[0].flatten().long() if found else None
+    return classes[0].flatten().long() if classes else None
 
 
 def _number_of_labels(labels: Any) -> int:

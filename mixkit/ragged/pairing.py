@@ -86,7 +86,7 @@ def pair_up(
     Args:
         elements: the samples.
         partner: (B,) long, the partner of each.
-        size: of the mixes. Default "own".
+        size: how many elements a mix has. Default "own".
         match: pairs what both give. Default None: by their places in the sample, evenly spaced where sizes differ.
         generator: CPU generator of all draws; none are made where all sizes are equal. Default: torch's global one.
     """

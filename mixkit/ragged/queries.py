@@ -16,11 +16,11 @@ def draw_queries(
     """The rows of the queries of each sample and of its partner, (B,) long each.
 
     Args:
-        name: of a sampler in `mixkit.query.SAMPLERS`.
+        name: the name of a sampler in `mixkit.query.SAMPLERS`.
         elements: the samples.
         saliency: (L,) >= 0; None where the sampler does without.
         partner: (B,) long.
-        uniform: (2, B) in [0, 1).
+        uniform: (2, B) numbers in [0, 1).
     """
     starts, lengths = elements.offsets[:-1], elements.lengths
     if name == "uniform":

@@ -39,12 +39,12 @@ def union(
     kept = torch.zeros(size, dtype=torch.long, device=own.device).scatter_add_(0, sample, own.long())
     added = torch.bincount(outputs, minlength=size)
     own = own | (kept + added == 0)[sample]
-    here = own.nonzero()[:, 0]
-    index, output = torch.cat([here, rows]), torch.cat([sample[here], outputs])
+    own_rows = own.nonzero()[:, 0]
+    index, output = torch.cat([own_rows, rows]), torch.cat([sample[own_rows], outputs])
     order = output.argsort(stable=True)
     offsets = torch.searchsorted(output[order], torch.arange(size + 1, device=own.device))
     plan = RaggedPlan.append(index[order], offsets, elements.offsets)
     if shift is None:
         return plan
-    moved = torch.cat([shift.new_zeros(len(here), shift.shape[1]), shift])[order]
+    moved = torch.cat([shift.new_zeros(len(own_rows), shift.shape[1]), shift])[order]
     return RaggedPlan(plan.index, plan.weight, plan.offsets, plan.source_offsets, moved[None])

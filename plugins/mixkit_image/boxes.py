@@ -43,7 +43,7 @@ def mix_boxes(
             in pixels, and what belongs to them: "labels" (n,), "scores" (n,), "masks" (n, H, W), which are cut like
             their boxes, "area" (n,), and any other entry of length n. An entry of another length, such as "image_id",
             is kept from the sample itself.
-        grid: (H, W) of the images.
+        grid: the images' (H, W).
         min_score: boxes of a smaller score are dropped, as are those that nothing is left of, or that have no area.
             Default 0.
 

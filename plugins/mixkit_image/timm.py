@@ -191,13 +191,13 @@ class TimmMixup:
     def __repr__(self) -> str:
         if self.pairs is not None:
             own = {name: getattr(self.pairs, name) for name in ("mixup_alpha", "cutmix_alpha", "cutmix_minmax")}
-            what = ", ".join(
+            mixing = ", ".join(
                 f"{name}={value}" for name, value in {**own, "correct_lam": self.pairs.correct_lam}.items()
             )
         else:
-            what = " or ".join(repr(mixer.method) for mixer in self.mixers)
+            mixing = " or ".join(repr(mixer.method) for mixer in self.mixers)
         rest = ("prob", "switch_prob", "mode", "label_smoothing", "num_classes", "mixup_enabled")
-        return f"{type(self).__name__}({what},\n  {', '.join(f'{name}={getattr(self, name)!r}' for name in rest)})"
+        return f"{type(self).__name__}({mixing},\n  {', '.join(f'{name}={getattr(self, name)!r}' for name in rest)})"
 
     def _collate(self, samples: Any, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         if (

@@ -185,7 +185,7 @@ class MixTransform(TransformCall):
 
         Args:
             flat_inputs: images, the first of which gives the size and the saliency, and masks.
-            labels: those of the images; a model's saliency asks for them. Default None.
+            labels: the images' labels; a model's saliency asks for them. Default None.
             samples: what ``samples_getter`` returns. Default None: not known.
 
         Returns:
@@ -201,14 +201,14 @@ class MixTransform(TransformCall):
         if masks and self.mask_classes is None:
             raise ValueError("a mask needs mask_classes: give mask_classes=K")
         first = images[0].as_subclass(Tensor)
-        given: dict[str, Any] = {"mask": _plain(masks[0])} if masks else {}
+        by_kind: dict[str, Any] = {"mask": _plain(masks[0])} if masks else {}
         if isinstance(labels, Tensor):
-            given["labels"] = checked_labels(labels, self.num_classes, first)
+            by_kind["labels"] = checked_labels(labels, self.num_classes, first)
         plan, watched = MixPlan.identity(len(first), first.device), None
         if self.training:
-            plan = self.mixer.plan(first, given, samples=samples)
+            plan = self.mixer.plan(first, by_kind, samples=samples)
             watched = images[0] if self.mixer.saliency is not None and self.mixer.saliency.learns else None
-        _, read = self.mixer.read(first, given)
+        _, read = self.mixer.read(first, by_kind)
         of_batch = {"batch_size": len(first), "grid": tuple(first.shape[-2:]), "samples": samples, "watched": watched}
         return {"plan": plan, "labels": labels, "read": read, **of_batch}
 

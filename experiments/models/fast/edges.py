@@ -86,8 +86,8 @@ class _AddEdges(torch.autograd.Function):
         ctx.save_for_backward(index)
         ctx.size = values.shape[1]
         out = values.new_empty(*index.shape, values.shape[2])
-        rows, middles, where, there = (tensor.numpy() for tensor in (values, centres, index, out))
-        in_threads(lambda b: kernels.spread_edges(rows[b], middles[b], where[b], there[b]), len(index))
+        rows, middles, where, edges = (tensor.numpy() for tensor in (values, centres, index, out))
+        in_threads(lambda b: kernels.spread_edges(rows[b], middles[b], where[b], edges[b]), len(index))
         return out
 
     @staticmethod
@@ -96,8 +96,8 @@ class _AddEdges(torch.autograd.Function):
         (index,) = ctx.saved_tensors
         to_values = grad.new_zeros(len(index), ctx.size, grad.shape[3])
         to_centres = grad.new_zeros(*index.shape[:2], grad.shape[3])
-        there, where, rows, middles = (t.numpy() for t in (grad.contiguous(), index, to_values, to_centres))
-        in_threads(lambda b: kernels.spread_edges_back(there[b], where[b], rows[b], middles[b]), len(index))
+        down, where, rows, middles = (t.numpy() for t in (grad.contiguous(), index, to_values, to_centres))
+        in_threads(lambda b: kernels.spread_edges_back(down[b], where[b], rows[b], middles[b]), len(index))
         return to_values, to_centres, None
 
 

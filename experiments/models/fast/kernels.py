@@ -96,15 +96,15 @@ def within(points, centres, radius, out):  # type: ignore[no-untyped-def]
     limit = points.dtype.type(radius) * points.dtype.type(radius)
     for row in range(len(centres)):
         a, b, c = centres[row, 0], centres[row, 1], centres[row, 2]
-        found = 0
+        count = 0
         for i in range(len(points)):
             x, y, z = points[i, 0] - a, points[i, 1] - b, points[i, 2] - c
             if x * x + y * y + z * z < limit:
-                out[row, found] = i
-                found += 1
-                if found == out.shape[1]:
+                out[row, count] = i
+                count += 1
+                if count == out.shape[1]:
                     break
-        out[row, found:] = out[row, 0] if found else 0
+        out[row, count:] = out[row, 0] if count else 0
 
 
 @compiled
@@ -153,9 +153,9 @@ def spread_edges(values, centres, index, out):  # type: ignore[no-untyped-def]
     for s in range(len(index)):
         centre = centres[s]
         for k in range(index.shape[1]):
-            line, there = values[index[s, k]], out[s, k]
+            line, target = values[index[s, k]], out[s, k]
             for c in range(len(centre)):
-                there[c] = line[c] + centre[c]
+                target[c] = line[c] + centre[c]
 
 
 @compiled
@@ -164,10 +164,10 @@ def spread_edges_back(grad, index, to_values, to_centres):  # type: ignore[no-un
     for s in range(len(index)):
         back = to_centres[s]
         for k in range(index.shape[1]):
-            forth, there = to_values[index[s, k]], grad[s, k]
+            forth, down = to_values[index[s, k]], grad[s, k]
             for c in range(len(back)):
-                forth[c] += there[c]
-                back[c] += there[c]
+                forth[c] += down[c]
+                back[c] += down[c]
 
 
 @compiled
@@ -192,10 +192,10 @@ def row_sums(rows, sums, squares):  # type: ignore[no-untyped-def]
 def scale_rows(rows, scale, shift, slope, out):  # type: ignore[no-untyped-def]
     """The leaky ReLU of rows * scale + shift."""
     for r in range(len(rows)):
-        line, there = rows[r], out[r]
+        line, target = rows[r], out[r]
         for c in range(len(line)):
             u = line[c] * scale[c] + shift[c]
-            there[c] = u if not u < 0 else u * slope
+            target[c] = u if not u < 0 else u * slope
 
 
 @compiled
@@ -221,10 +221,10 @@ def scale_rows_sums(rows, grad, scale, shift, slope, sums, products):  # type: i
 def scale_rows_back(rows, grad, scale, shift, slope, constant, linear, out):  # type: ignore[no-untyped-def]
     """The gradient of the rows: that before the leaky ReLU times the scale, and constant + linear * rows."""
     for r in range(len(rows)):
-        line, down, there = rows[r], grad[r], out[r]
+        line, down, target = rows[r], grad[r], out[r]
         for c in range(len(line)):
             g = down[c] if line[c] * scale[c] + shift[c] > 0 else down[c] * slope
-            there[c] = g * scale[c] + constant[c] + linear[c] * line[c]
+            target[c] = g * scale[c] + constant[c] + linear[c] * line[c]
 
 
 @compiled
@@ -251,8 +251,8 @@ def pool_rows_back(rows, scale, shift, slope, place, to_top, to_mean, constant, 
     """The gradient of the rows, given that of the maximum and, for each row, that of the mean."""
     zero, one = rows.dtype.type(0), rows.dtype.type(1)
     for r in range(len(rows)):
-        line, there = rows[r], out[r]
+        line, target = rows[r], out[r]
         for c in range(len(line)):
             s = one if line[c] * scale[c] + shift[c] > 0 else slope
             g = s * to_mean[c] + (to_top[c] if place[c] == r else zero)
-            there[c] = g * scale[c] + constant[c] + linear[c] * line[c]
+            target[c] = g * scale[c] + constant[c] + linear[c] * line[c]

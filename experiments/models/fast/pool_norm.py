@@ -24,8 +24,8 @@ def pool_norm(norm: nn.BatchNorm1d, slope: float, features: Tensor) -> Tensor:
         active = rows.unflatten(0, features.shape[:2])
         return torch.cat([active.max(1).values, active.mean(1)], 1)
     features = features.to(torch.promote_types(features.dtype, torch.float32)).contiguous()
-    given = None if norm.training else (norm.running_mean, norm.running_var)
-    pooled, mean, variance = _PoolNorm.apply(features, norm.weight, norm.bias, given, norm.eps, slope)
+    running = None if norm.training else (norm.running_mean, norm.running_var)
+    pooled, mean, variance = _PoolNorm.apply(features, norm.weight, norm.bias, running, norm.eps, slope)
     if norm.training:
         track(norm, mean, variance, features.shape[0] * features.shape[1])
     return pooled
@@ -34,17 +34,17 @@ def pool_norm(norm: nn.BatchNorm1d, slope: float, features: Tensor) -> Tensor:
 class _PoolNorm(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, given: Any, eps: float, slope: float
+        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, running: Any, eps: float, slope: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         batch, size, channels = features.shape
         h = features.numpy()
-        if given is None:
+        if running is None:
             sums = np.zeros((2, batch, channels))
             in_threads(lambda b: kernels.row_sums(h[b], sums[0, b], sums[1, b]), batch)
             total, square = torch.from_numpy(sums.sum(1) / (batch * size))
             mean, variance = total.to(features.dtype), (square - total * total).clamp_min(0).to(features.dtype)
         else:
-            mean, variance = (tensor.to(features.dtype) for tensor in given)
+            mean, variance = (tensor.to(features.dtype) for tensor in running)
         spread = torch.rsqrt(variance + eps)
         scale = (weight * spread).to(features.dtype)
         shift = (bias - mean * scale).to(features.dtype)
@@ -55,7 +55,7 @@ class _PoolNorm(torch.autograd.Function):
         in_threads(lambda b: kernels.pool_rows(h[b], *factors, *(out[b] for out in outs)), batch)
         average = (products * scale + counts * shift) / size  # a leaky ReLU is its slope times its argument
         ctx.save_for_backward(features, mean, spread, scale, shift, top, place, counts, products)
-        ctx.slope, ctx.given = slope, given is not None
+        ctx.slope, ctx.fixed = slope, running is not None
         ctx.mark_non_differentiable(mean, variance)
         return torch.cat([F.leaky_relu(top, slope), average], 1), mean, variance
 
@@ -72,15 +72,15 @@ class _PoolNorm(torch.autograd.Function):
         total = (to_mean * counts + to_top).sum(0, dtype=torch.float64)
         product = (to_mean * products + to_top * highest).sum(0, dtype=torch.float64)
         to_weight, to_bias, constant, linear = back_through_norm(
-            total, product, mean, spread, scale, 0 if ctx.given else batch * size
+            total, product, mean, spread, scale, 0 if ctx.fixed else batch * size
         )
         out = torch.empty_like(features)
         a, b, c, d = (tensor.numpy() for tensor in (scale, shift, constant, linear))
         where, high, flat = (tensor.contiguous().numpy() for tensor in (place, to_top, to_mean))
-        leak, there = h.dtype.type(ctx.slope), out.numpy()
+        leak, gradient = h.dtype.type(ctx.slope), out.numpy()
 
         def back(n: int) -> None:
-            kernels.pool_rows_back(h[n], a, b, leak, where[n], high[n], flat[n], c, d, there[n])
+            kernels.pool_rows_back(h[n], a, b, leak, where[n], high[n], flat[n], c, d, gradient[n])
 
         in_threads(back, batch)
         return out, to_weight, to_bias, None, None, None

@@ -23,8 +23,8 @@ def row_norm(norm: nn.BatchNorm1d, slope: float, rows: Tensor) -> Tensor:
     if rows.device.type != "cpu" or rows.dtype not in (torch.float32, torch.float64) or not rows.numel():
         return F.leaky_relu(nn.BatchNorm1d.forward(norm, rows), slope, inplace=True)
     mean, variance = norm.running_mean, norm.running_var
-    given = None if norm.training else (mean, variance)
-    out, mean, variance = _RowNorm.apply(rows.contiguous(), norm.weight, norm.bias, given, norm.eps, slope)
+    running = None if norm.training else (mean, variance)
+    out, mean, variance = _RowNorm.apply(rows.contiguous(), norm.weight, norm.bias, running, norm.eps, slope)
     if norm.training:
         track(norm, mean, variance, len(rows))
     return out
@@ -66,24 +66,24 @@ def back_through_norm(
 class _RowNorm(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor, given: Any, eps: float, slope: float
+        ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor, running: Any, eps: float, slope: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         h, pieces = rows.numpy(), _pieces(rows)
-        if given is None:
+        if running is None:
             sums = np.zeros((2, len(pieces), rows.shape[1]))
             in_threads(lambda p: kernels.row_sums(h[pieces[p]], sums[0, p], sums[1, p]), len(pieces))
             total, square = torch.from_numpy(sums.sum(1) / len(rows))
             mean, variance = total.to(rows.dtype), (square - total * total).clamp_min(0).to(rows.dtype)
         else:
-            mean, variance = (tensor.to(rows.dtype) for tensor in given)
+            mean, variance = (tensor.to(rows.dtype) for tensor in running)
         spread = torch.rsqrt(variance + eps)
         scale = (weight * spread).to(rows.dtype)
         shift = (bias - mean * scale).to(rows.dtype)
         out = torch.empty_like(rows)
-        a, b, leak, there = scale.numpy(), shift.numpy(), h.dtype.type(slope), out.numpy()
-        in_threads(lambda p: kernels.scale_rows(h[pieces[p]], a, b, leak, there[pieces[p]]), len(pieces))
+        a, b, leak, target = scale.numpy(), shift.numpy(), h.dtype.type(slope), out.numpy()
+        in_threads(lambda p: kernels.scale_rows(h[pieces[p]], a, b, leak, target[pieces[p]]), len(pieces))
         ctx.save_for_backward(rows, mean, spread, scale, shift)
-        ctx.slope, ctx.given = leak, given is not None
+        ctx.slope, ctx.fixed = leak, running is not None
         ctx.mark_non_differentiable(mean, variance)
         return out, mean, variance
 
@@ -95,7 +95,7 @@ class _RowNorm(torch.autograd.Function):
         a, b, leak = scale.numpy(), shift.numpy(), ctx.slope
         to_weight = to_bias = None
         constant, linear = torch.zeros_like(scale), torch.zeros_like(scale)
-        if not ctx.given or ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
+        if not ctx.fixed or ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             sums = np.zeros((2, len(pieces), rows.shape[1]))
 
             def add(p: int) -> None:
@@ -104,13 +104,13 @@ class _RowNorm(torch.autograd.Function):
             in_threads(add, len(pieces))
             total, product = torch.from_numpy(sums.sum(1))
             to_weight, to_bias, constant, linear = back_through_norm(
-                total, product, mean, spread, scale, 0 if ctx.given else len(rows)
+                total, product, mean, spread, scale, 0 if ctx.fixed else len(rows)
             )
         out = torch.empty_like(rows)
-        c, d, there = constant.numpy(), linear.numpy(), out.numpy()
+        c, d, target = constant.numpy(), linear.numpy(), out.numpy()
 
         def back(p: int) -> None:
-            kernels.scale_rows_back(h[pieces[p]], g[pieces[p]], a, b, leak, c, d, there[pieces[p]])
+            kernels.scale_rows_back(h[pieces[p]], g[pieces[p]], a, b, leak, c, d, target[pieces[p]])
 
         in_threads(back, len(pieces))
         return out, to_weight, to_bias, None, None, None

@@ -30,7 +30,7 @@ def solve_groups(
     Args:
         unary: (G, m, T) the cost of each input in each cell, T = rows * columns; finite.
         compatibility: (G, m, m) A.
-        shape: (rows, columns) of cells, at most 8 columns.
+        shape: the numbers of rows and columns of cells, at most 8 columns.
         weights: beta, gamma and tau, scaled by the number of cells.
         label: (G, m, T) long, the labelling to start from.
         sweeps: at most so many; a group stops once its objective changes by less than 1e-6 relatively. Default 4.
@@ -127,9 +127,9 @@ def solve_labelling(cost: Tensor, table: Tensor, shape: tuple[int, int]) -> Tens
     that would gain most.
 
     Args:
-        cost: (G, L, T) of each label in each cell; infinite where a label may not be used.
-        table: (G, L, L) of each pair of labels across a border.
-        shape: (rows, columns) of cells.
+        cost: (G, L, T) the cost of each label in each cell; infinite where a label may not be used.
+        table: (G, L, L) the cost of each pair of labels across a border.
+        shape: the numbers of rows and columns of cells.
 
     Returns:
         (G, T) long.
@@ -164,7 +164,7 @@ def _best_choice(cost: Tensor, table: Tensor, shape: tuple[int, int], choices: T
     groups, _, count = choices.shape
     states, labels = count**columns, table.shape[1]
     grid = choices.unflatten(1, shape)  # (G, R, C, K)
-    here = cost.mT.gather(2, choices).unflatten(1, shape)
+    own_cost = cost.mT.gather(2, choices).unflatten(1, shape)
 
     def between(one: Tensor, other: Tensor) -> Tensor:
         place = one[..., :, None] * labels + other[..., None, :]
@@ -175,14 +175,14 @@ def _best_choice(cost: Tensor, table: Tensor, shape: tuple[int, int], choices: T
         sizes = [count if axis in axes else 1 for axis in range(total)]
         return term.reshape(*term.shape[:2], *sizes)
 
-    row = sum((spread(here[:, :, c], (c,), columns) for c in range(columns)), here.new_zeros(()))
+    row = sum((spread(own_cost[:, :, c], (c,), columns) for c in range(columns)), own_cost.new_zeros(()))
     for c in range(columns - 1):
         row = row + spread(between(grid[:, :, c], grid[:, :, c + 1]), (c, c + 1), columns)
     row = row.flatten(2)  # (G, R, S)
     value, came = row[:, 0], []
     if rows > 1:
         down = [spread(between(grid[:, :-1, c], grid[:, 1:, c]), (c, columns + c), 2 * columns) for c in range(columns)]
-        step = sum(down, here.new_zeros(())).reshape(groups, rows - 1, states, states)
+        step = sum(down, own_cost.new_zeros(())).reshape(groups, rows - 1, states, states)
         for r in range(rows - 1):
             least, place = (value[:, :, None] + step[:, r]).min(1)
             value = least + row[:, r + 1]

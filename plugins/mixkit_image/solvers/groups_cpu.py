@@ -51,7 +51,7 @@ def solve_group(
     pairs = np.empty((size + 3, 2), np.int64)
     pairs[:size, 0] = pairs[:size, 1] = np.arange(size)
     table = np.empty((size + 3, size + 3))
-    found = np.empty(cells, np.int64)
+    chosen = np.empty(cells, np.int64)
     reached = np.inf
     for sweep in range(sweeps):
         if sweep == sweeps - 1:
@@ -71,9 +71,9 @@ def solve_group(
             for k in range(labels):
                 for j in range(labels):
                     table[k, j] = beta * difference(pairs[k, 0], pairs[k, 1], pairs[j, 0], pairs[j, 1])
-            solve_labelling(cost[:labels], table[:labels, :labels], shape, found)
+            solve_labelling(cost[:labels], table[:labels, :labels], shape, chosen)
             for t in range(cells):
-                label[o, t] = pairs[found[t]]
+                label[o, t] = pairs[chosen[t]]
             counts[o] = 0
             _count(label[o], counts[o])
             total = others + counts[o]
@@ -118,8 +118,8 @@ def solve_labelling(
     """Label cells at low energy: exactly where all labels fit one dynamic programme, else by expansion moves.
 
     Args:
-        cost: (L, T) of each label in each cell.
-        table: (L, L) of each pair of labels across a border.
+        cost: (L, T) the cost of each label in each cell.
+        table: (L, L) the cost of each pair of labels across a border.
         shape: rows and columns of cells.
         label: (T,) result.
     """
@@ -179,10 +179,10 @@ def _expand(
         # and all borders: this spares most moves
         gain, most = 0.0, energy
         for t in range(cells):
-            here = cost[label[t], t] - cost[alpha, t]
+            own_cost = cost[label[t], t] - cost[alpha, t]
             most -= min(cost[label[t], t], cost[alpha, t])
             if label[t] != alpha:
-                gain += max(here + around[t], 0.0)
+                gain += max(own_cost + around[t], 0.0)
         if min(gain, most) > 1e-12:
             for t in range(cells):
                 before[t] = choices[t, 0] = label[t]
@@ -223,8 +223,8 @@ def _best_choice(
         rest = step // lefts
         for left in range(lefts):
             for k in range(count):
-                here = cost[choices[t, k], t]
-                across[left, k] = here + table[choices[t - 1, left], choices[t, k]] if column else here
+                own_cost = cost[choices[t, k], t]
+                across[left, k] = own_cost + table[choices[t - 1, left], choices[t, k]] if column else own_cost
         for high in range(states // (step * count)):
             base = high * step * count
             for k in range(count):
@@ -274,8 +274,8 @@ def _borders(
     rows, columns = shape
     around[:] = 0
     for t in range(len(label)):
-        for there, u in ((t % columns + 1 < columns, t + 1), (t // columns + 1 < rows, t + columns)):
-            if there:
+        for inside, u in ((t % columns + 1 < columns, t + 1), (t // columns + 1 < rows, t + columns)):
+            if inside:
                 between = table[label[t], label[u]]
                 around[t] += between
                 around[u] += between

@@ -23,7 +23,7 @@ def transport(saliency: Tensor, covered: Tensor, t_eps: float = 0.8) -> Tensor:
     target are both left over, and the rest are paired in order, which makes it a permutation (Kim et al. 2020).
 
     Args:
-        saliency: (B, R, C) of the cells, each image's sums to 1.
+        saliency: (B, R, C) the cells' saliency, which sums to 1 in each image.
         covered: (B, R, C) bool, the cells in which the mask shows something of the image.
         t_eps: price of distance, >= 0. Default 0.8.
 

@@ -36,7 +36,7 @@ def mix_boxes(plan: RaggedPlan, scenes: Any, boxes: list[Tensor], min_score: flo
     Args:
         plan: what the scenes were mixed by.
         scenes: the batch before it was mixed, in the form in which it came.
-        boxes: of each scene, (n_b, 7): x, y, z of the centre, length along the heading, width and height, and the
+        boxes: each scene's boxes (n_b, 7): x, y, z of the centre, length along the heading, width and height, and the
             heading, the angle about the vertical axis in radians from the first coordinate.
         min_score: boxes of which less is shown are dropped. Default 0.5.
 
@@ -44,7 +44,8 @@ def mix_boxes(plan: RaggedPlan, scenes: Any, boxes: list[Tensor], min_score: flo
         For each mixed scene its boxes, of which the mix shows at least ``min_score``.
 
     Raises:
-        TypeError, ValueError: boxes that do not fit the scenes, or a batch that does not fit the plan.
+        TypeError: scenes in no known form, or a min_score that is no number.
+        ValueError: boxes that do not fit the scenes, or a batch that does not fit the plan.
 
     Example:
         >>> import mixkit
@@ -66,14 +67,14 @@ def mix_boxes(plan: RaggedPlan, scenes: Any, boxes: list[Tensor], min_score: flo
         raise ValueError("the plan is of scenes of other sizes")
     coords = packed.rows[:, :3].detach().double()
     moved = None if plan.shift is None else plan.shift.double()
-    found: list[list[tuple[Tensor, float, int, int]]] = [[] for _ in range(plan.num_outputs)]
+    copies: list[list[tuple[Tensor, float, int, int]]] = [[] for _ in range(plan.num_outputs)]
     starts = packed.offsets.tolist()
     for sample, (scene, of_scene) in enumerate(zip(coords.split(packed.lengths.tolist()), boxes, strict=True)):
         for number, box in enumerate(of_scene.double()):
             rows = starts[sample] + _inside(scene, box).nonzero()[:, 0]
             if len(rows):
-                _follow(plan, coords, moved, rows, box, sample, number, found)
-    return [_collect(each, boxes, min_score) for each in found]
+                _follow(plan, coords, moved, rows, box, sample, number, copies)
+    return [_collect(each, boxes, min_score) for each in copies]
 
 
 def _follow(
@@ -84,7 +85,7 @@ def _follow(
     box: Tensor,
     sample: int,
     number: int,
-    found: list[list[tuple[Tensor, float, int, int]]],
+    copies: list[list[tuple[Tensor, float, int, int]]],
 ) -> None:
     """Add to each output the box's copies in it: its points, parted by how they are moved."""
     member = torch.zeros(len(coords), dtype=torch.bool, device=rows.device)
@@ -97,7 +98,7 @@ def _follow(
             shift = torch.zeros_like(before) if moved is None else moved[k, places]
             for part, copy in _copies(before, shift, box):
                 score = float(plan.weight[k, places[part]].sum()) / len(rows)
-                found[output].append((copy, score, sample, number))
+                copies[output].append((copy, score, sample, number))
 
 
 def _copies(before: Tensor, shift: Tensor, box: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -131,8 +132,8 @@ def _inside(points: Tensor, box: Tensor) -> Tensor:
     return (along.abs() <= half[0]) & (across.abs() <= half[1]) & (offset[:, 2].abs() <= half[2])
 
 
-def _collect(found: list[tuple[Tensor, float, int, int]], boxes: list[Tensor], min_score: float) -> MixedBoxes:
-    kept = [each for each in found if each[1] >= min_score - 1e-9]
+def _collect(copies: list[tuple[Tensor, float, int, int]], boxes: list[Tensor], min_score: float) -> MixedBoxes:
+    kept = [each for each in copies if each[1] >= min_score - 1e-9]
     like = boxes[0]
     return MixedBoxes(
         torch.stack([each[0] for each in kept]).to(like) if kept else like.new_zeros(0, 7),

@@ -23,7 +23,8 @@ class Scene(Domain):
         channels: which channels are copies of coordinates, unit vectors or ids. Default None: none.
 
     Raises:
-        TypeError, ValueError: a radius <= 0, or channels of another type.
+        TypeError: a radius that is no number, or channels of another type.
+        ValueError: a radius <= 0.
 
     Example:
         >>> import mixkit

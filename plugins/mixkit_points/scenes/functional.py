@@ -42,8 +42,8 @@ def lasermix(elements: RaggedSet, partner: Tensor, edges: Tensor, odd: Tensor) -
     sample = elements.sample
     own = band(torch.arange(len(sample), device=sample.device), sample) == odd[sample]
     rows, output, _ = partner_rows(elements, partner)
-    theirs = band(rows, output) != odd[output]
-    return union(elements, own, rows[theirs], output[theirs])
+    pasted = band(rows, output) != odd[output]
+    return union(elements, own, rows[pasted], output[pasted])
 
 
 def polarmix(
@@ -60,7 +60,7 @@ def polarmix(
         elements: scenes with the sensor at the origin.
         partner: (B,) long.
         start: (B,) azimuth in radians at which the sector begins.
-        width: (B,) of the sector, in [0, 2 pi]; 0 swaps none.
+        width: (B,) the sector's width in radians, in [0, 2 pi]; 0 swaps none.
         instances: (L,) bool, the points of the classes whose instances are pasted. Default None: none.
         angles: (B, A) the rotations about the vertical axis of each sample's pasted instances, NaN for none. Default
             None.
@@ -74,16 +74,15 @@ def polarmix(
     sample = elements.sample
     own = ~inside(torch.arange(len(sample), device=sample.device), sample)
     rows, output, _ = partner_rows(elements, partner)
-    theirs = inside(rows, output)
-    parts, outputs = [rows[theirs]], [output[theirs]]
+    pasted = inside(rows, output)
+    parts, outputs = [rows[pasted]], [output[pasted]]
     shifts = [coords.new_zeros(len(parts[0]), coords.shape[1])]
     if instances is not None and angles is not None:
-        pasted = instances[rows]
         for angle in angles.unbind(1):
-            there = pasted & angle[output].isfinite()
-            parts.append(rows[there])
-            outputs.append(output[there])
-            shifts.append(_turned(coords[rows[there]], angle[output[there]]) - coords[rows[there]])
+            turned = instances[rows] & angle[output].isfinite()
+            parts.append(rows[turned])
+            outputs.append(output[turned])
+            shifts.append(_turned(coords[rows[turned]], angle[output[turned]]) - coords[rows[turned]])
     order = torch.cat(outputs).argsort(stable=True)
     return union(elements, own, *(torch.cat(each)[order] for each in (parts, outputs, shifts)))
 
@@ -110,30 +109,31 @@ def sagemix_scene(
         query: (B,) long, the row of each partner's query.
         log_ratio: (B,) log(pi / (1 - pi)) of the prior.
         radius: > 0, in the units of the coordinates.
-        tolerance: of the pairing, see `mixkit.assign`. Default 0.05.
+        tolerance: how far the pairing may be from the best, see `mixkit.assign`. Default 0.05.
     """
     coords, sample = elements.positions, elements.sample
     place = coords[query][:, :2]
     rows, output, _ = partner_rows(elements, partner)
     near = _ground(coords[:, :2] - place[sample]) < radius
     distance = _ground(coords[rows, :2] - place[output])
-    theirs = distance < radius
-    own_count, their_count = (torch.bincount(each, minlength=len(partner)) for each in (sample[near], output[theirs]))
-    both = (own_count > 0) & (their_count > 0)
+    partner_near = distance < radius
+    own_count = torch.bincount(sample[near], minlength=len(partner))
+    partner_count = torch.bincount(output[partner_near], minlength=len(partner))
+    both = (own_count > 0) & (partner_count > 0)
     steep = 0.5 / (radius / 4) ** 2
 
     def own_weight(squared: Tensor, output: Tensor) -> Tensor:
         return torch.sigmoid(log_ratio.to(squared.dtype)[output] + (squared - (radius / 2) ** 2) * steep)
 
     # where the scene has points there: pairs of both
-    here, there = near & both[sample], theirs & both[output]
-    pairing = _pair_regions(coords, here.nonzero()[:, 0], sample[here], rows[there], output[there], tolerance)
+    mixed, mixed_in = near & both[sample], partner_near & both[output]
+    pairing = _pair_regions(coords, mixed.nonzero()[:, 0], sample[mixed], rows[mixed_in], output[mixed_in], tolerance)
     paired_output = both.nonzero()[:, 0][pairing.sample]
     squared = (coords[pairing.other, :2] - place[paired_output]).square().sum(1)
     weight = own_weight(squared, paired_output)
     # where it has none: the partner's points alone
-    alone = theirs & ~both[output] & (own_weight(distance.square(), output) <= 0.5)
-    still = (~here).nonzero()[:, 0]
+    alone = partner_near & ~both[output] & (own_weight(distance.square(), output) <= 0.5)
+    still = (~mixed).nonzero()[:, 0]
     first = torch.cat([still, pairing.own, rows[alone]])
     second = torch.cat([still, pairing.other, rows[alone]])
     weights = torch.cat([torch.ones(len(still)).to(weight), weight, torch.ones(int(alone.sum())).to(weight)])
@@ -146,17 +146,17 @@ def sagemix_scene(
 
 
 def _pair_regions(
-    coords: Tensor, own: Tensor, own_scene: Tensor, theirs: Tensor, their_scene: Tensor, tolerance: float
+    coords: Tensor, own: Tensor, own_scene: Tensor, other: Tensor, other_scene: Tensor, tolerance: float
 ) -> Pairing:
     """Pairs of the rows of each scene's region and of its partner's, as many as the larger of both has."""
     scenes, own_region = own_scene.unique(return_inverse=True)
-    their_region = torch.searchsorted(scenes, their_scene)
+    other_region = torch.searchsorted(scenes, other_scene)
     count = len(scenes)
     if not count:
         none = own.new_zeros(0)
         return Pairing(none, none, own.new_zeros(1), RaggedSet(coords[:1], coords[:1, :0], own.new_tensor([0, 1])))
-    rows = torch.cat([own, theirs])
-    packed = Packed.from_batch(rows, torch.cat([own_region, count + their_region]), num_samples=2 * count)
+    rows = torch.cat([own, other])
+    packed = Packed.from_batch(rows, torch.cat([own_region, count + other_region]), num_samples=2 * count)
     regions = RaggedSet(coords[rows], coords[rows, :0], packed.offsets)
     across = torch.arange(2 * count, device=rows.device).roll(count)  # each region's counterpart
     pairing = pair_up(regions, across, "larger")

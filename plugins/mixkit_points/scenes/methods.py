@@ -46,7 +46,8 @@ class LaserMix(SceneMethod):
             (-25, 3), of the scanner of SemanticKITTI.
 
     Raises:
-        TypeError, ValueError: no whole numbers of at least 2, or inclinations that do not rise within [-90, 90].
+        TypeError: areas that are no whole numbers, or inclinations that are no numbers.
+        ValueError: no areas, areas below 2, or inclinations that do not rise within [-90, 90].
     """
 
     def __init__(self, areas: Sequence[int] = (3, 4, 5, 6), inclination: tuple[float, float] = (-25.0, 3.0)) -> None:
@@ -77,7 +78,7 @@ class PolarMix(SceneMethod):
 
     Args:
         swap: the chance that a scene's sector is swapped. Default 0.5, the paper's.
-        width: of the sector, in degrees. Default 180, the paper's.
+        width: the sector's width in degrees. Default 180, the paper's.
         paste: the chance that instances are pasted into a scene; 1 is the paper's, and the default.
         instance_classes: the labels of the points whose instances are pasted, such as cars and people; it needs labels
             of the points that are classes. Default (): none are.
@@ -85,7 +86,8 @@ class PolarMix(SceneMethod):
             their number, which is drawn for each scene. Default (0, 120, 240), three copies.
 
     Raises:
-        TypeError, ValueError: a chance outside [0, 1], a width outside [0, 360], or labels that are no whole numbers.
+        TypeError: a chance, a width or an angle that is no number, or classes that are no whole numbers.
+        ValueError: a chance outside [0, 1], a width outside [0, 360], or a class below 0.
     """
 
     def __init__(
@@ -134,13 +136,14 @@ class SageMixScene(SceneMethod):
 
     Args:
         theta: the prior is Beta(theta, theta), > 0. Default 1.
-        radius: of the region, in the units of the coordinates. Default None: the domain's.
+        radius: the region's radius, in the units of the coordinates. Default None: the domain's.
         query: "saliency", or "uniform" for its ablation. Default "saliency".
         sharp: False interpolates coordinates and labels of pairs; True takes of each pair the one with the larger
             weight, so that points stay where they were measured. Default False.
 
     Raises:
-        TypeError, ValueError: a theta or radius <= 0, or an unknown query.
+        TypeError: a theta or radius that is no number, or a sharp that is neither True nor False.
+        ValueError: a theta or radius <= 0, or an unknown query.
     """
 
     moves = False
