@@ -18,6 +18,7 @@ from experiments.base.machine import Machine, make_fabric
 from experiments.commands import options
 from experiments.data.base import DataSet
 from experiments.data.corruptions import (
+    COMPARED,
     CORRUPTIONS,
     DGCNN_ACCURACY,
     IMAGE_CORRUPTIONS,
@@ -83,7 +84,8 @@ def main(args: argparse.Namespace) -> int:
             wanted = "whole shapes" if points else "point sets"
             console.print(f"{result.folder}: left out, the corruptions are for {wanted}", soft_wrap=True)
             continue
-        corruptions = (CORRUPTIONS if points else IMAGE_CORRUPTIONS) if args.robustness else {}
+        known = {"points": CORRUPTIONS, "image": IMAGE_CORRUPTIONS}
+        corruptions = known.get(result.config.domain, COMPARED[result.config.domain]) if args.robustness else {}
         if args.modelnet_c:
             corruptions = {**corruptions, **MODELNET_C}
         try:

@@ -21,7 +21,7 @@ from experiments.base.files import make_output, write_json, write_whole
 from experiments.base.machine import Machine, make_fabric
 from experiments.base.stopping import stopped_by_signals
 from experiments.commands.options import add_data_root, roots_of, whole
-from experiments.data import DATASETS
+from experiments.data import DATASETS, WORDS
 from experiments.data.base import DataSet
 from experiments.models import DEFAULTS, record_of
 from experiments.report.drawing import sheet_png
@@ -127,6 +127,10 @@ def _named_runs(folders: Sequence[Path], wanted: dict[str, str | None], roots: S
         config = result.config
         if config.parts:
             raise ExperimentError(f"--run {folder}: {config.model} labels parts, and the figures want a classifier.")
+        if config.domain not in WISHES:
+            raise ExperimentError(
+                f"--run {folder} is of {WORDS[config.domain][0]}: the figures show images and points."
+            )
         if config.domain in sources:
             raise ExperimentError(
                 f"--run {folder}: {sources[config.domain].folder} is a run on {_plural(config.domain)} already."

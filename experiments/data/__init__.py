@@ -13,7 +13,7 @@ from experiments.base.errors import ExperimentError
 if TYPE_CHECKING:
     from experiments.data.base import DataSet
 
-__all__ = ["DATASETS", "DataRecord", "load_data", "title_of"]
+__all__ = ["DATASETS", "WORDS", "DataRecord", "load_data", "title_of"]
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,26 @@ DATASETS: dict[str, dict[str, DataRecord]] = {
             for fold in range(4)
         },
     },
+    **{
+        domain: {
+            name: DataRecord(title, "fsdd:load_fsdd", {**how, **which})
+            for name, title, which in (
+                ("fsdd-sample", "spoken digits (sample)", {"sample": True}),
+                ("fsdd", "spoken digits", {}),
+            )
+        }
+        for domain, how in (("sequence", {}), ("spectrogram", {"spectrogram": True}))
+    },
 }
 """The data sets of each domain."""
+
+WORDS = {
+    "image": ("images", "pixels"),
+    "points": ("point sets", "points"),
+    "sequence": ("sequences", "steps"),
+    "spectrogram": ("spectrograms", "bins"),
+}
+"""What the samples and the elements of each domain are called."""
 
 
 def title_of(domain: str, name: str) -> str:
@@ -80,7 +98,7 @@ def load_data(
     """Load a data set of a domain.
 
     Args:
-        domain: "image" or "points".
+        domain: one of `DATASETS`.
         name: one of `DATASETS[domain]`.
         roots: the folders to look for files in, in this order.
         limit: keep this many training samples, the classes as equal as they allow, the same ones every time; the test
@@ -93,11 +111,11 @@ def load_data(
         ValueError: unknown domain.
     """
     if domain not in DATASETS:
-        raise ValueError(f"no data for domain {domain!r}: the experiments know 'image' and 'points'")
+        raise ValueError(f"no data for domain {domain!r}: the experiments know {', '.join(map(repr, DATASETS))}")
     if name not in DATASETS[domain]:
         raise ExperimentError(f"no {domain} data set {name!r}: there are {', '.join(DATASETS[domain])}.")
-    if domain == "image" and num_points is not None:
-        raise ExperimentError(f"a number of points ({num_points}) is for point sets: {name} holds images.")
+    if domain != "points" and num_points is not None:
+        raise ExperimentError(f"a number of points ({num_points}) is for point sets: {name} holds {WORDS[domain][0]}.")
     record = DATASETS[domain][name]
     module, _, function = record.loader.partition(":")
     load = getattr(importlib.import_module(f"{__name__}.{module}"), function)

@@ -20,7 +20,7 @@ class Augmented(NamedTuple):
     """An augmented batch, and where its elements come from.
 
     Attributes:
-        batch: (B, C, H, W) or (B, N', D), as stored.
+        batch: a batch as stored.
         index: (B, N') long, element e of the augmented sample is element index[e] of the stored one, pixels counted row
             by row, -1 for what is no stored element (padding); None where every element is in its stored place.
     """
@@ -51,9 +51,9 @@ class DataSet:
     Attributes:
         name: as on the command line.
         title: as people write it.
-        domain: "image" or "points".
+        domain: one of `experiments.data.DATASETS`.
         classes: names of the classes, in the order of the labels.
-        train, test: stored samples, (n, C, H, W) or (n, N, D).
+        train, test: stored samples, (n, C, H, W), (n, N, D), (n, C, T) sequences or (n, C, F, T) spectrograms.
         train_labels, test_labels: (n,) long.
         train_parts, test_parts: (n, N) long, the part each point belongs to, where the set has parts; None otherwise.
         parts_of: the part labels of each category, in the order of the classes; () where the set has no parts.
@@ -89,8 +89,8 @@ class DataSet:
 
     @property
     def channels(self) -> int:
-        """Channels of an image, numbers per point of a point set."""
-        return self.train.shape[1 if self.domain == "image" else 2]
+        """Channels of an image or a sequence, numbers per point of a point set."""
+        return self.train.shape[2 if self.domain == "points" else 1]
 
     @property
     def num_parts(self) -> int:

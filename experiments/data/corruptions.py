@@ -1,4 +1,4 @@
-"""Corruptions of test samples: the paper's Table 3, ModelNet-C with its score, and their like for images; no models."""
+"""Corruptions of test samples: the paper's Table 3, ModelNet-C with its score, their like for others; no models."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from torch import Tensor
 from experiments.data.base import DataSet
 from experiments.data.image_corruptions import add_pixel_noise, cut_hole, place_anew, shift
 from experiments.data.points import take, to_unit_sphere, turn
+from experiments.data.sound import add_sound_noise, late, louder, silence_span
 
 Corruption = Callable[[Tensor, torch.Generator], Tensor]
 """(samples, CPU generator of all draws) to corrupted samples, the input left as it is.
 
-Points are (B, N, 3) in the unit sphere and become (B, N', 3); images are (B, C, H, W) in [0, 1] and keep their shape.
+Points are (B, N, 3) in the unit sphere and become (B, N', 3); images are (B, C, H, W) in [0, 1] and keep their shape;
+so do sequences and spectrograms, which are as they are stored.
 """
 
 
@@ -25,7 +27,7 @@ def corrupted(data: DataSet, stored: Tensor, corrupt: Corruption, seed: int) -> 
 
     Args:
         data: how samples are stored and prepared.
-        stored: (n, ...) images as bytes or in [0, 1], or points.
+        stored: (n, ...) images as bytes or in [0, 1], points, or sound.
         corrupt: a corruption for the data's domain.
         seed: the seed of the draws; every model meets the same corruption.
     """
@@ -128,6 +130,18 @@ COMPARED: dict[str, dict[str, Corruption]] = {
         "rotation": partial(rotate, axis="z", most=30),
         "scaling": CORRUPTIONS["scale 0.6"],
         "dropout": CORRUPTIONS["drop 50 %"],
+    },
+    "sequence": {
+        "noise": partial(add_sound_noise, sigma=0.3),
+        "shift": partial(late, share=0.25),
+        "gain": partial(louder, factor=0.4),
+        "silence": partial(silence_span, share=0.25),
+    },
+    "spectrogram": {
+        "noise": partial(add_sound_noise, sigma=1.5),  # half a deviation
+        "shift": partial(late, share=0.25),
+        "band": partial(silence_span, share=0.25, axis=-2),
+        "silence": partial(silence_span, share=0.25),
     },
 }
 """By domain and name: one corruption of each kind, whose mean accuracy `compare` shows."""

@@ -15,7 +15,8 @@ import jinja2
 from markupsafe import Markup
 
 from experiments.base.machine import device_in_words
-from experiments.report.conclusion import conclusions
+from experiments.data import WORDS
+from experiments.report.conclusion import COMMAND, conclusions
 from experiments.report.curves import SERIES, accuracy_curves, accuracy_limits
 from experiments.report.drawing import cell_pngs
 from experiments.report.pairs import RATIO
@@ -24,7 +25,7 @@ from experiments.report.summary import curves_of
 from experiments.report.tables import PARTS_NOTE, cells, columns_note, corruptions, headings, paired_note
 from experiments.run.records import RunResult
 
-HEADINGS = {"compare": "One engine, two domains"}
+COUNTS = {2: "two", 3: "three", 4: "four"}  # domains of a comparison
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -53,7 +54,7 @@ def report_page(summary: dict[str, Any], results: Sequence[RunResult], galleries
     details = {"arms": summary["arms"], "environment": summary["environment"]}
     return _TEMPLATES.get_template("report.html").render(
         name=summary["name"],
-        title=arms[0]["title"] if len(arms) == 1 else HEADINGS.get(summary["command"], summary["name"]),
+        title=_title(summary),
         summary=summary,
         lead=_lead(summary),
         arms=arms,
@@ -78,6 +79,16 @@ def figures_page(figures: Sequence[Sheet], sources: Sequence[str], notes: Sequen
     return _TEMPLATES.get_template("figures.html").render(
         name="SageMix in pictures", figures=figures, sources=sources, notes=notes, command=command
     )
+
+
+def _title(summary: dict[str, Any]) -> str:
+    """The heading of a report: of one arm its title; of a comparison how many domains it has."""
+    arms = summary["arms"]
+    if len(arms) == 1:
+        return str(next(iter(arms.values()))["title"])
+    domains = len({facts["domain"] for facts in arms.values()})
+    compared = summary["command"] == COMMAND and domains in COUNTS
+    return f"One engine, {COUNTS[domains]} domains" if compared else str(summary["name"])
 
 
 def _arm(
@@ -116,7 +127,7 @@ def _lead(summary: dict[str, Any]) -> str:
     """What was trained, on what, for how long."""
     parts = []
     for facts in summary["arms"].values():
-        kind = "images" if facts.get("domain") == "image" else "point sets"
+        kind = WORDS[facts.get("domain", "points")][0]
         weights = f" ({facts['parameters'] / 1e6:.2g} million weights)" if "parameters" in facts else ""
         parts.append(
             f"{facts['model']}{weights} on {facts.get('train_samples', 0):,} {kind} of "

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from experiments.base.errors import ExperimentError
-from experiments.data import title_of
+from experiments.data import WORDS, title_of
 from experiments.models import record_of
 from experiments.report.paired import find_baseline, paired_scores
 from experiments.run.config import Config
@@ -41,7 +41,7 @@ def make_summary(
     for result in results:
         config = result.config
         model, dataset = record_of(config.model).title, title_of(config.domain, config.dataset)
-        kind = "pixels" if config.domain == "image" else "points"
+        kind = WORDS[config.domain][1]
         first = {
             "title": f"{model} on {dataset} ({kind}{', validation' if config.validation else ''})",
             "model": model,

@@ -12,7 +12,7 @@ from experiments.base.errors import ExperimentError
 from experiments.base.files import write_json, write_whole
 from experiments.report.drawing import sheet_png
 from experiments.report.pages import report_page
-from experiments.report.pairs import draw_pairs
+from experiments.report.pairs import METHODS, draw_pairs
 from experiments.report.sheets import Sheet, gallery
 from experiments.run.records import RunResult
 
@@ -56,10 +56,11 @@ def write_report(
 
 
 def _gallery(arm: str, results: Sequence[RunResult], roots: Sequence[Path]) -> Sheet | None:
-    """Pairs mixed by the saliency of the arm's SageMix model, or of another where there is none."""
+    """Pairs mixed by the saliency of the arm's SageMix model, or of another where there is none; images and points."""
     from experiments.run.runner import load_trained
 
     ended = [r for r in results if r.config.arm == arm and r.status == "complete" and not r.config.parts]
+    ended = [result for result in ended if result.config.domain in METHODS]
     ended = [result for result in ended if result.folder.is_dir()]  # not of an exported file, which has no weights
     ended.sort(key=lambda result: result.config.spec.name != "sagemix")
     for result in ended[:1]:

@@ -77,7 +77,7 @@ class Config:
 
     @property
     def domain(self) -> str:
-        """What the model decides: "image" or "points"."""
+        """What the model decides: one of `experiments.data.DATASETS`."""
         return record_of(self.model).domain
 
     @property

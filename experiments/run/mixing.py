@@ -19,7 +19,7 @@ class Mixing:
 
     Args:
         spec: the method.
-        domain: "image" or "points".
+        domain: one of `experiments.data.DATASETS`.
         num_classes: `mixkit.create_mixer`'s.
         model: the model itself: its gradient is the saliency, its layers are mixed in feature space.
         through: what feature space runs the model through, DistributedDataParallel for one. Default: the model.

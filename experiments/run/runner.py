@@ -68,7 +68,7 @@ def set_up(fabric: Fabric, config: Config, data: DataSet, model: nn.Module) -> L
             device=fabric.device,
             epochs=config.epochs,
             num_samples=len(data.train),
-            num_elements=math.prod(data.train.shape[2:]) if config.domain == "image" else data.train.shape[1],
+            num_elements=data.train.shape[1] if config.domain == "points" else math.prod(data.train.shape[2:]),
             **task.mixing_options(model),
         )
     return Learner(model, wrapped, optimizer, schedule, task, mixing)

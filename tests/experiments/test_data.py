@@ -123,6 +123,8 @@ def test_names_are_known_or_listed() -> None:
             *("scanobjectnn-obj-only", "scanobjectnn-obj-bg", "scanobjectnn-pb-t50-rs", "shapenetpart"),
             *("sydney-fold0", "sydney-fold1", "sydney-fold2", "sydney-fold3"),
         ),
+        "sequence": ("fsdd-sample", "fsdd"),
+        "spectrogram": ("fsdd-sample", "fsdd"),
     } == {domain: tuple(names) for domain, names in DATASETS.items()}
     with pytest.raises(ExperimentError, match="no points data set 'cifar100': there are digits, modelnet10"):
         load_data("points", "cifar100", [])
