@@ -27,6 +27,9 @@ class Domain(ABC):
     #: Saliencies that need no model, by name: ``function(batch) -> (B, N)``.
     saliencies: ClassVar[Mapping[str, Callable[[Tensor], Tensor]]] = {}
 
+    #: Whether elements of two samples can be paired, as methods that are registered for every domain ask for.
+    pairs: ClassVar[bool] = True
+
     #: How integers become floating-point numbers, as an error that meets integers says it.
     conversion: ClassVar[str] = "convert them first"
 

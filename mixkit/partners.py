@@ -142,12 +142,12 @@ def _by_class(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(B,) the samples in order of their classes, at random within one, and each one's class's first and last place."""
     shuffled = torch.randperm(size, generator=generator).to(device, non_blocking=True)
-    classes, order = _classes(size, labels).to(device)[shuffled].sort(stable=True)
+    classes, order = classes_of(size, labels).to(device)[shuffled].sort(stable=True)
     first = torch.searchsorted(classes, classes)
     return shuffled[order], first, torch.searchsorted(classes, classes, right=True) - 1
 
 
-def _classes(size: int, labels: Any) -> Tensor:
+def classes_of(size: int, labels: Any) -> Tensor:
     """(B,) the class of each sample; one without a label is of a class of its own."""
     leaves: list[Label] = []
     map_labels(leaves.append, labels)

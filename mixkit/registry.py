@@ -85,7 +85,7 @@ def list_methods(domain: str | None = None) -> list[str]:
     if domain is not None:
         get_domain(domain)
     _load_plugins()
-    return sorted(n for n, e in _methods.items() if domain is None or e.domains is None or domain in e.domains)
+    return sorted(name for name, entry in _methods.items() if domain is None or _serves(entry, domain))
 
 
 def get_domain(name: str) -> type[Domain]:
@@ -108,9 +108,16 @@ def get_method(name: str, domain: str | None = None) -> type[Method]:
     if name not in _methods:
         raise ValueError(unknown("method", name, list(_methods)))
     entry = _methods[name]
-    if domain is not None and entry.domains is not None and domain not in entry.domains:
-        raise ValueError(f"method {name!r} serves {', '.join(sorted(entry.domains))}, not domain {domain!r}")
+    if domain is not None and not _serves(entry, domain):
+        served = "domains whose elements pair" if entry.domains is None else ", ".join(sorted(entry.domains))
+        raise ValueError(
+            f"method {name!r} serves {served}, not domain {domain!r}, which has: {', '.join(list_methods(domain))}"
+        )
     return entry.cls
+
+
+def _serves(entry: MethodEntry, domain: str) -> bool:
+    return get_domain(domain).pairs if entry.domains is None else domain in entry.domains
 
 
 def accepted(cls: type) -> dict[str, inspect.Parameter]:

@@ -17,7 +17,7 @@ from mixkit.label_tree import NumClasses, check_ignore_index, check_num_classes,
 from mixkit.labels import Label, Size
 from mixkit.methods.base import Method, Partners, PlanContext
 from mixkit.moving import refuse_integers
-from mixkit.partners import check_partners, choose_partners
+from mixkit.partners import check_partners, choose_partners, classes_of
 from mixkit.plan import MixPlan
 from mixkit.schedule import Schedule
 from mixkit.settings import check_settings, settle
@@ -197,7 +197,10 @@ class MixerSteps(MixerCall):
         assign = self.domain.assign if "assign" in self.method.needs else None
         with stage("plan"):
             partner = choose_partners(self.partners, elements, labels, saliency, samples, generator)
-            plan = self.method.plan(elements, PlanContext(saliency, assign, generator, partner))
+            classes = None
+            if "classes" in self.method.needs:
+                classes = classes_of(elements.num_samples, labels).to(elements.coords.device)
+            plan = self.method.plan(elements, PlanContext(saliency, assign, generator, partner, classes=classes))
             return weigh(plan, self.labels_by, saliency)
 
     def draw_spared(

@@ -155,14 +155,15 @@ class Call:
         mixed, targets = mixer(batch, labels, saliency=saliency, generator=self.generator)
         self.generator.set_state(drawn)
         plan = None
-        if mixer.training and self.method != "rsmix":  # whose coordinates are moved
+        if mixer.training and self.method not in ("rsmix", "resizemix", "wolfmix"):  # whose coordinates are moved
             plan = mixer.plan(batch, labels, saliency=saliency, generator=self.generator)
-        return Outcome(batch, labels, mixed, targets, plan, "ignore_index" in options)
+        return Outcome(batch, labels, mixed, targets, plan, "ignore_index" in options, self.method != "snapmix")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What went into a call and what came out; ``ignores`` says that some labels may not count."""
+    """What went into a call and what came out; ``ignores`` says that some labels may not count, ``sums`` that
+    the label weights sum to 1."""
 
     batch: Tensor
     labels: Any
@@ -170,6 +171,7 @@ class Outcome:
     targets: Any
     plan: mixkit.MixPlan | None
     ignores: bool
+    sums: bool
 
 
 class Pooled(nn.Module):
@@ -231,7 +233,7 @@ def complain_of_targets(outcome: Outcome) -> str | None:
         label = torch.as_tensor(label)
         if (not label.is_floating_point() or label.isfinite().all()) and not target.isfinite().all():
             return "targets are not finite"
-        distributions = label.dim() == 1 and not label.is_floating_point() and not outcome.ignores
+        distributions = label.dim() == 1 and not label.is_floating_point() and not outcome.ignores and outcome.sums
         if distributions and not torch.allclose(target.sum(1), torch.ones_like(target[:, 0]), atol=1e-4):
             return f"targets sum to {target.sum(1)}"
     return None

@@ -72,7 +72,8 @@ def test_every_method_follows_every_rule(name: str, domain: str, rule: str) -> N
         assert rule == "balanced"
     mixed, targets = mixer(batch, LABELS)
     assert mixed.isfinite().all()
-    torch.testing.assert_close(targets.sum(1), torch.ones(7))
+    if name != "snapmix":  # whose labels need not
+        torch.testing.assert_close(targets.sum(1), torch.ones(7))
 
 
 def test_random_draws_are_what_they_were() -> None:

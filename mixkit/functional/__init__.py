@@ -1,20 +1,35 @@
 """Pure functions, one per method: its draws in, its plan out. Nothing here is random and nothing knows a domain."""
 
+from mixkit.functional.attentivemix import attentivemix
 from mixkit.functional.cutmix import cutmix, saliencymix
+from mixkit.functional.fmix import fmix
 from mixkit.functional.guidedmixup import guidedmixup
 from mixkit.functional.mixup import mixup, pointmixup
 from mixkit.functional.pointcutmix import pointcutmix_k, pointcutmix_r
+from mixkit.functional.pointwolf import pointwolf
+from mixkit.functional.remix import remix
+from mixkit.functional.resizemix import resizemix, resizemix_set
 from mixkit.functional.rsmix import rsmix
 from mixkit.functional.sagemix import sagemix
+from mixkit.functional.smoothmix import smoothmix
+from mixkit.functional.snapmix import snapmix
 
 __all__ = [
+    "attentivemix",
     "cutmix",
+    "fmix",
     "guidedmixup",
     "mixup",
     "pointcutmix_k",
     "pointcutmix_r",
     "pointmixup",
+    "pointwolf",
+    "remix",
+    "resizemix",
+    "resizemix_set",
     "rsmix",
     "sagemix",
     "saliencymix",
+    "smoothmix",
+    "snapmix",
 ]

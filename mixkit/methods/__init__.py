@@ -1,15 +1,26 @@
 """The methods: each draws what is random, then calls its pure function in `mixkit.functional`."""
 
+from mixkit.methods.attentivemix import AttentiveMix
 from mixkit.methods.base import Method, PlanContext
+from mixkit.methods.cmixup import CMixup
 from mixkit.methods.cutmix import CutMix, SaliencyMix
+from mixkit.methods.fmix import FMix
 from mixkit.methods.guidedmixup import GuidedMixup
 from mixkit.methods.mixup import ManifoldMixup, Mixup, PointMixup
 from mixkit.methods.pointcutmix import PointCutMixK, PointCutMixR
+from mixkit.methods.remix import Remix
+from mixkit.methods.resizemix import ResizeMix
 from mixkit.methods.rsmix import RSMix
 from mixkit.methods.sagemix import SageMix
+from mixkit.methods.smoothmix import SmoothMix
+from mixkit.methods.snapmix import SnapMix
+from mixkit.methods.wolfmix import WOLFMix
 
 __all__ = [
+    "AttentiveMix",
+    "CMixup",
     "CutMix",
+    "FMix",
     "GuidedMixup",
     "ManifoldMixup",
     "Method",
@@ -19,6 +30,11 @@ __all__ = [
     "PointCutMixR",
     "PointMixup",
     "RSMix",
+    "Remix",
+    "ResizeMix",
     "SageMix",
     "SaliencyMix",
+    "SmoothMix",
+    "SnapMix",
+    "WOLFMix",
 ]

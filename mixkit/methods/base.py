@@ -42,6 +42,8 @@ class PlanContext:
         pair: the domain's pairing of samples of different sizes (`Domain.pair`), given where they are. Default None.
         labels: (L,) long, the classes of the elements of samples of different sizes, given where `Method.needs` says so
             and there are some. Default None.
+        classes: (B,) long, the class of each sample, below 0 for those of none, given where `Method.needs` says so.
+            Default None.
     """
 
     saliency: Tensor | None = None
@@ -50,6 +52,7 @@ class PlanContext:
     partner: Tensor | None = None
     pair: Pair | None = None
     labels: Tensor | None = None
+    classes: Tensor | None = None
 
     def partners(self, elements: ElementSet | RaggedSet) -> Tensor:
         """(B,) the partner of each sample: as chosen, else a random permutation, sometimes the sample itself.
@@ -87,7 +90,8 @@ class PlanContext:
 class Method(ABC):
     """Draws a `MixPlan` for an `ElementSet`."""
 
-    #: What `plan` asks its context for, of "partners", "saliency", "assign" and "labels"; the rest is not computed.
+    #: What `plan` asks its context for, of "partners", "saliency", "assign", "labels" and "classes"; the rest is not
+    #: computed.
     needs: frozenset[str] = frozenset()
 
     #: The share of batches that the method's paper mixes; a mixer's default ``p``.
@@ -117,7 +121,8 @@ class Method(ABC):
         """
         raise TypeError(
             f"{type(self).__name__} mixes samples of one size; those that mix samples of different sizes have a "
-            "plan_ragged: SageMix, GuidedMixup, PointMixup, RSMix, PointCutMix, CutMix, SaliencyMix, Mixup"
+            "plan_ragged: SageMix, GuidedMixup, PointMixup, RSMix, WOLFMix, PointCutMix, CutMix, SaliencyMix, FMix, "
+            "SmoothMix, Mixup, CMixup, Remix"
         )
 
     def __repr__(self) -> str:

@@ -5,6 +5,8 @@ They are the twins of those in `mixkit.functional`: on samples of one size both 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -113,3 +115,46 @@ def guidedmixup(pairing: Pairing, saliency: Tensor) -> RaggedPlan:
     own, other = saliency[pairing.own], saliency[pairing.other]
     total = own + other
     return pairing.plan((own / total).masked_fill(total == 0, 0.5))
+
+
+def smoothmix(pairing: Pairing, centre: Tensor, sigma: Tensor) -> RaggedPlan:
+    """Each element by its distance from a centre (B or 1, D), by a Gaussian of sigma (B or 1,): SmoothMix."""
+    count, sample = len(pairing.offsets) - 1, pairing.sample
+    away = pairing.elements.positions[pairing.own] - centre.expand(count, -1)[sample]
+    scale = 0.5 / sigma.clamp(1e-15, 1e15).square()
+    return pairing.plan(-torch.expm1(-away.square().sum(1) * scale.expand(count)[sample]))
+
+
+def labelled(plan: RaggedPlan, share: Tensor) -> RaggedPlan:
+    """A pair's plan in which the labels of each sample and its partner weigh as (B, 2) says."""
+    lengths = plan.offsets.diff()
+    return replace(plan, label_weight=(share / lengths[:, None]).T[:, plan.output])
+
+
+def resizemix(
+    pairing: Pairing, partner: Tensor, query: Tensor, scale: Tensor, count: Tensor, keys: Tensor
+) -> RaggedPlan:
+    """The partner's shape, made smaller, in the place of a part of each sample: `mixkit.functional.resizemix_set`.
+
+    Args:
+        pairing: whose own elements are those of the mix before some are erased; its partners' are not used.
+        partner: (B,) long.
+        query: (B,) long, the row around which elements are erased.
+        scale: (B,) or (1,), by which the partner's coordinates are multiplied.
+        count: (B,) long, how many elements are replaced; where the partner has fewer, they are repeated.
+        keys: the order in which each partner's elements are taken, smallest first, as in `rsmix`.
+    """
+    elements, sample = pairing.elements, pairing.sample
+    coords = elements.positions
+    around = coords[query][sample]
+    place = rank((coords[pairing.own] - around).square().sum(1), pairing.offsets)
+    erased = place < count[sample]
+    theirs, of, starts = partner_rows(elements, partner)
+    sorted_rows = torch.empty_like(theirs)
+    sorted_rows[starts[of] + rank(keys, starts)] = theirs
+    taken = sorted_rows[starts[sample] + place % elements.lengths[partner][sample]]
+    other = torch.where(erased, taken, pairing.own)
+    low, sides = frame(elements)
+    middle = (low + sides / 2)[partner][sample]
+    moved = around + (coords[other] - middle) * scale.expand(len(partner))[sample, None]
+    return Pairing(pairing.own, other, pairing.offsets, elements).plan(~erased, moved - coords[other])

@@ -13,7 +13,7 @@ from mixkit import draws
 from mixkit.label_tree import map_labels, map_leaves, read_tree
 from mixkit.labels import Label, PerElement, PerSample, Size, read_label
 from mixkit.methods.base import PlanContext
-from mixkit.partners import choose_partners
+from mixkit.partners import choose_partners, classes_of
 from mixkit.ragged.elements import RaggedSet
 from mixkit.ragged.forms import Form
 from mixkit.ragged.packed import Packed
@@ -70,7 +70,17 @@ def draw(
         mixer.empty_rows.look(peak[:, None])
     partner = choose_partners(mixer.partners, elements, labels, saliency, samples, generator)
     of_elements = _element_classes(labels) if "labels" in mixer.method.needs else None
-    context = PlanContext(saliency, generator=generator, partner=partner, pair=mixer.domain.pair, labels=of_elements)
+    classes = None
+    if "classes" in mixer.method.needs:
+        classes = classes_of(elements.num_samples, labels).to(elements.coords.device)
+    context = PlanContext(
+        saliency,
+        generator=generator,
+        partner=partner,
+        pair=mixer.domain.pair,
+        labels=of_elements,
+        classes=classes,
+    )
     with torch.no_grad(), stage("plan"):
         plan = weigh(mixer.method.plan_ragged(elements, context), mixer.labels_by, saliency)
     if mixer.observer is None or mixer.model is None:

@@ -179,6 +179,12 @@ class RaggedPlan(BarsOfPlan):
             return mixed
         return mixed + (self.weight[..., None].to(coords.dtype) * self.shift.to(coords.dtype)).sum(0)
 
+    def displace(self, shift: Tensor) -> RaggedPlan:
+        """The plan that moves the elements first, by (L, D), and then mixes them as this one does."""
+        self._check("shift", shift, self.source_offsets)
+        moved = shift[self.index]
+        return replace(self, shift=moved if self.shift is None else self.shift + moved)
+
     def adjoint(self, grad: Tensor) -> Tensor:
         """The transpose of `apply`: carry (L', ...) back to the (L, ...) places that it came from."""
         self._check("grad", grad, self.offsets)

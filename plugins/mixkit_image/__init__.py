@@ -15,24 +15,34 @@ from mixkit_image.spectral import spectral_residual
 if TYPE_CHECKING:
     from mixkit_image.boxes import mix_boxes
     from mixkit_image.named_transforms import (
+        AttentiveMix,
+        CMixup,
         CoMixup,
         CutMix,
+        FMix,
         GuidedMixup,
         Mixup,
         PointCutMixK,
         PointCutMixR,
         PointMixup,
         PuzzleMix,
+        Remix,
+        ResizeMix,
         SageMix,
         SaliencyMix,
+        SmoothMix,
+        SnapMix,
     )
     from mixkit_image.timm import TimmMixup
     from mixkit_image.timm_collate import TimmFastCollate as TimmFastCollate
     from mixkit_image.transforms import MixTransform
 
 __all__ = [
+    "AttentiveMix",
+    "CMixup",
     "CoMixup",
     "CutMix",
+    "FMix",
     "GuidedMixup",
     "MixTransform",
     "Mixup",
@@ -41,9 +51,13 @@ __all__ = [
     "PointCutMixR",
     "PointMixup",
     "PuzzleMix",
+    "Remix",
+    "ResizeMix",
     "SageMix",
     "SaliencyMix",
     "SequenceGrid",
+    "SmoothMix",
+    "SnapMix",
     "SpectrogramGrid",
     "TimmMixup",
     "VideoGrid",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mixkit import ElementSet, MixPlan
 from mixkit.checks import check_count
+from mixkit.plan_parts import per_element
 from mixkit.ragged import Packed, RaggedPlan, RaggedSet
 
 
@@ -120,7 +121,7 @@ def _moved(plan: MixPlan, elements: ElementSet, columns: list[int], coordinates:
     """(M, N or 1, copies) how far copies of coordinates move with the plan's shift, in their own units."""
     assert plan.shift is not None
     scale = _units_of(elements.coords[:, :, coordinates], elements.values[:, :, columns])
-    shift = plan.shift[:, :, None, coordinates].to(scale.dtype)  # (M, K, 1, copies)
+    shift = per_element(plan.shift)[..., coordinates].to(scale.dtype)  # (M, K, N or 1, copies)
     return (plan.weight[..., None].to(scale.dtype) * scale[plan.source] * shift).sum(1)
 
 

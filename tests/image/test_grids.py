@@ -72,7 +72,8 @@ def test_every_method_that_serves_a_grid_does_what_its_plan_says(case: str) -> N
                 expected = expected + weight[m, k, i] * given[(source[m, k, i], *place)]
                 share[m, source[m, k, i]] += weight[m, k, i] / count
             np.testing.assert_allclose(shown[(m, *cell)], expected, atol=1e-5, err_msg=f"{name} at {m}, {cell}")
-        np.testing.assert_allclose(targets.numpy(), share, atol=1e-5, err_msg=name)
+        if name != "snapmix":  # whose labels weigh by saliency
+            np.testing.assert_allclose(targets.numpy(), share, atol=1e-5, err_msg=name)
         assert mixer.training
         assert torch.equal(mixer.eval()(batch, labels)[0], batch)
 

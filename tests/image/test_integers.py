@@ -10,8 +10,9 @@ import mixkit
 from mixkit import MixPlan, create_mixer
 from tests.conftest import ImageModel
 
-MOVING = ["cutmix", "saliencymix", "pointcutmix_r", "pointcutmix_k"]
-INTERPOLATING = ["mixup", "pointmixup", "manifold_mixup", "sagemix", "puzzlemix", "comixup", "guidedmixup"]
+MOVING = ["cutmix", "saliencymix", "pointcutmix_r", "pointcutmix_k", "fmix", "resizemix", "attentivemix"]
+INTERPOLATING = ["mixup", "pointmixup", "manifold_mixup", "sagemix", "puzzlemix", "comixup"]
+INTERPOLATING += ["guidedmixup", "smoothmix", "snapmix", "cmixup", "remix"]
 
 
 def seeded() -> torch.Generator:
@@ -26,7 +27,8 @@ def test_methods_that_move_pixels_keep_integers(
 ) -> None:
     images = torch.randint(256, (6, 3, 10, 8)).to(dtype).contiguous(memory_format=memory_format)
     labels = torch.arange(6)
-    mixer = create_mixer(method, "image", num_classes=6, saliency="spectral_residual", p=1.0, inside=True)
+    more = {"resizemix": {"low": 0.7}, "attentivemix": {"share": 0.5}}.get(method, {})  # else little is moved
+    mixer = create_mixer(method, "image", num_classes=6, saliency="spectral_residual", p=1.0, inside=True, **more)
     mixed, targets = mixer(images, labels, generator=seeded())
     expected, same = mixer(images.float(), labels, generator=seeded())
     assert mixed.dtype == dtype

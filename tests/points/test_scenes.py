@@ -204,7 +204,9 @@ def test_what_is_no_scene_is_refused() -> None:
     with pytest.raises(ValueError, match="x, y and z first"):
         mixer_of("mix3d")([torch.zeros(4, 2), torch.zeros(5, 2)], labels[:2])
     with pytest.raises(TypeError, match="those for scenes are mix3d"):
-        mixer_of("pointmixup")(scans(), labels)
+        mixkit.create_mixer(mixkit.methods.PointMixup(), "scene", num_classes=5)(scans(), labels)
+    with pytest.raises(ValueError, match=r"'pointmixup' serves .*, not domain 'scene', which has: lasermix, mix3d"):
+        mixer_of("pointmixup")
     with pytest.raises(ValueError, match="instance_classes need labels"):
         mixer_of("polarmix", instance_classes=(1,))(scans(), labels)
     with pytest.raises(ValueError, match="serves scene, not domain 'points'"):

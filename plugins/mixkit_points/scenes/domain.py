@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -41,6 +43,8 @@ class Scene(Domain):
         if channels is not None and not isinstance(channels, Channels):
             raise TypeError(f"channels must be mixkit_points.Channels, got {channels!r}")
         self.channels = channels
+
+    pairs: ClassVar = False
 
     def elements(self, batch: Tensor) -> ElementSet:
         """Scenes of one size are no batch of this domain."""
