@@ -28,7 +28,8 @@ COMMANDS = {
     "figures": ("commands.figures", "the paper's Figures 1, 3, 4 and 6 from real samples, as pictures and one page"),
     "prepare": ("commands.prepare", "make ModelNet's archive from its public releases"),
     "cards": ("commands.cards", "draw the pictures of the method cards"),
-    "worker": ("commands.worker", "train the runs whose folders come in on standard input; sweeps start it"),
+    "worker": ("commands.worker", "train the runs of a sweep's folder, beside workers here and on other machines"),
+    "status": ("commands.status", "how the runs of a sweep stand: waiting, running, done, failed and why"),
 }
 BENCHMARKS = {
     "assignment": ("bench.assignment", "the assignment between point clouds, beside other solvers"),

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
-import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from experiments.base.errors import ExperimentError, RunStoppedError
 
-LOCK = ".lock"
 MOST = 2**26  # bytes of a text file
-PATIENCE, POLL = 60.0, 0.1  # seconds
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
@@ -29,7 +24,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
     unfinished = path.with_name(path.name + ".unfinished")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(unfinished, "wb", opener=_follow_no_link) as file:
+        with open(unfinished, "wb", opener=follow_no_link) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -38,50 +33,6 @@ def write_whole(path: Path, content: bytes | str) -> None:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
         raise RunStoppedError(f"{path} cannot be written: {error.strerror}") from error
-
-
-def claim(folder: Path) -> IO[bytes]:
-    """Lock a folder for this process, until the file that is returned is closed or the process ends.
-
-    Raises:
-        RunStoppedError: it cannot be written. ExperimentError: another process has it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / LOCK, "wb", opener=_follow_no_link)  # noqa: SIM115  # it is the caller's to close
-    except OSError as error:
-        raise RunStoppedError(f"{folder} cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise ExperimentError(f"another process is training in {folder}.") from error
-    return file
-
-
-def claimed(folder: Path) -> bool:
-    """Whether a process has claimed a folder; makes nothing."""
-    try:
-        with (folder / LOCK).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
-
-
-def wait_until_free(folders: Sequence[Path], seconds: float = PATIENCE) -> None:
-    """Wait for processes that train in folders, which those that a killed sweep leaves behind soon cease to do.
-
-    Raises:
-        ExperimentError: one of them is claimed still.
-    """
-    end = time.monotonic() + seconds
-    while busy := [folder for folder in folders if claimed(folder)]:
-        if time.monotonic() > end:
-            raise ExperimentError(f"another process is training in {busy[0]}.")
-        time.sleep(POLL)
 
 
 def read_bounded(path: Path, most: int = MOST) -> str:
@@ -98,7 +49,7 @@ def read_bounded(path: Path, most: int = MOST) -> str:
     return content.decode()
 
 
-def _follow_no_link(path: str, flags: int) -> int:
+def follow_no_link(path: str, flags: int) -> int:
     """Opens a file to write to; OSError where it is a link, which may lead anywhere."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 

@@ -16,6 +16,7 @@ PARENT = "MIXKIT_PARENT"  #: the environment variable in which a process leaves 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _heard: list[int] = []
+_within = False  # a block of `stopped_by_signals`
 _parent = os.environ.pop(PARENT, "")  # not for the processes that this one begins
 
 
@@ -23,8 +24,13 @@ _parent = os.environ.pop(PARENT, "")  # not for the processes that this one begi
 def stopped_by_signals() -> Iterator[None]:
     """Within, the first Ctrl-C and every SIGTERM and SIGHUP are only noted, for `asked_to_stop`.
 
-    A second Ctrl-C interrupts. A SIGHUP that is ignored, as under nohup, stays so.
+    A second Ctrl-C interrupts. A SIGHUP that is ignored, as under nohup, stays so. Within another such block nothing
+    changes, so that the outer one hears what came at the end of the inner one.
     """
+    global _within
+    if _within:
+        yield
+        return
 
     def note(number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and number in _heard:
@@ -33,9 +39,11 @@ def stopped_by_signals() -> Iterator[None]:
 
     minded = [number for number in SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, note) for number in minded}
+    _within = True
     try:
         yield
     finally:
+        _within = False
         for number, handler in before.items():
             signal.signal(number, handler)
         _heard.clear()

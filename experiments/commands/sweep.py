@@ -6,13 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.base.errors import ExperimentError
 from experiments.commands import options
 from experiments.models import record_of
 from experiments.run.config import Config, to_toml
 from experiments.run.recipe import VARIANTS, Recipe, load_recipe
 
 if TYPE_CHECKING:
-    from experiments.sweeps.plan import Sweep
+    from experiments.sweeps.plan import Cluster, Sweep
 
 EPILOG = """\
 methods are written name[:option=value,...]; "all" stands for every method that serves the model's domain.
@@ -21,6 +22,7 @@ examples:
   python -m experiments sweep --recipe table2 --models dgcnn --seeds 0 1 2 3 4
   python -m experiments sweep --recipe short --datasets modelnet10 --models pointnet dgcnn --seeds 0 1 2 --limit 1000
   python -m experiments sweep --recipe table11 --epochs 30 --precision bf16 --output runs/ladder --resume
+  python -m experiments sweep --recipe table2 --launcher slurm --partition gpu --time 240 --accelerator cuda --jobs 16
 """
 
 
@@ -41,14 +43,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_argument(
         "--jobs",
         type=options.whole(1),
-        default=1,
         metavar="N",
-        help="runs at a time, each on a GPU of its own (default: 1)",
+        help="runs at a time, each on a GPU of its own (default: 1; on a cluster as many as it takes)",
     )
+    add_cluster_arguments(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--output", type=Path, metavar="DIR", help="default: runs/RECIPE, the next free one")
     output.add_argument("--resume", action="store_true", help="go on in --output: skip what is done")
     output.add_argument("--gallery", type=Path, metavar="FILE", help="save the gallery as one picture too (.png)")
+    output.add_argument(
+        "--plan-only", action="store_true", help="make the runs' folders and stop: `worker` trains them"
+    )
     output.add_argument("--dry-run", action="store_true", help="print the runs' recipes and stop")
 
 
@@ -65,20 +70,65 @@ def main(args: argparse.Namespace) -> int:
     return run_sweep(make_sweep("sweep", runs, args.output or Path("runs") / recipe.name, args))
 
 
+def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the runs go, and what each asks of a cluster."""
+    cluster = parser.add_argument_group("cluster")
+    cluster.add_argument(
+        "--launcher",
+        choices=("local", "slurm"),
+        default="local",
+        help="local: processes on this machine. slurm: an array of jobs, one a run, which go on from the last "
+        "checkpoint where they are preempted or their time is over",
+    )
+    cluster.add_argument("--attach", action="store_true", help="the jobs are queued: wait for them, and report")
+    cluster.add_argument("--time", type=options.whole(1), default=60, metavar="MIN", help="of a job (default: 60)")
+    cluster.add_argument("--partition", metavar="NAME")
+    cluster.add_argument("--account", metavar="NAME")
+    cluster.add_argument("--gpus", type=options.whole(0), metavar="N", help="of a node (default: --devices on cuda)")
+    cluster.add_argument("--cpus", type=options.whole(1), metavar="N", help="cores of a task")
+    cluster.add_argument("--mem", type=options.whole(1), metavar="GIB", help="of a node")
+    cluster.add_argument("--set-slurm", nargs="+", default=[], metavar="NAME=VALUE", help="further options of sbatch")
+
+
+def cluster_of(args: argparse.Namespace) -> Cluster | None:
+    """What the command line asks of a cluster; None where it asks for none.
+
+    Raises:
+        ExperimentError: --set-slurm without a name and a value, or --attach without a cluster.
+    """
+    from experiments.sweeps.plan import Cluster
+
+    if args.launcher == "local":
+        if args.attach:
+            raise ExperimentError("--attach waits for the jobs of a cluster: it goes with --launcher slurm.")
+        return None
+    settings = [text.partition("=") for text in args.set_slurm]
+    if wrong := [
+        text for text, (name, equals, _) in zip(args.set_slurm, settings, strict=True) if not name or not equals
+    ]:
+        raise ExperimentError(f"--set-slurm wants NAME=VALUE, got {wrong[0]!r}.")
+    further = {name.lstrip("-").replace("-", "_"): value for name, _, value in settings}
+    return Cluster(args.time, args.partition, args.account, args.gpus, args.cpus, args.mem, further)
+
+
 def make_sweep(command: str, runs: list[Config], output: Path, args: argparse.Namespace) -> Sweep:
     """A sweep of these runs with the machine and output that the command line says."""
     from experiments.base.machine import Machine
     from experiments.sweeps.plan import Sweep
 
+    cluster = cluster_of(args) if hasattr(args, "launcher") else None
     return Sweep(
         command=command,
         runs=tuple(runs),
         output=output,
         roots=options.roots_of(args),
         machine=Machine(args.accelerator, args.devices, args.nodes, args.threads),
-        resume=args.resume,
-        jobs=args.jobs,
+        resume=args.resume or getattr(args, "attach", False),
+        jobs=args.jobs or (1 if cluster is None else len(runs)),
         gallery=args.gallery,
+        plan_only=getattr(args, "plan_only", False),
+        cluster=cluster,
+        attach=getattr(args, "attach", False),
     )
 
 

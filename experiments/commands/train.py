@@ -8,12 +8,17 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from experiments.base.errors import ExperimentError
 from experiments.commands import options
 from experiments.run.config import Config, folder_name, to_toml
 from experiments.run.limits import read_method
 from experiments.run.recipe import VARIANTS, load_recipe
+
+if TYPE_CHECKING:
+    from experiments.base.claims import Claim
+    from experiments.run.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -113,14 +118,12 @@ def main(args: argparse.Namespace) -> int:
     return _train(config, folder, resume, args)
 
 
-def go_on(folder: Path, args: argparse.Namespace) -> int:
-    """Go on with the run in a folder; returns the exit code. `args` are of the machine and of the data."""
-    from experiments.run.folder import RunFolder
-
-    return _train(RunFolder(folder).config(), folder, True, args)
+def go_on(run: RunFolder, args: argparse.Namespace, own: Claim) -> int:
+    """Go on with a run whose folder is claimed; returns the exit code. `args` are of the machine and of the data."""
+    return _train(run.config(), run.path, True, args, own)
 
 
-def _train(config: Config, folder: Path, resume: bool, args: argparse.Namespace) -> int:
+def _train(config: Config, folder: Path, resume: bool, args: argparse.Namespace, own: Claim | None = None) -> int:
     from experiments.base.console import make_console
     from experiments.base.machine import Machine, make_fabric
     from experiments.base.stopping import stopped_by_signals
@@ -141,7 +144,7 @@ def _train(config: Config, folder: Path, resume: bool, args: argparse.Namespace)
     done = RunFolder(folder).epochs_done() if resume else 0
     with Monitor(console, 1, config.epochs * steps, quiet=not fabric.is_global_zero) as monitor, stopped_by_signals():
         watcher = monitor.begin(config.title, config.epochs, steps, done)
-        result = run(fabric, config, data, RunFolder(folder), resume=resume, watcher=watcher)
+        result = run(fabric, config, data, RunFolder(folder), resume=resume, watcher=watcher, own=own)
         monitor.end(outcome(result))
     console.print(str(folder), highlight=False, soft_wrap=True)
     return 1 if result.stopped else 0

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from experiments.base.errors import ExperimentError, plain
 from experiments.base.files import make_output, read_bounded, write_json, write_lines, write_whole
-from experiments.data.fingerprint import differs
-from experiments.run.checkpoint import Origin, load_checkpoint, save_checkpoint
 from experiments.run.config import Config, to_toml
 from experiments.run.recipe import load_recipe
 from experiments.run.records import (
@@ -34,6 +30,11 @@ from experiments.run.records import (
     text_or_none,
 )
 
+if TYPE_CHECKING:
+    import torch
+
+    from experiments.run.checkpoint import Origin
+
 RECIPE = "recipe.toml"  # the configuration, every value resolved
 METRICS = "metrics.jsonl"  # a line an epoch
 SUMMARY = "summary.json"
@@ -41,6 +42,7 @@ ENVIRONMENT = "environment.json"
 EVALUATION = "evaluation.json"  # of the command `evaluate`
 CHECKPOINTS, LAST, BEST = "checkpoints", "last.ckpt", "best.ckpt"
 BOARD = "tensorboard"
+WAITING = "waiting"
 LOG = "log.txt"  # what a process of a sweep says
 
 
@@ -113,6 +115,21 @@ class RunFolder:
             raise ExperimentError(f"a file in {self.path} is damaged or was changed: {error}.") from error
         return result
 
+    def status(self) -> str:
+        """The run's status and nothing else, which is quick; "waiting" where it has none, or where nobody can tell."""
+        try:
+            status = self._object(SUMMARY).get("status", WAITING)
+        except ValueError:
+            return WAITING
+        return status if status in STATUSES else WAITING
+
+    def changed(self) -> int:
+        """When the summary was written, in nanoseconds; 0 where there is none. Cheap to ask often."""
+        try:
+            return (self.path / SUMMARY).stat().st_mtime_ns
+        except OSError:
+            return 0
+
     def epochs_done(self) -> int:
         """How many epochs the run has; 0 where there is none, or where its files cannot be read.
 
@@ -131,6 +148,9 @@ class RunFolder:
         Raises:
             ExperimentError: there is none, it is damaged, or its run had other settings or other data than `origin`.
         """
+        from experiments.data.fingerprint import differs
+        from experiments.run.checkpoint import load_checkpoint  # imports torch, which takes seconds; `status` need not
+
         other = self._checkpoint(best=True)
         hint = f"; {other} is there too, `evaluate --best` reads it" if not best and other.exists() else ""
         content = load_checkpoint(self._checkpoint(best), device, hint)
@@ -154,7 +174,10 @@ class RunFolder:
 
     def last_words(self) -> str:
         """The last line of the log."""
-        text = self.log.read_text(encoding="utf-8", errors="replace").strip()
+        try:
+            text = self.log.read_text(encoding="utf-8", errors="replace").strip()
+        except FileNotFoundError:
+            text = ""
         return text.splitlines()[-1] if text else "nothing"
 
     # ---- writing; RunStoppedError where the disk is full, and the old file is untouched
@@ -191,12 +214,18 @@ class RunFolder:
         }
         write_json(self.path / SUMMARY, content)
 
+    def write_end(self, status: str, why: str | None = None) -> None:
+        """Write a status over that of a run that is nobody's, such as one whose process could not tell of its end."""
+        self.write_summary(replace(self.read(), status=status, stopped=why), started="")
+
     def write_evaluation(self, content: Mapping[str, Any]) -> None:
         """Write what `evaluate` found."""
         write_json(self.path / EVALUATION, content)
 
     def save_checkpoint(self, *, best: bool = False, **content: Any) -> None:
         """Write the last or the best checkpoint, of what `checkpoint.save_checkpoint` takes."""
+        from experiments.run.checkpoint import save_checkpoint
+
         save_checkpoint(self._checkpoint(best), **content)
 
     def _checkpoint(self, best: bool) -> Path:

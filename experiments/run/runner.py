@@ -14,8 +14,8 @@ import torch
 from lightning.fabric import Fabric
 from torch import nn
 
+from experiments.base.claims import Claim, TakenOverError, claim
 from experiments.base.errors import ExperimentError, RunStoppedError
-from experiments.base.files import claim
 from experiments.base.machine import describe_environment
 from experiments.base.stopping import asked_to_stop
 from experiments.data import load_data
@@ -82,6 +82,7 @@ def run(
     *,
     resume: bool = False,
     watcher: Watcher | None = None,
+    own: Claim | None = None,
 ) -> RunResult:
     """Train one configuration into a folder, or go on from the folder's last checkpoint.
 
@@ -92,6 +93,7 @@ def run(
         folder: written by the first device; there must be nothing in it unless `resume`.
         resume: go on where the last checkpoint was written; from the start where there is none.
         watcher: is told of progress.
+        own: the caller's claim of the folder, which stays the caller's. Default None: one is made for the run.
 
     Returns:
         What is in the folder at the end. A loss that is not finite, or a full disk, ends the run with a sentence in
@@ -99,20 +101,28 @@ def run(
 
     Raises:
         ExperimentError: a damaged checkpoint, one of another run or of other data, or another process that trains in
-            the folder.
+            the folder, or has taken it over.
         KeyboardInterrupt: `stopping` heard a signal.
     """
     watcher, main = watcher or Watcher(), fabric.is_global_zero
     if asked_to_stop():  # an orphan must not take the folder from who goes on
         raise KeyboardInterrupt
-    with claim(folder.path) if main else nullcontext():  # before anything is read: nobody else writes from here on
-        return _run(fabric, config, data, folder, resume, watcher, main)
+    made = claim(folder.path) if main and own is None else None  # before anything is read: nobody else writes
+    with made or nullcontext():
+        return _run(fabric, config, data, folder, resume, watcher, made or own)
 
 
 def _run(
-    fabric: Fabric, config: Config, data: DataSet, folder: RunFolder, resume: bool, watcher: Watcher, main: bool
+    fabric: Fabric,
+    config: Config,
+    data: DataSet,
+    folder: RunFolder,
+    resume: bool,
+    watcher: Watcher,
+    own: Claim | None,
 ) -> RunResult:
-    """`run` in a folder that is this process's."""
+    """`run` in a folder that is this process's; `own` is its claim on the first device."""
+    main = own is not None
     origin = Origin.of(config, data)
     data = data.to(fabric.device)
     model = new_model(config, data)
@@ -140,7 +150,8 @@ def _run(
     def epoch(record: EpochRecord) -> None:
         nonlocal best
         records.append(record)
-        if main:
+        if own is not None:
+            own.check()
             if record.scores.get(learner.task.score, -1.0) > best:  # first, so that the last never is without it
                 best = record.scores[learner.task.score]
                 folder.save_checkpoint(best=True, records=records, **parts)
@@ -166,6 +177,8 @@ def _run(
         )  # fmt: skip
     except RunStoppedError as error:
         stopped = f"{error}; the run stops here and keeps what was saved"
+    except TakenOverError:
+        raise
     except BaseException:
         if main:
             _try_write(folder, result("interrupted"), started)

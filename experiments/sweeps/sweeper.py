@@ -10,23 +10,25 @@ from typing import Any
 
 from rich.console import Console
 
+from experiments.base.claims import claim, claimed
 from experiments.base.console import make_console
 from experiments.base.errors import ExperimentError
-from experiments.base.files import claim, make_output, wait_until_free
+from experiments.base.files import make_output
 from experiments.base.machine import make_fabric
 from experiments.base.stopping import stopped_by_signals
 from experiments.data.base import DataSet
 from experiments.report.summary import make_summary
 from experiments.report.terminal import print_tables
 from experiments.report.write import write_report, write_summary
-from experiments.run.config import Config, folder_name
+from experiments.run.config import Config
 from experiments.run.folder import RunFolder
 from experiments.run.loop import Watcher, steps_per_epoch
 from experiments.run.progress import Monitor
 from experiments.run.records import RunResult, outcome
 from experiments.run.runner import load, run
-from experiments.sweeps.plan import Sweep
+from experiments.sweeps.plan import Sweep, run_folder, write_plan
 from experiments.sweeps.processes import in_processes
+from experiments.sweeps.slurm import on_cluster
 
 
 def run_sweep(sweep: Sweep) -> int:
@@ -47,7 +49,6 @@ def run_sweep(sweep: Sweep) -> int:
         console.print(f"{sweep.output} is in use; writing to {folder}", highlight=False, soft_wrap=True)
     folders = {config: run_folder(folder, config) for config in sweep.runs}
     with claim(folder):
-        wait_until_free(list(folders.values()))
         return _sweep(sweep, console, folder, folders, data, steps)
 
 
@@ -55,13 +56,19 @@ def _sweep(
     sweep: Sweep,
     console: Console,
     folder: Path,
-    folders: dict[Config, Path],
+    folders: dict[Config, RunFolder],
     data: dict[Any, DataSet],
     steps: dict[Config, int],
 ) -> int:
-    """`run_sweep` in a folder that is this process's, with nobody at work in the folders of the runs."""
+    """`run_sweep` in a folder that is this process's; in the folders of the runs others may be at work."""
     done = {config: _done(folders[config], config) for config in sweep.runs}
     waiting = [config for config in sweep.runs if done[config] is None]
+    for config in waiting:
+        _plan(folders[config], config)
+    write_plan(folder, folders.values())
+    if sweep.plan_only:
+        console.print(f"{len(waiting)} runs are planned in {folder}", highlight=False, soft_wrap=True)
+        return 0
     started = time.perf_counter()
     results: dict[Config, RunResult] = {}
 
@@ -80,20 +87,21 @@ def _sweep(
             if before is not None:
                 monitor.skip(config.title, config.epochs * steps[config], f"done before: {outcome(before)}")
                 note(config, before)
-        if sweep.jobs == 1 and sweep.processes == 1:
-            for config in waiting:
-                watcher = monitor.begin(
-                    config.title, config.epochs, steps[config], RunFolder(folders[config]).epochs_done()
-                )
-                result = _here(sweep, config, _data(config, sweep, data), folders[config], watcher)
-                monitor.end(outcome(result))
+        alone = sweep.jobs == 1 and sweep.processes == 1 and sweep.cluster is None
+        for config in waiting if alone else ():
+            if claimed(folders[config].path):  # a worker elsewhere trains it
+                continue
+            watcher = monitor.begin(config.title, config.epochs, steps[config], folders[config].epochs_done())
+            result = _here(sweep, config, _data(config, sweep, data), folders[config], watcher)
+            monitor.end(outcome(result))
+            note(config, result)
+        others = [config for config in waiting if config not in results]
+        data.clear()
+        launch = in_processes if sweep.cluster is None else on_cluster
+        with closing(launch(sweep, folder, folders, others)) as ended:
+            for config, result in ended:
+                monitor.skip(config.title, config.epochs * steps[config], outcome(result))
                 note(config, result)
-        else:
-            data.clear()
-            with closing(in_processes(sweep, waiting, folders)) as ended:
-                for config, result in ended:
-                    monitor.skip(config.title, config.epochs * steps[config], outcome(result))
-                    note(config, result)
     well = all(result.status == "complete" for result in results.values())
     summary = summarise("complete" if well else "stopped")
     write_summary(folder, summary)
@@ -105,12 +113,6 @@ def _sweep(
     return 0 if well else 1
 
 
-def run_folder(folder: Path, config: Config) -> Path:
-    """The folder of one run of a sweep."""
-    name = folder_name(config).removeprefix(f"{config.arm}-")
-    return folder / config.arm / name
-
-
 def _data(config: Config, sweep: Sweep, cache: dict[Any, DataSet]) -> DataSet:
     """The run's data, loaded once for all runs on the same."""
     held = (config.validation, config.calibration)
@@ -120,22 +122,29 @@ def _data(config: Config, sweep: Sweep, cache: dict[Any, DataSet]) -> DataSet:
     return cache[key]
 
 
-def _done(folder: Path, config: Config) -> RunResult | None:
+def _done(run: RunFolder, config: Config) -> RunResult | None:
     """The run in the folder if it is complete; None if it is not, or there is none."""
-    if not RunFolder(folder).holds_run:
+    if not run.holds_run:
         return None
-    result = RunFolder(folder).read()
+    result = run.read()
     if result.config != config:
-        raise ExperimentError(f"{folder} holds a run of another configuration: choose another --output.")
+        raise ExperimentError(f"{run.path} holds a run of another configuration: choose another --output.")
     return result if result.status == "complete" else None
 
 
-def _here(sweep: Sweep, config: Config, data: DataSet, folder: Path, watcher: Watcher) -> RunResult:
+def _plan(run: RunFolder, config: Config) -> None:
+    """Make a run's folder, and have a run that stopped tried anew."""
+    if not run.holds_run:
+        run.write_config(config)
+    elif run.status() == "stopped" and not claimed(run.path):
+        run.write_end("interrupted")
+
+
+def _here(sweep: Sweep, config: Config, data: DataSet, folder: RunFolder, watcher: Watcher) -> RunResult:
     """Run one configuration in this process; what the user can put right stops this run alone."""
     fabric = make_fabric(sweep.machine, config.precision)
     try:
-        return run(fabric, config, data, RunFolder(folder), resume=True, watcher=watcher)
+        return run(fabric, config, data, folder, resume=True, watcher=watcher)
     except ExperimentError as error:
-        if not RunFolder(folder).holds_run:
-            raise
-        return replace(RunFolder(folder).read(), status="stopped", stopped=str(error))
+        result = replace(folder.read(), status="stopped", stopped=str(error))
+        return result

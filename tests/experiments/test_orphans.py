@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
-from experiments.base.errors import ExperimentError
-from experiments.base.files import claim, claimed, wait_until_free
+from experiments.base.claims import claim
 from experiments.base.stopping import PARENT, asked_to_stop, stopped_by_signals
 from experiments.report.export import find_runs
+from experiments.run.folder import RunFolder
+from experiments.sweeps.plan import read_plan
 from experiments.sweeps.sweeper import _done
 
 SWEEP = [
@@ -95,15 +96,12 @@ def test_a_hangup_is_noted_unless_it_is_ignored() -> None:
 
 
 def test_who_goes_on_waits_for_who_was_there(tmp_path: Path) -> None:
-    assert not claimed(tmp_path)
-    assert not list(tmp_path.iterdir())
-    lock = claim(tmp_path)
-    assert claimed(tmp_path)
-    with pytest.raises(ExperimentError, match="another process is training in"):
-        wait_until_free([tmp_path / "free", tmp_path], 0.2)
-    threading.Timer(0.2, lock.close).start()
-    wait_until_free([tmp_path], 20)
-    assert not claimed(tmp_path)
+    sweep = [*SWEEP, "--epochs", "1", "--output", str(tmp_path)]
+    assert main([*sweep, "--plan-only"]) == 0
+    locks = [claim(run.path) for run in read_plan(tmp_path)]
+    threading.Timer(2, lambda: [lock.close() for lock in locks]).start()
+    assert main([*sweep, "--resume"]) == 0
+    assert [run.status() for run in read_plan(tmp_path)] == ["complete"] * 2
 
 
 def test_one_sweep_in_a_folder_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -131,4 +129,4 @@ def test_a_killed_sweep_leaves_no_process_and_goes_on_at_once(tmp_path: Path, si
     assert not any(alive(int(child)) for child in children)
     runs = find_runs([folder])
     assert [run.status for run in runs] == ["complete"] * 2
-    assert all(_done(run.folder, run.config) for run in runs)
+    assert all(_done(RunFolder(run.folder), run.config) for run in runs)

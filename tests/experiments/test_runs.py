@@ -20,8 +20,8 @@ import torch.nn.functional as F
 
 import mixkit
 from experiments.__main__ import main
+from experiments.base.claims import claim
 from experiments.base.errors import ExperimentError
-from experiments.base.files import claim
 from experiments.base.stopping import asked_to_stop, stopped_by_signals
 from experiments.models import MODELS, create_model
 from experiments.run.checkpoint import FORMAT, seal
@@ -85,12 +85,12 @@ def test_killed_and_resumed_ends_as_if_it_had_not_been(whole: Path, tmp_path: Pa
 
 SLOWED = """
 import sys, time
-from experiments.run import folder
-save = folder.save_checkpoint
+from experiments.run import checkpoint
+save = checkpoint.save_checkpoint
 def slow(*args, **kwargs):
     save(*args, **kwargs)
     time.sleep(0.3)
-folder.save_checkpoint = slow
+checkpoint.save_checkpoint = slow
 from experiments.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -105,6 +105,9 @@ def test_signals_are_noted_and_a_second_interrupt_is_not_waited_for() -> None:
             assert asked_to_stop()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+        with stopped_by_signals():  # what was heard before or within is heard after
+            assert asked_to_stop()
+        assert asked_to_stop()
     assert not asked_to_stop()
     assert signal.getsignal(signal.SIGTERM) is before
 
