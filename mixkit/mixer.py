@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor
@@ -15,6 +15,11 @@ from mixkit.ragged import RaggedBatch, RaggedPlan, mixing, open_form
 from mixkit.steps import MixerSteps
 from mixkit.untraced import untraced
 from mixkit.watch import checked_saliency
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from mixkit.typed import MixerOptions
 
 
 class Mixer(MixerSteps):
@@ -107,27 +112,11 @@ class Mixer(MixerSteps):
         return mixed, self.targets(plan, labels)
 
     @overload
-    def plan(
-        self,
-        batch: Tensor,
-        labels: Any,
-        *,
-        saliency: Any = None,
-        generator: torch.Generator | None = None,
-        samples: Any = None,
-        mask: None = None,
-    ) -> MixPlan: ...
+    def plan(self, batch: Tensor, labels: Any, *, mask: None = None, **options: Unpack[MixerOptions]) -> MixPlan: ...
 
     @overload
     def plan(
-        self,
-        batch: Any,
-        labels: Any,
-        *,
-        saliency: Any = None,
-        generator: torch.Generator | None = None,
-        samples: Any = None,
-        mask: Tensor | None = None,
+        self, batch: Any, labels: Any, *, mask: Tensor | None = None, **options: Unpack[MixerOptions]
     ) -> MixPlan | RaggedPlan: ...
 
     @untraced

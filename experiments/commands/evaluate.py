@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from lightning.fabric import Fabric
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor
@@ -37,6 +38,7 @@ from experiments.run.runner import load_trained
 from experiments.run.tasks import Prepared, Task, fitted_temperature, make_task
 
 CLEAN = "clean"
+MEAN = "modelnet-c {}, mean"  # of the levels of a corruption
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,58 +75,85 @@ def main(args: argparse.Namespace) -> int:
     """Evaluate each run; returns the exit code."""
     console = make_console()
     fabric = make_fabric(Machine(args.accelerator, 1, 1, args.threads), args.precision)
-    rows: dict[str, dict[str, dict[str, float]]] = {}
-    paper: dict[tuple[str, str], dict[str, float]] = {}
-    measured: list[tuple[Path, str, Config, dict[str, float]]] = []
-    contents: dict[Path, dict[str, Any]] = {}
-    vanilla: dict[object, dict[str, float]] = {}
+    evaluations: list[Evaluation] = []
     for result in find_runs(args.runs):
-        points = result.config.domain == "points"
-        if (args.robustness or args.modelnet_c) and (result.config.parts or (args.modelnet_c and not points)):
-            wanted = "whole shapes" if points else "point sets"
-            console.print(f"{result.folder}: left out, the corruptions are for {wanted}", soft_wrap=True)
+        if reason := _reason_against(result.config, args):
+            console.print(f"{result.folder}: left out, {reason}", soft_wrap=True)
             continue
-        known = {"points": CORRUPTIONS, "image": IMAGE_CORRUPTIONS}
-        corruptions = known.get(result.config.domain, COMPARED[result.config.domain]) if args.robustness else {}
-        if args.modelnet_c:
-            corruptions = {**corruptions, **MODELNET_C}
         try:
-            config, data, model = load_trained(result.folder, options.roots_of(args), best=args.best)
+            evaluations.append(_evaluate_run(result.folder, args, fabric))
         except ExperimentError as error:
-            if len(args.runs) == 1 and args.runs[0] == result.folder:
+            if args.runs == [result.folder]:
                 raise
             console.print(f"{result.folder}: left out, {error}", soft_wrap=True)
-            continue
-        model, data = model.to(fabric.device), data.to(fabric.device)
-        with fabric.autocast():
-            scores = evaluate(make_task(config, data), model, data, args.split, corruptions, args.seed)
-        if args.modelnet_c:
-            means = mean_over_levels({name: values["accuracy"] for name, values in scores.items()})
-            scores.update({f"modelnet-c {name}, mean": {"accuracy": mean} for name, mean in means.items()})
-            if config.spec.name == VANILLA:
-                vanilla[_rivals(config)] = means
-        content: dict[str, Any] = {
-            "checkpoint": "best" if args.best else "last",
-            "split": config.scored if args.split == "test" else args.split,
-            "precision": args.precision,
-            "scores": scores,
-        }
-        contents[result.folder] = content
-        RunFolder(result.folder).write_evaluation(content)
-        title = config.title if config.title not in rows else f"{config.title} ({result.folder})"
-        rows[title] = scores
-        if args.modelnet_c:
-            measured.append((result.folder, title, config, means))
-        for name in scores:
-            figure = "accuracy" if name == CLEAN else name.removesuffix(" 180").removesuffix(" uniform")
-            figures = {"paper": figure, "paper ECE": "ece"} if name == CLEAN else {"paper": figure}
-            by_method = {text: paper_figures(config.dataset, config.model, one) for text, one in figures.items()}
-            paper[title, name] = {text: row[config.method] for text, row in by_method.items() if config.method in row}
-    for folder, title, config, means in measured:  # at the end, as a vanilla run may come after its rivals
-        rows[title].update(_corruption_errors(config, means, vanilla.get(_rivals(config))))
-        RunFolder(folder).write_evaluation(contents[folder])
-    console.print(_table(rows, paper))
+    if args.modelnet_c:  # at the end, as a vanilla run may come after its rivals
+        _add_corruption_errors(evaluations)
+    rows: dict[str, Evaluation] = {}
+    for each in evaluations:
+        title = each.config.title
+        rows[title if title not in rows else f"{title} ({each.folder})"] = each
+    console.print(_table(rows))
     return 0 if rows else 1
+
+
+@dataclass
+class Evaluation:
+    """The scores of a run, by name of the corruption, and what `main` writes beside them."""
+
+    folder: Path
+    config: Config
+    settings: Mapping[str, str]
+    scores: dict[str, dict[str, float]]
+
+    def write(self) -> None:
+        """Keep the scores in the run's folder."""
+        RunFolder(self.folder).write_evaluation({**self.settings, "scores": self.scores})
+
+
+def _reason_against(config: Config, args: argparse.Namespace) -> str | None:
+    """Why a run cannot be evaluated as asked; None where it can."""
+    points = config.domain == "points"
+    if (args.robustness or args.modelnet_c) and (config.parts or (args.modelnet_c and not points)):
+        return f"the corruptions are for {'whole shapes' if points else 'point sets'}"
+    return None
+
+
+def _evaluate_run(folder: Path, args: argparse.Namespace, fabric: Fabric) -> Evaluation:
+    """Evaluate the checkpoint of one run, and write its scores."""
+    config, data, model = load_trained(folder, options.roots_of(args), best=args.best)
+    model, data = model.to(fabric.device), data.to(fabric.device)
+    corruptions: dict[str, Corruption] = {}
+    if args.robustness:
+        of_domain = {"points": CORRUPTIONS, "image": IMAGE_CORRUPTIONS}
+        corruptions |= of_domain.get(config.domain, COMPARED[config.domain])
+    if args.modelnet_c:
+        corruptions |= MODELNET_C
+    with fabric.autocast():
+        scores = evaluate(make_task(config, data), model, data, args.split, corruptions, args.seed)
+    if args.modelnet_c:
+        for name, mean in _means(scores).items():
+            scores[MEAN.format(name)] = {"accuracy": mean}
+    settings = {
+        "checkpoint": "best" if args.best else "last",
+        "split": config.scored if args.split == "test" else args.split,
+        "precision": args.precision,
+    }
+    evaluation = Evaluation(folder, config, settings, scores)
+    evaluation.write()
+    return evaluation
+
+
+def _means(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The accuracy over the levels of each corruption of ModelNet-C."""
+    return mean_over_levels({name: values["accuracy"] for name, values in scores.items() if "accuracy" in values})
+
+
+def _add_corruption_errors(evaluations: Sequence[Evaluation]) -> None:
+    """Add ModelNet-C's mCE to the scores: against published DGCNN, and against the vanilla run that it goes with."""
+    vanilla = {_rivals(each.config): _means(each.scores) for each in evaluations if each.config.spec.name == VANILLA}
+    for each in evaluations:
+        each.scores.update(_corruption_errors(each.config, _means(each.scores), vanilla.get(_rivals(each.config))))
+        each.write()
 
 
 def _rivals(config: Config) -> object:
@@ -168,27 +197,36 @@ def evaluate(
     return scores
 
 
-def _table(rows: dict[str, dict[str, dict[str, float]]], paper: dict[tuple[str, str], dict[str, float]]) -> Table:
+def _table(rows: Mapping[str, Evaluation]) -> Table:
     """One line a run and corruption, one column a score, and the paper's figures where it has some."""
+    paper = {(title, name): _paper_scores(row.config, name) for title, row in rows.items() for name in row.scores}
+    columns = list(dict.fromkeys(name for row in rows.values() for scores in row.scores.values() for name in scores))
+    paper_columns = list(dict.fromkeys(name for figures in paper.values() for name in figures))
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
-    names = list(dict.fromkeys(name for row in rows.values() for scores in row.values() for name in scores))
-    for name in names:
+    for name in (*columns, *paper_columns):
         table.add_column(name.replace("_", " "), justify="right")
-    ours = list(dict.fromkeys(text for figures in paper.values() for text in figures))
-    for text in ours:
-        table.add_column(text, justify="right")
     for title, row in rows.items():
-        if len(row) > 1:
+        several = len(row.scores) > 1
+        if several:
             table.add_row(Text(title, style="bold"))
-        for corruption, scores in row.items():
-            figures = [
-                (f"{scores[name]:.3f}" if name in ("mce", "temperature") else f"{scores[name]:.1f}")
-                if name in scores
-                else "–"
-                for name in names
-            ]
-            paper_scores = paper.get((title, corruption), {})
-            figures += [f"{paper_scores[text]:.1f}" if text in paper_scores else "–" for text in ours]
-            table.add_row(Text(f"  {corruption}" if len(row) > 1 else title), *figures)
+        for corruption, scores in row.scores.items():
+            cells = [_number(name, scores.get(name)) for name in columns]
+            cells += [_number(name, paper[title, corruption].get(name)) for name in paper_columns]
+            table.add_row(Text(f"  {corruption}" if several else title), *cells)
     return table
+
+
+def _paper_scores(config: Config, corruption: str) -> dict[str, float]:
+    """What the SageMix paper has for a run under a corruption, by the column that shows it."""
+    figures = {"paper": corruption.removesuffix(" 180").removesuffix(" uniform")}
+    if corruption == CLEAN:
+        figures = {"paper": "accuracy", "paper ECE": "ece"}
+    by_method = {column: paper_figures(config.dataset, config.model, figure) for column, figure in figures.items()}
+    return {column: row[config.method] for column, row in by_method.items() if config.method in row}
+
+
+def _number(name: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if name in ("mce", "temperature") else f"{value:.1f}"

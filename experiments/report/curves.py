@@ -36,9 +36,9 @@ def accuracy_curves(curves: dict[str, tuple[np.ndarray, np.ndarray]], name: str,
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10}):
         figure = Figure(figsize=(5.6, 3.7), layout="constrained")
         axes = figure.add_subplot()
-        for i, (label, (epochs, values)) in enumerate(curves.items()):
+        for i, (row, (epochs, values)) in enumerate(curves.items()):
             mean = values.mean(axis=0)
-            style: dict[str, Any] = {"color": _series(i), "linestyle": STYLES[i % len(STYLES)], "label": label}
+            style: dict[str, Any] = {"color": _series(i), "linestyle": STYLES[i % len(STYLES)], "label": row}
             axes.plot(epochs, mean, linewidth=2, marker="o" if len(mean) < 2 else None, markersize=4, **style)
             if len(values) > 1:
                 std = values.std(axis=0, ddof=1)

@@ -38,7 +38,7 @@ class PointCutMixR(Method):
         partner = context.partners(elements)
         share = torch.sigmoid(draws.beta_log_ratio(self.alpha, size, context.generator, device))
         count = (share * elements.num_elements).long().clamp_min(1)
-        return self._replace(elements, partner, context.assignment(elements, partner), count, context)
+        return self._replace(elements, partner, count, context)
 
     def plan_ragged(self, elements: RaggedSet, context: PlanContext) -> RaggedPlan:
         """See `Method.plan_ragged`; the share is one of the elements of the mix."""
@@ -53,16 +53,9 @@ class PointCutMixR(Method):
         """(L',) the order in which elements are replaced."""
         return draws.uniform(pairing.own.shape, context.generator, pairing.own.device)
 
-    def _replace(
-        self,
-        elements: ElementSet,
-        partner: Tensor,
-        assignment: Tensor | None,
-        count: Tensor,
-        context: PlanContext,
-    ) -> MixPlan:
+    def _replace(self, elements: ElementSet, partner: Tensor, count: Tensor, context: PlanContext) -> MixPlan:
         keys = draws.uniform((elements.num_samples, elements.num_elements), context.generator, elements.coords.device)
-        return functional.pointcutmix_r(partner, assignment, keys, count)
+        return functional.pointcutmix_r(partner, context.assignment(elements, partner), keys, count)
 
 
 @register_method("pointcutmix_k")
@@ -73,16 +66,10 @@ class PointCutMixK(PointCutMixR):
         alpha: ``lambda ~ Beta(alpha, alpha)``, one per sample, > 0. Default 1.
     """
 
-    def _replace(
-        self,
-        elements: ElementSet,
-        partner: Tensor,
-        assignment: Tensor | None,
-        count: Tensor,
-        context: PlanContext,
-    ) -> MixPlan:
+    def _replace(self, elements: ElementSet, partner: Tensor, count: Tensor, context: PlanContext) -> MixPlan:
         uniform = draws.uniform((2, elements.num_samples), context.generator, elements.coords.device)
         centre, _ = uniform_query(elements.coords, None, partner, uniform)
+        assignment = context.assignment(elements, partner)
         return functional.pointcutmix_k(elements.coords, partner, assignment, centre, count)
 
     def _keys(self, pairing: Pairing, partner: Tensor, context: PlanContext) -> Tensor:

@@ -127,37 +127,36 @@ class TimmMixup:
             raise ValueError(
                 f"methods must be one or two names, got {methods!r}; timm's arguments go by name, mixup_alpha=..."
             )
-        per_element = mode in ("elem", "half")
         if mode == "pair" or not correct_lam or cutmix_minmax is not None:
             raise ValueError(
                 "mode='pair', correct_lam=False and cutmix_minmax are for timm's own Mixup and CutMix: give no methods"
             )
-        if per_element and self.schedule is not None:
+        if mode in ("elem", "half") and self.schedule is not None:
             raise ValueError(f"a schedule counts batches, which mode={mode!r} mixes by both methods: mode='batch'")
         methods = ("sagemix", "cutmix") if methods is None else methods
-        saliency = "spectral_residual" if saliency is None and model is None else saliency
         on = [(method, alpha) for method, alpha in zip(methods, alphas, strict=False) if alpha != 0]
         if not on:
             raise ValueError(f"all methods are off: mixup_alpha={mixup_alpha}, cutmix_alpha={cutmix_alpha}")
-        for method, alpha in on:
-            chosen = dict((options or {}).get(method, {}))
-            method_options = accepted(get_method(method, "image"))
-            if alpha is not None and "alpha" in method_options:
-                chosen.setdefault("alpha", alpha)
-            if per_element and "per_sample" in method_options:
-                chosen.setdefault("per_sample", True)
-            self.mixers.append(
-                create_mixer(
-                    method,
-                    "image",
-                    num_classes=num_classes,
-                    model=model,
-                    saliency=saliency,
-                    p=1.0 if per_element else prob,
-                    schedule=self.schedule,
-                    **chosen,
-                )
-            )
+        saliency = "spectral_residual" if saliency is None and model is None else saliency
+        self.mixers = [
+            self._mixer(method, alpha, (options or {}).get(method, {}), model=model, saliency=saliency)
+            for method, alpha in on
+        ]
+
+    def _mixer(self, method: str, alpha: float | None, options: Mapping[str, Any], **source: Any) -> Mixer:
+        """The mixer of one method, with the alpha of timm's name for it where it has one."""
+        per_element, taken = self.mode in ("elem", "half"), accepted(get_method(method, "image"))
+        defaults = {"alpha": alpha, "per_sample": True if per_element else None}
+        chosen = {name: value for name, value in defaults.items() if value is not None and name in taken}
+        return create_mixer(
+            method,
+            "image",
+            num_classes=self.num_classes,
+            p=1.0 if per_element else self.prob,
+            schedule=self.schedule,
+            **source,
+            **{**chosen, **options},
+        )
 
     def set_epoch(self, epoch: int) -> None:
         """Switch mixing off from ``mixup_off_epoch`` on, and on before it."""

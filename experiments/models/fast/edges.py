@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from experiments.models.fast import kernels
-from experiments.models.fast.row_norm import track
+from experiments.models.fast.row_norm import statistics_of, track
 from mixkit.threads import in_threads
 
 
@@ -113,8 +113,7 @@ class _ReduceEdges(torch.autograd.Function):
             kernels.reduce_edges(rows[b], middles[b], where[b], high[b], places[b], sums[0, b], sums[1, b])
 
         in_threads(work, batch)
-        total, square = torch.from_numpy(sums.sum(1) / index.numel())
-        mean, variance = total.to(values.dtype), (square - total * total).clamp_min(0).to(values.dtype)
+        mean, variance = statistics_of(sums, index.numel(), values.dtype)
         ctx.save_for_backward(values, centres, index, place, mean)
         return top, mean, variance
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from experiments.models.fast import kernels
-from experiments.models.fast.row_norm import back_through_norm, track
+from experiments.models.fast.row_norm import as_line, back_through_norm, statistics_of, track
 from mixkit.threads import in_threads
 
 
@@ -41,13 +41,10 @@ class _PoolNorm(torch.autograd.Function):
         if running is None:
             sums = np.zeros((2, batch, channels))
             in_threads(lambda b: kernels.row_sums(h[b], sums[0, b], sums[1, b]), batch)
-            total, square = torch.from_numpy(sums.sum(1) / (batch * size))
-            mean, variance = total.to(features.dtype), (square - total * total).clamp_min(0).to(features.dtype)
+            mean, variance = statistics_of(sums, batch * size, features.dtype)
         else:
             mean, variance = (tensor.to(features.dtype) for tensor in running)
-        spread = torch.rsqrt(variance + eps)
-        scale = (weight * spread).to(features.dtype)
-        shift = (bias - mean * scale).to(features.dtype)
+        spread, scale, shift = as_line(mean, variance, weight, bias, eps)
         top, counts, products = (features.new_empty(batch, channels) for _ in range(3))
         place = torch.empty(batch, channels, dtype=torch.int32)
         factors = scale.numpy(), shift.numpy(), h.dtype.type(slope)

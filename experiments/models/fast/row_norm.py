@@ -41,6 +41,19 @@ def track(norm: nn.BatchNorm1d, mean: Tensor, variance: Tensor, count: int) -> N
     norm.num_batches_tracked.add_(1)
 
 
+def statistics_of(sums: np.ndarray, count: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """(C,) mean and variance of ``count`` rows, given (2, parts, C) the sums of the rows and of their squares."""
+    total, square = torch.from_numpy(sums.sum(1) / count)
+    return total.to(dtype), (square - total * total).clamp_min(0).to(dtype)
+
+
+def as_line(mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """(C,) one over the standard deviation, and scale and shift of BatchNorm as h * scale + shift."""
+    spread = torch.rsqrt(variance + eps)
+    scale = (weight * spread).to(mean.dtype)
+    return spread, scale, (bias - mean * scale).to(mean.dtype)
+
+
 def back_through_norm(
     total: Tensor, product: Tensor, mean: Tensor, spread: Tensor, scale: Tensor, count: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -72,13 +85,10 @@ class _RowNorm(torch.autograd.Function):
         if running is None:
             sums = np.zeros((2, len(pieces), rows.shape[1]))
             in_threads(lambda p: kernels.row_sums(h[pieces[p]], sums[0, p], sums[1, p]), len(pieces))
-            total, square = torch.from_numpy(sums.sum(1) / len(rows))
-            mean, variance = total.to(rows.dtype), (square - total * total).clamp_min(0).to(rows.dtype)
+            mean, variance = statistics_of(sums, len(rows), rows.dtype)
         else:
             mean, variance = (tensor.to(rows.dtype) for tensor in running)
-        spread = torch.rsqrt(variance + eps)
-        scale = (weight * spread).to(rows.dtype)
-        shift = (bias - mean * scale).to(rows.dtype)
+        spread, scale, shift = as_line(mean, variance, weight, bias, eps)
         out = torch.empty_like(rows)
         a, b, leak, target = scale.numpy(), shift.numpy(), h.dtype.type(slope), out.numpy()
         in_threads(lambda p: kernels.scale_rows(h[pieces[p]], a, b, leak, target[pieces[p]]), len(pieces))
