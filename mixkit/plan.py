@@ -11,24 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixkit.checks import readable
+from mixkit.checks import check_float, readable
 from mixkit.combine import all_finite, combine, refuse_not_finite
 from mixkit.label_tree import check_num_classes
 from mixkit.labels import PerSample, Size, read_element_label, read_label
 from mixkit.moving import move
 from mixkit.plan_parts import (
-    adjoint,
     check_aligned,
     check_fields,
     check_values,
     displace,
-    gather,
     keep_samples,
-    label_terms,
-    mean_weight,
     per_element,
     pool,
 )
+from mixkit.plan_terms import PlanTerms
 from mixkit.show import show_plan
 from mixkit.show_html import BarsOfPlan
 from mixkit.targets import mix_label
@@ -36,7 +33,7 @@ from mixkit.weighing import weigh_labels
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MixPlan(BarsOfPlan):
+class MixPlan(PlanTerms, BarsOfPlan):
     """How M mixed samples are made of B samples of N elements each, with K terms per element (K = 2 for a pair).
 
     ``out[m, i] = sum_k weight[m, k, i] * values[source[m, k, i], index[m, k, i]]``
@@ -120,36 +117,6 @@ class MixPlan(BarsOfPlan):
         """
         return self if spared is None else keep_samples(self, spared)
 
-    # ---- what it is
-
-    @property
-    def num_outputs(self) -> int:
-        """M, the number of mixed samples."""
-        return self.source.shape[0]
-
-    @property
-    def num_terms(self) -> int:
-        """K, the number of terms that an element is made of."""
-        return self.source.shape[1]
-
-    @property
-    def num_elements(self) -> int | None:
-        """N, or None where every element is treated alike and any N fits."""
-        if self.index is not None:
-            return self.index.shape[2]
-        size = max(self.source.shape[2], self.weight.shape[2])
-        return None if size == 1 else size
-
-    @property
-    def sample_weights(self) -> Tensor:
-        """(M, B) how much of each output's label is each sample's: its mean element weight, so that rows sum to 1.
-
-        Where there is a ``label_weight``, it is that instead, whatever it sums to.
-        """
-        source, weight = self.terms()
-        total = weight.new_zeros(self.num_outputs, self.num_samples).scatter_add_(1, source, weight)
-        return total.to(self.weight_at_least_float32.dtype)
-
     # ---- using it
 
     def apply(self, values: Tensor, *, finite: bool = False) -> Tensor:
@@ -207,7 +174,18 @@ class MixPlan(BarsOfPlan):
 
         ``(plan.apply(x) * y).sum() == (x * plan.adjoint(y)).sum()`` for every x and y.
         """
-        return adjoint(self, grad)
+        check_float("grad", grad)
+        check_aligned(self, "grad", grad, self.num_outputs)
+        weight = self.weight_like(grad)
+        total = grad.new_zeros(self.num_samples, *grad.shape[1:])
+        for k in range(self.num_terms):
+            part = weight[:, k] * grad
+            if self.whole_samples:
+                total = total.index_add(0, self.source[:, k, 0], part)
+            else:
+                place = self.place(k, grad.shape[1]).flatten()
+                total = total.flatten(0, 1).index_add(0, place, part.flatten(0, 1)).unflatten(0, total.shape[:2])
+        return total
 
     def targets(
         self, labels: Any, num_classes: int | None = None, ignore_index: int | None = None, *, checked: bool = False
@@ -297,24 +275,3 @@ class MixPlan(BarsOfPlan):
 
     def __repr__(self) -> str:
         return show_plan(self)
-
-    @property
-    def weight_at_least_float32(self) -> Tensor:
-        """`weight`, of half precision as float32: labels and their sums are never less."""
-        return self.weight if self.weight.dtype.itemsize >= 4 else self.weight.float()
-
-    def terms(self) -> tuple[Tensor, Tensor]:
-        """The sources and their shares of the label as two (M, S) tensors, S = K or K * N."""
-        return label_terms(self)
-
-    def mean_weight(self) -> Tensor:
-        """(M, K, 1) or (M, K, N) as ``source``, what each term adds to the mean weight of its sample."""
-        return mean_weight(self)
-
-    def gather(self, values: Tensor, k: int) -> Tensor:
-        """(M, N, ...) what term k reads."""
-        return gather(self, values, k)
-
-    def weight_like(self, values: Tensor) -> Tensor:
-        """(M, K, N or 1, 1, ...) the weight, ready to multiply ``values`` (B, N, ...)."""
-        return self.weight.to(values.dtype).reshape(*self.weight.shape, *[1] * (values.dim() - 2))

@@ -1,4 +1,4 @@
-"""The parts of a plan: checks of its fields and of what it is applied to, how its terms are read, plans made of it."""
+"""The parts of a plan: checks of its fields and of what it is applied to, and the plans that are made of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from mixkit.checks import check_float
-from mixkit.elements import same_in_all
 
 if TYPE_CHECKING:
     from mixkit.plan import MixPlan
@@ -104,76 +103,10 @@ def displace(plan: MixPlan, shift: Tensor) -> MixPlan:
     """`MixPlan.displace`."""
     check_float("shift", shift)
     check_aligned(plan, "shift", shift, plan.num_samples)
-    moved = torch.stack([gather(plan, shift, k) for k in range(plan.num_terms)], 1)
+    moved = torch.stack([plan.gather(shift, k) for k in range(plan.num_terms)], 1)
     return replace(plan, shift=moved if plan.shift is None else moved + per_element(plan.shift))
 
 
 def per_element(shift: Tensor) -> Tensor:
     """A plan's shift as (M, K, N or 1, D)."""
     return shift if shift.dim() == 4 else shift[:, :, None]
-
-
-# ---- reading the terms
-
-
-def gather(plan: MixPlan, values: Tensor, k: int) -> Tensor:
-    """`MixPlan.gather`."""
-    if k == 0 and plan.keeps_own:
-        return values
-    channels_first = values.dim() == 3 and values.mT.is_contiguous()  # underneath: then stay so
-    if _whole_samples(plan):
-        samples = plan.source[:, k, 0]
-        return values.mT.index_select(0, samples).mT if channels_first else values.index_select(0, samples)
-    if channels_first and plan.index is not None and plan.source.shape[2] == 1:
-        rows = values.mT.index_select(0, plan.source[:, k, 0])
-        return rows.gather(2, plan.index[:, k, None].expand(-1, rows.shape[1], -1)).mT
-    place = _place(plan, k, values.shape[1])
-    return values.flatten(0, 1).index_select(0, place.flatten()).unflatten(0, place.shape)
-
-
-def adjoint(plan: MixPlan, grad: Tensor) -> Tensor:
-    """`MixPlan.adjoint`."""
-    check_float("grad", grad)
-    check_aligned(plan, "grad", grad, plan.num_outputs)
-    weight = plan.weight_like(grad)
-    total = grad.new_zeros(plan.num_samples, *grad.shape[1:])
-    for k in range(plan.num_terms):
-        part = weight[:, k] * grad
-        if _whole_samples(plan):
-            total = total.index_add(0, plan.source[:, k, 0], part)
-        else:
-            place = _place(plan, k, grad.shape[1]).flatten()
-            total = total.flatten(0, 1).index_add(0, place, part.flatten(0, 1)).unflatten(0, total.shape[:2])
-    return total
-
-
-def label_terms(plan: MixPlan) -> tuple[Tensor, Tensor]:
-    """`MixPlan.terms`."""
-    weight = mean_weight(plan) if plan.label_weight is None else plan.label_weight
-    if plan.source.shape[2] > 1:  # float64 where there is one: many thousand terms go into one sum
-        weight = _widest(weight)
-    return plan.source.flatten(1), weight.flatten(1)
-
-
-def mean_weight(plan: MixPlan) -> Tensor:
-    """`MixPlan.mean_weight`."""
-    weight = plan.weight_at_least_float32
-    if plan.source.shape[2] > 1:
-        return (_widest(weight) / plan.source.shape[2]).expand_as(plan.source)
-    if same_in_all(weight):  # one mean serves all outputs
-        return weight[:1].mean(2, keepdim=True).expand(plan.num_outputs, -1, -1)
-    return weight.mean(2, keepdim=True)
-
-
-def _widest(weight: Tensor) -> Tensor:
-    return weight if weight.device.type == "mps" else weight.double()
-
-
-def _whole_samples(plan: MixPlan) -> bool:
-    return plan.index is None and plan.source.shape[2] == 1
-
-
-def _place(plan: MixPlan, k: int, num_elements: int) -> Tensor:
-    """(M, N) where term k reads, in the batch's elements laid end to end."""
-    here = torch.arange(num_elements, device=plan.source.device) if plan.index is None else plan.index[:, k]
-    return plan.source[:, k] * num_elements + here

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from mixkit.combine import all_finite, combine
 from mixkit.labels import Label
 from mixkit.plan import MixPlan
 from mixkit.ragged.packed import sample_of
+from mixkit.ragged.plan_parts import OneSample, check_fields, check_values, keep_samples
 from mixkit.show_html import BarsOfPlan
 from mixkit.targets import mix_label
 from mixkit.weighing import weigh_ragged
@@ -56,21 +56,7 @@ class RaggedPlan(BarsOfPlan):
     label_weight: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if any(field.dtype != torch.long for field in (self.index, self.offsets, self.source_offsets)):
-            raise TypeError("index, offsets and source_offsets must be torch.long (int64) tensors")
-        if not self.weight.is_floating_point():
-            raise TypeError(f"weight must be floating point, got {self.weight.dtype}")
-        shift_fits = self.shift is None or (self.shift.dim() == 3 and self.shift.shape[:2] == self.index.shape)
-        if self.label_weight is not None and self.label_weight.shape != self.index.shape:
-            raise ValueError(
-                f"label_weight must be {tuple(self.index.shape)} as index, got {tuple(self.label_weight.shape)}"
-            )
-        if self.index.dim() != 2 or self.weight.shape != self.index.shape or not shift_fits:
-            shift = "" if self.shift is None else f", shift {tuple(self.shift.shape)}"
-            raise ValueError(
-                "index and weight (K, L') and shift (K, L', D) do not fit together: "
-                f"got index {tuple(self.index.shape)}, weight {tuple(self.weight.shape)}{shift}"
-            )
+        check_fields(self)
 
     @classmethod
     def append(cls, index: Tensor, offsets: Tensor, source_offsets: Tensor) -> RaggedPlan:
@@ -235,36 +221,7 @@ class RaggedPlan(BarsOfPlan):
         Raises:
             ValueError: a plan of another number of outputs than samples, or a mask of another shape.
         """
-        if spared is None:
-            return self
-        if self.num_outputs != self.num_samples or spared.shape != (self.num_samples,):
-            raise ValueError(
-                f"samples can be kept, by a mask (B,), where there are as many outputs: got {self.num_outputs} outputs "
-                f"of {self.num_samples} samples, and a mask {tuple(spared.shape)}"
-            )
-        spared = spared.to(self.index.device)
-        rows = torch.arange(int(self.source_offsets[-1]), device=self.index.device)
-        own = rows.expand(self.num_terms, -1)[:, spared[sample_of(self.source_offsets, len(rows))]]
-        mixed = ~spared[self.output]
-        lengths = torch.where(spared, self.source_offsets.diff(), self.offsets.diff())
-        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        at_own = spared[sample_of(offsets, int(offsets[-1]))]
-        index = rows.new_empty(self.num_terms, len(at_own))
-        index[:, at_own], index[:, ~at_own] = own, self.index[:, mixed]
-        weight = self.weight.new_zeros(self.num_terms, len(at_own))
-        weight[:1, at_own] = 1
-        weight[:, ~at_own] = self.weight[:, mixed]
-        shift = self.shift
-        if shift is not None:
-            moved = shift.new_zeros(self.num_terms, len(at_own), shift.shape[2])
-            moved[:, ~at_own] = shift[:, mixed]
-            shift = moved
-        share = self.label_weight
-        if share is not None:
-            kept = weight / lengths[sample_of(offsets, len(at_own))]
-            kept[:, ~at_own] = share[:, mixed]
-            share = kept
-        return RaggedPlan(index, weight, offsets, self.source_offsets, shift, share)
+        return self if spared is None else keep_samples(self, spared)
 
     def validate(self) -> RaggedPlan:
         """Check the values too, and return the plan. It reads the tensors, so it is for tests, not for training.
@@ -272,13 +229,7 @@ class RaggedPlan(BarsOfPlan):
         Raises:
             ValueError: an index out of range, a weight below 0, weights that do not sum to 1, or offsets that fall.
         """
-        rows = int(self.source_offsets[-1])
-        if self.index.min() < 0 or self.index.max() >= rows:
-            raise ValueError(f"index must lie in [0, {rows}), got {self.index.min()} to {self.index.max()}")
-        if not (self.weight >= 0).all() or not torch.allclose(self.weight.sum(0), self.weight.new_ones(())):
-            raise ValueError("weight must be >= 0 and sum to 1 over K")
-        if (self.offsets.diff() < 1).any() or int(self.offsets[-1]) != self.index.shape[1]:
-            raise ValueError(f"offsets must rise from 0 to {self.index.shape[1]}, got {self.offsets.tolist()}")
+        check_values(self)
         return self
 
     def to(self, device: torch.device | str) -> RaggedPlan:
@@ -316,22 +267,3 @@ class RaggedPlan(BarsOfPlan):
             raise ValueError(f"{name} must be ({rows}, ...) as in the plan, got {tuple(values.shape)}")
         if rows is None and readable(offsets) and len(values) != int(offsets[-1]):
             raise ValueError(f"{name} must be ({int(offsets[-1])}, ...) as in the plan, got {tuple(values.shape)}")
-
-
-class OneSample:
-    """A `RaggedPlan` as that of one output of one sample, as what mixes labels and channels of elements wants it."""
-
-    def __init__(self, plan: RaggedPlan) -> None:
-        self.num_outputs = 1
-        self.num_terms = plan.num_terms
-        self.weight = plan.weight[None]
-        self.weight_at_least_float32 = plan.weight.to(torch.promote_types(plan.weight.dtype, torch.float32))[None]
-        self._plan = plan
-
-    def gather(self, values: Any, k: int) -> Tensor:
-        """(1, L', ...) what term k reads of (1, L, ...)."""
-        return values.index_select(1, self._plan.index[k])
-
-    def apply(self, values: Tensor) -> Tensor:
-        """(1, L', ...) the mix of (1, L, ...)."""
-        return self._plan.apply(values[0])[None]
