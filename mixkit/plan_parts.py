@@ -12,6 +12,7 @@ from mixkit.checks import check_float
 
 if TYPE_CHECKING:
     from mixkit.plan import MixPlan
+    from mixkit.ragged.plan import RaggedPlan
 
 
 def check_fields(plan: MixPlan) -> None:
@@ -65,13 +66,18 @@ def check_aligned(plan: MixPlan, name: str, values: Tensor, size: int) -> None:
         raise ValueError(f"{name} must be {expected} as in the plan, got {tuple(values.shape)}")
 
 
-def keep_samples(plan: MixPlan, spared: Tensor) -> MixPlan:
-    """`MixPlan.keep`: outputs where ``spared`` (B,) is true become the samples themselves."""
+def check_spared(plan: MixPlan | RaggedPlan, spared: Tensor) -> None:
+    """Raise ValueError for a mask of samples to keep that is not (B,), or a plan of another number of outputs."""
     if plan.num_outputs != plan.num_samples or spared.shape != (plan.num_samples,):
         raise ValueError(
             f"samples can be kept, by a mask (B,), where there are as many outputs: got {plan.num_outputs} outputs "
             f"of {plan.num_samples} samples, and a mask {tuple(spared.shape)}"
         )
+
+
+def keep_samples(plan: MixPlan, spared: Tensor) -> MixPlan:
+    """`MixPlan.keep`: outputs where ``spared`` (B,) is true become the samples themselves."""
+    check_spared(plan, spared)
     spared = spared.to(plan.source.device)[:, None, None]
     own = torch.arange(plan.num_samples, device=spared.device)[:, None, None]
     first = torch.zeros(1, plan.num_terms, 1, dtype=plan.weight.dtype, device=spared.device)

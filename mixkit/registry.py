@@ -8,7 +8,7 @@ import importlib.metadata
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from mixkit.domain import Domain
@@ -124,6 +124,12 @@ def accepted(cls: type) -> dict[str, inspect.Parameter]:
     """The options that a class's constructor takes by name."""
     parameters = inspect.signature(cls).parameters
     return {n: q for n, q in parameters.items() if q.kind in (q.POSITIONAL_OR_KEYWORD, q.KEYWORD_ONLY)}
+
+
+def options_for(function: Callable[..., Any], thing: object) -> dict[str, Any]:
+    """What a function takes by name only, from the attributes of those names."""
+    parameters = inspect.signature(function).parameters
+    return {n: getattr(thing, n) for n, q in parameters.items() if q.kind == q.KEYWORD_ONLY}
 
 
 def unknown(kind: str, name: str, names: list[str]) -> str:

@@ -18,6 +18,9 @@ if os.environ.get("CI"):
 SAMPLES = Path(__file__).parent / "data"  #: a few real images and point clouds; its README says whose they are
 GOLDEN = Path(__file__).parent / "golden"  #: results of the authors' implementation
 
+#: Options of `python -m experiments` that make a run as small as can be.
+SMALL_RUN = ["--limit", "64", "--num-points", "32", "--width", "4", "--threads", "1", "--accelerator", "cpu"]
+
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:

@@ -13,6 +13,7 @@ import mixkit
 from mixkit import create_mixer, functional
 from mixkit_image import spectral_residual
 from tests.conftest import ImageModel, PointModel
+from tests.test_partners import loop_cover
 
 
 def loop_blur(saliency: Tensor) -> Tensor:
@@ -35,17 +36,7 @@ def loop_blur(saliency: Tensor) -> Tensor:
 
 def loop_partners(maps: Tensor) -> list[int]:
     """The cycle that goes from the farthest pair on, each time to the farthest that was not visited, and home."""
-    count = len(maps)
-    apart = [[float((a - b).square().sum()) for b in maps] for a in maps]
-    start, here = max(((i, j) for i in range(count) for j in range(count)), key=lambda pair: apart[pair[0]][pair[1]])
-    partner, visited = {start: here}, [start, here]
-    while len(visited) < count:
-        there = max((j for j in range(count) if j not in visited), key=lambda j: apart[here][j])
-        partner[here] = there
-        visited.append(there)
-        here = there
-    partner[here] = start
-    return [partner[k] for k in range(count)]
+    return loop_cover([[float((a - b).square().sum()) for b in maps] for a in maps])
 
 
 @pytest.mark.parametrize("kind", ["gradient", "spectral residual"])

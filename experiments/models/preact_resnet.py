@@ -7,20 +7,38 @@ from torch import Tensor, nn
 
 
 class PreActBlock(nn.Module):
-    """Two 3x3 convolutions, each after its BatchNorm and ReLU; the 1x1 shortcut reads the pre-activation."""
+    """Two convolutions, each after its BatchNorm and ReLU; the shortcut, of one tap, reads the pre-activation.
 
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+    Args:
+        in_channels: channels of the input.
+        channels: channels of the output.
+        stride: the first convolution's.
+        taps: the side of the filters. Default 3.
+        conv: the convolution. Default that of images.
+        norm: its BatchNorm. Default that of images.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int,
+        *,
+        taps: int = 3,
+        conv: type[nn.Conv1d | nn.Conv2d] = nn.Conv2d,
+        norm: type[nn.BatchNorm1d | nn.BatchNorm2d] = nn.BatchNorm2d,
+    ) -> None:
         super().__init__()
-        self.bn1 = nn.BatchNorm2d(in_channels)
-        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn1 = norm(in_channels)
+        self.conv1 = conv(in_channels, channels, taps, stride=stride, padding=taps // 2, bias=False)
+        self.bn2 = norm(channels)
+        self.conv2 = conv(channels, channels, taps, padding=taps // 2, bias=False)
         self.shortcut: nn.Module | None = None
         if stride != 1 or in_channels != channels:
-            self.shortcut = nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False)
+            self.shortcut = conv(in_channels, channels, 1, stride=stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) to (B, channels, H / stride, W / stride)."""
+        """(B, in_channels, H, W) to (B, channels, H / stride, W / stride); likewise (B, in_channels, T)."""
         active = F.relu(self.bn1(x))
         residual = x if self.shortcut is None else self.shortcut(active)
         return self.conv2(F.relu(self.bn2(self.conv1(active)))) + residual

@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from experiments.models.preact_resnet import PreActBlock
 
 STEM = 31  # taps of the first filters: 4 ms of sound at 8 kHz
 TAPS = 5
-
-
-class PreActBlock1d(nn.Module):
-    """Two convolutions, each after its BatchNorm and ReLU; the shortcut, of one tap, reads the pre-activation."""
-
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
-        super().__init__()
-        self.bn1 = nn.BatchNorm1d(in_channels)
-        self.conv1 = nn.Conv1d(in_channels, channels, TAPS, stride=stride, padding=TAPS // 2, bias=False)
-        self.bn2 = nn.BatchNorm1d(channels)
-        self.conv2 = nn.Conv1d(channels, channels, TAPS, padding=TAPS // 2, bias=False)
-        self.shortcut: nn.Module | None = None
-        if stride != 1 or in_channels != channels:
-            self.shortcut = nn.Conv1d(in_channels, channels, 1, stride=stride, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, T) to (B, channels, T / stride)."""
-        active = F.relu(self.bn1(x))
-        residual = x if self.shortcut is None else self.shortcut(active)
-        return self.conv2(F.relu(self.bn2(self.conv1(active)))) + residual
 
 
 class ResNet1d(nn.Module):
@@ -56,7 +37,8 @@ class ResNet1d(nn.Module):
 
     @staticmethod
     def _stage(in_channels: int, channels: int, stride: int) -> nn.Sequential:
-        return nn.Sequential(PreActBlock1d(in_channels, channels, stride), PreActBlock1d(channels, channels, 1))
+        first = PreActBlock(in_channels, channels, stride, taps=TAPS, conv=nn.Conv1d, norm=nn.BatchNorm1d)
+        return nn.Sequential(first, PreActBlock(channels, channels, 1, taps=TAPS, conv=nn.Conv1d, norm=nn.BatchNorm1d))
 
     def forward(self, sequences: Tensor) -> Tensor:
         """Sequences (B, in_channels, T) of any length to logits (B, num_classes)."""

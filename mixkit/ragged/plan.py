@@ -213,14 +213,7 @@ class RaggedPlan(BarsOfPlan):
         return mixed.mT.contiguous() if label.kind == "classes" else mixed
 
     def keep(self, spared: Tensor | None) -> RaggedPlan:
-        """The plan that leaves some samples as they are, and mixes the others as this one does.
-
-        Args:
-            spared: (B,) bool; output b is sample b itself where it is true. None: all are mixed.
-
-        Raises:
-            ValueError: a plan of another number of outputs than samples, or a mask of another shape.
-        """
+        """See `mixkit.MixPlan.keep`."""
         return self if spared is None else keep_samples(self, spared)
 
     def validate(self) -> RaggedPlan:

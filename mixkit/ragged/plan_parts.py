@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mixkit.plan_parts import check_spared
 from mixkit.ragged.packed import sample_of
 
 if TYPE_CHECKING:
@@ -46,11 +47,7 @@ def check_values(plan: RaggedPlan) -> None:
 
 def keep_samples(plan: RaggedPlan, spared: Tensor) -> RaggedPlan:
     """`RaggedPlan.keep`: outputs where ``spared`` (B,) is true become the samples themselves."""
-    if plan.num_outputs != plan.num_samples or spared.shape != (plan.num_samples,):
-        raise ValueError(
-            f"samples can be kept, by a mask (B,), where there are as many outputs: got {plan.num_outputs} outputs "
-            f"of {plan.num_samples} samples, and a mask {tuple(spared.shape)}"
-        )
+    check_spared(plan, spared)
     spared = spared.to(plan.index.device)
     rows = torch.arange(int(plan.source_offsets[-1]), device=plan.index.device)
     own = rows.expand(plan.num_terms, -1)[:, spared[sample_of(plan.source_offsets, len(rows))]]

@@ -19,6 +19,7 @@ from experiments.report.paired import paired_difference
 from experiments.report.summary import curves_of, summarise
 from experiments.report.tables import cells, headings, paired_note
 from experiments.run.records import RunResult
+from tests.conftest import SMALL_RUN
 from tests.experiments.test_compare import result
 
 # ---- paired differences
@@ -117,10 +118,9 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sweep") / "run"
     command = [
         "sweep", "--recipe", "short", "--datasets", "digits", "--models", "pointnet", "--methods", "vanilla",
-        "pointmixup", "sagemix:saliency=bank", "--seeds", "0", "1", "--limit", "64", "--num-points", "32", "--width",
-        "4", "--epochs", "3", "--test-every", "2", "--threads", "1", "--accelerator", "cpu", "--output", str(folder),
+        "pointmixup", "sagemix:saliency=bank", "--seeds", "0", "1", "--epochs", "3", "--test-every", "2",
     ]  # fmt: skip
-    assert main(command) == 0
+    assert main([*command, *SMALL_RUN, "--output", str(folder)]) == 0
     assert main(["evaluate", str(folder), "--robustness", "--accelerator", "cpu", "--threads", "1"]) == 0
     return folder
 

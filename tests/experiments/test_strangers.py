@@ -23,6 +23,7 @@ from experiments.report.export import find_runs, write_export
 from experiments.report.pages import report_page
 from experiments.report.summary import make_summary
 from experiments.report.terminal import print_tables
+from tests.conftest import SMALL_RUN
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> $\\frac$ [/bold] ../../x &amp; :smile: ü 点"
 TAGS = {
@@ -72,12 +73,8 @@ def check(page: str) -> Page:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    command = [
-        "pointcloud", "--recipe", "short", "--dataset", "digits", "--model", "pointnet", "--num-points", "32",
-        "--limit", "64", "--width", "4", "--threads", "1", "--accelerator", "cpu", "--epochs", "2",
-        "--output", str(folder),
-    ]  # fmt: skip
-    assert main(command) == 0
+    command = ["pointcloud", "--recipe", "short", "--dataset", "digits", "--model", "pointnet", "--epochs", "2"]
+    assert main([*command, *SMALL_RUN, "--output", str(folder)]) == 0
     scores = {"clean": {"accuracy": 50.0}, "noise": {"accuracy": 40.0, "mce": 1.2}}
     (folder / "evaluation.json").write_text(json.dumps({"scores": scores}))
     shutil.rmtree(folder / "checkpoints")  # no gallery: that of a strange model is tested with `compare`

@@ -11,6 +11,7 @@ from torch import Tensor
 from mixkit import ElementSet, MixPlan, register_method
 from mixkit.checks import check_concentration, check_count, check_not_negative, check_number
 from mixkit.methods.base import Method, PlanContext
+from mixkit.registry import options_for
 from mixkit_image import functional
 from mixkit_image.functional.comixup import cell_shape
 from mixkit_image.methods.grid import image_grid
@@ -73,20 +74,9 @@ class CoMixup(Method):
         log_prior = log_dirichlet(self.alpha, members, context.generator)
         uniform = torch.rand(size, rows * columns, generator=context.generator, dtype=torch.float64)
         initial = (uniform * members[:, None]).long()
-        return functional.comixup(
-            context.saliency,
-            grid,
-            log_prior.to(device, non_blocking=True),
-            initial.to(device, non_blocking=True),
-            cells=self.cells,
-            group=self.group,
-            beta=self.beta,
-            gamma=self.gamma,
-            eta=self.eta,
-            tau=self.tau,
-            omega=self.omega,
-            sweeps=self.sweeps,
-        )
+        log_prior, initial = (draw.to(device, non_blocking=True) for draw in (log_prior, initial))
+        options = options_for(functional.comixup, self)
+        return functional.comixup(context.saliency, grid, log_prior, initial, **options)
 
 
 def log_dirichlet(alpha: float, members: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from mixkit import ElementSet, MixPlan, draws, register_method
 from mixkit.checks import check_concentration, check_count, check_flag, check_not_negative, check_positive
 from mixkit.methods.base import Method, PlanContext
+from mixkit.registry import options_for
 from mixkit_image import functional
 from mixkit_image.functional.cells import per_channel
 from mixkit_image.methods.grid import image_grid
@@ -73,21 +74,8 @@ class PuzzleMix(Method):
         # a draw on the CPU, so reading it waits for no device
         cells = sides[int(torch.randint(len(sides), (), generator=context.generator))]
         ratio = torch.sigmoid(draws.beta_log_ratio(self.alpha, 1, context.generator, device))
-        return functional.puzzlemix(
-            elements.values,
-            grid,
-            context.saliency,
-            partner,
-            ratio,
-            cells,
-            beta=self.beta,
-            gamma=self.gamma,
-            eta=self.eta,
-            transport=self.transport,
-            t_eps=self.t_eps,
-            block=self.block,
-            std=self.std,
-        )
+        options = options_for(functional.puzzlemix, self)
+        return functional.puzzlemix(elements.values, grid, context.saliency, partner, ratio, cells, **options)
 
 
 def cells_per_side(grid: tuple[int, int]) -> list[int]:
