@@ -3,6 +3,7 @@
 from mixkit import functional, methods
 from mixkit.adaptive import Adaptive, steady
 from mixkit.assignment import assign
+from mixkit.attention import AttentionMixer
 from mixkit.bank import SaliencyBank
 from mixkit.collate import Collate
 from mixkit.domain import Domain
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Adaptive",
+    "AttentionMixer",
     "Collate",
     "Domain",
     "ElementSet",

@@ -16,6 +16,7 @@ from mixkit.domain import Domain
 from mixkit.elements import ElementSet
 from mixkit.factory import create_mixer
 from mixkit.label_tree import map_labels
+from mixkit.partners import PREVIOUS_BATCH
 from mixkit.plan import MixPlan
 from mixkit.running import run_model, takes_labels
 from mixkit.saliency import unwrap
@@ -51,7 +52,8 @@ class ManifoldMixer(ManifoldCall):
             method's and the domain's.
 
     Raises:
-        ValueError: no layers, a layer that the model has not, a model compiled as a whole, or a `SaliencyBank`.
+        ValueError: no layers, a layer that the model has not, a model compiled as a whole, a `SaliencyBank`, or the
+            batch before as partners.
 
     Example:
         >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 5))
@@ -93,6 +95,8 @@ class ManifoldMixer(ManifoldCall):
             takes_labels(forward)
         self._forward_of_model = forward
         self.mixer = create_mixer(method, domain, model=model, forward=forward, inside=True, **options)
+        if self.mixer.partners == PREVIOUS_BATCH:
+            raise ValueError("a Mixer remembers the batch before, a ManifoldMixer does not: give partners='random'")
         if self.mixer.saliency is not None and self.mixer.saliency.learns:
             raise ValueError("a SaliencyBank learns from the mixed input, so it serves a Mixer, not a ManifoldMixer")
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from mixkit import draws
 from mixkit.collate import collate_pairs
 from mixkit.elements import ElementSet
+from mixkit.partners import PREVIOUS_BATCH
 from mixkit.plan import MixPlan
 from mixkit.ragged import RaggedBatch, RaggedPlan, mixing, open_form
 from mixkit.steps import MixerSteps
@@ -53,7 +54,8 @@ class Mixer(MixerSteps):
             Default None.
         partners: whom each sample is mixed with: "random", now and then itself; "derangement", at random, never itself;
             "previous", the one before it; "reversed", the one as far from the other end; "same_class"; "other_class";
-            or a function (docs/partners.md). Default: the method's, which is "random" unless its paper says otherwise.
+            "previous_batch", the batch before this one, as it was mixed; or others and functions of your own
+            (docs/partners.md). Default: the method's, which is "random" unless its paper says otherwise.
         labels_by: what a sample's label weighs by: "weight", the mean weight of its elements; "saliency", how much of
             each sample's saliency the mix shows, in shares that sum to 1; "own_saliency", the same as it is (SnapMix's
             rule). The targets of elements are not changed by it. Default: the method's, which is its mean weight unless
@@ -107,6 +109,8 @@ class Mixer(MixerSteps):
         if not self.training:
             self.forget_clean_loss()
             return dense, self.targets(MixPlan.identity(len(dense), dense.device), labels)
+        if self.partners == PREVIOUS_BATCH:
+            return self.history.forward(self, elements, dense, labels, generator)
         plan = self._draw_for(elements, dense, labels, saliency, generator, samples)
         mixed = self.watch(self.domain.mix(plan, elements, dense), plan, elements, samples)
         return mixed, self.targets(plan, labels)

@@ -21,6 +21,9 @@ from mixkit.ragged.elements import RaggedSet
 from mixkit.samples import Samples
 from mixkit.show import short
 
+#: The rule that a mixer follows itself, as it alone knows the batch before (`mixkit.history`).
+PREVIOUS_BATCH = "previous_batch"
+
 #: What a function of the user's may ask for.
 ARGUMENTS = ("elements", "labels", "saliency", "keys", "generator")
 
@@ -65,7 +68,7 @@ def choose_partners(
             integers.
         ValueError: a function that returns another shape than (B,), or what is no sample of the batch.
     """
-    if partners == "random":
+    if partners in ("random", PREVIOUS_BATCH):  # the latter where there is no batch before
         return None
     size, device = elements.num_samples, elements.coords.device
     if isinstance(partners, str) and partners in RULES:
@@ -134,7 +137,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "far_saliency": FarSaliency(),
 }
 
-NAMES = ("random", *RULES, *FUNCTIONS)
+NAMES = ("random", *RULES, *FUNCTIONS, PREVIOUS_BATCH)
 
 
 def _by_class(

@@ -113,6 +113,13 @@ def displace(plan: MixPlan, shift: Tensor) -> MixPlan:
     return replace(plan, shift=moved if plan.shift is None else moved + per_element(plan.shift))
 
 
+def first_outputs(plan: MixPlan, count: int) -> MixPlan:
+    """The plan of the first outputs alone."""
+    fields = ("source", "index", "weight", "shift", "label_weight")
+    kept = {name: field[:count] for name in fields if (field := getattr(plan, name)) is not None}
+    return replace(plan, **kept, keeps_own=False)
+
+
 def per_element(shift: Tensor) -> Tensor:
     """A plan's shift as (M, K, N or 1, D)."""
     return shift if shift.dim() == 4 else shift[:, :, None]

@@ -13,6 +13,7 @@ from mixkit.checks import check_coords, check_not_negative, check_share
 from mixkit.confidence import ConfidenceMeter
 from mixkit.domain import Domain
 from mixkit.elements import ElementSet
+from mixkit.history import History, check_history
 from mixkit.label_tree import NumClasses, check_ignore_index, check_num_classes, map_labels, map_leaves, read_labels
 from mixkit.labels import Label, Size
 from mixkit.methods.base import Method, Partners, PlanContext
@@ -74,6 +75,7 @@ class MixerSteps(MixerCall):
         self.clean_weight = (method.clean_weight if has_model else 0.0) if clean_weight is None else clean_weight
         self._clean_loss: Tensor | None = None
         self.empty_rows = EmptyRows()
+        self.history = History()
         if check_not_negative("clean_weight", self.clean_weight) and not has_model:
             raise ValueError(f"a clean_weight above 0 needs model=, and a method with saliency, got {clean_weight}")
         if missing := what_is_missing(source, type(method).__name__, self.needs, domain):
@@ -91,6 +93,7 @@ class MixerSteps(MixerCall):
                 self.observer = self._meter.observe
             for share in (1.0, 0.0):  # what is wrong at either end is known before the run
                 self._settle(check_settings(schedule.at(share), share), share)
+        check_history(self)
 
     @property
     def clean_loss(self) -> Tensor:
@@ -107,7 +110,7 @@ class MixerSteps(MixerCall):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles leave the last batch behind."""
-        return {**self.__dict__, "_clean_loss": None, "empty_rows": EmptyRows()}
+        return {**self.__dict__, "_clean_loss": None, "empty_rows": EmptyRows(), "history": History()}
 
     @property
     def needs(self) -> frozenset[str]:

@@ -155,7 +155,12 @@ class Call:
         mixed, targets = mixer(batch, labels, saliency=saliency, generator=self.generator)
         self.generator.set_state(drawn)
         plan = None
-        if mixer.training and self.method not in ("rsmix", "resizemix", "wolfmix"):  # whose coordinates are moved
+        if mixer.training and self.method not in (
+            "rsmix",
+            "resizemix",
+            "recursivemix",
+            "wolfmix",
+        ):  # whose coordinates are moved
             plan = mixer.plan(batch, labels, saliency=saliency, generator=self.generator)
         return Outcome(batch, labels, mixed, targets, plan, "ignore_index" in options, self.method != "snapmix")
 

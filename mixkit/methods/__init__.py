@@ -8,6 +8,7 @@ from mixkit.methods.fmix import FMix
 from mixkit.methods.guidedmixup import GuidedMixup
 from mixkit.methods.mixup import ManifoldMixup, Mixup, PointMixup
 from mixkit.methods.pointcutmix import PointCutMixK, PointCutMixR
+from mixkit.methods.recursivemix import RecursiveMix
 from mixkit.methods.remix import Remix
 from mixkit.methods.resizemix import ResizeMix
 from mixkit.methods.rsmix import RSMix
@@ -30,6 +31,7 @@ __all__ = [
     "PointCutMixR",
     "PointMixup",
     "RSMix",
+    "RecursiveMix",
     "Remix",
     "ResizeMix",
     "SageMix",

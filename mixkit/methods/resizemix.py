@@ -47,7 +47,7 @@ class ResizeMix(Method):
         size, device = elements.num_samples, elements.coords.device
         boxes = size if self.per_sample else 1
         partner = context.partners(elements)
-        tau = self._tau(boxes, context)
+        tau = self._tau(boxes, 2 if elements.grid is None else max(sum(side > 1 for side in elements.grid), 1), context)
         if elements.grid is not None:
             start, cells = random_box(elements.grid, tau, context)
             return functional.resizemix(elements.grid, partner, start.to(device), cells.to(device))
@@ -62,7 +62,7 @@ class ResizeMix(Method):
         """See `Method.plan_ragged`."""
         size, device = elements.num_samples, elements.coords.device
         partner = context.partners(elements)
-        tau = self._tau(size if self.per_sample else 1, context)
+        tau = self._tau(size if self.per_sample else 1, 2, context)
         uniform = draws.uniform((2, size), context.generator, device)
         query, _ = draw_queries("uniform", elements, None, partner, uniform)
         keys = draws.uniform((int(elements.lengths[partner].sum()),), context.generator, device)
@@ -71,8 +71,8 @@ class ResizeMix(Method):
         count = (scale.square() * pairing.offsets.diff()).round().long()
         return ragged.resizemix(pairing, partner, query, scale, count, keys)
 
-    def _tau(self, boxes: int, context: PlanContext) -> Tensor:
-        """(boxes, 1) by how much partners shrink, on the CPU."""
+    def _tau(self, boxes: int, axes: int, context: PlanContext) -> Tensor:
+        """(boxes, 1) by how much partners shrink along each of so many axes, on the CPU."""
         return self.low + (self.high - self.low) * draws.uniform((boxes, 1), context.generator, _HOST)
 
 

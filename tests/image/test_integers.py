@@ -10,7 +10,16 @@ import mixkit
 from mixkit import MixPlan, create_mixer
 from tests.conftest import ImageModel
 
-MOVING = ["cutmix", "saliencymix", "pointcutmix_r", "pointcutmix_k", "fmix", "resizemix", "attentivemix"]
+MOVING = [
+    "cutmix",
+    "saliencymix",
+    "pointcutmix_r",
+    "pointcutmix_k",
+    "fmix",
+    "resizemix",
+    "attentivemix",
+    "recursivemix",
+]
 INTERPOLATING = ["mixup", "pointmixup", "manifold_mixup", "sagemix", "puzzlemix", "comixup"]
 INTERPOLATING += ["guidedmixup", "smoothmix", "snapmix", "cmixup", "remix"]
 

@@ -60,7 +60,12 @@ def test_every_method_honours_them(method: str, layout: str) -> None:
     torch.testing.assert_close(torch.linalg.vector_norm(mixed[..., 4:7], dim=2), torch.ones(4, 30))
     cosine = (mixed[..., 4:7] * plain[..., 4:7]).sum(2) / torch.linalg.vector_norm(plain[..., 4:7], dim=2)
     torch.testing.assert_close(cosine, torch.ones(4, 30))
-    if method not in ("rsmix", "resizemix", "wolfmix"):  # nothing moves: copies are interpolated like what they repeat
+    if method not in (
+        "rsmix",
+        "resizemix",
+        "recursivemix",
+        "wolfmix",
+    ):  # nothing moves: copies are interpolated like what they repeat
         torch.testing.assert_close(mixed[..., 8:], plain[..., 8:])
     untouched = (plan.weight == 0).any(1).expand(4, 30)
     assert torch.equal(mixed[..., 4:8][untouched], heaviest(plan, points)[..., 4:8][untouched])

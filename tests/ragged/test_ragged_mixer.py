@@ -19,7 +19,7 @@ from tests.ragged.test_forms import MASK, forms, opened, padded
 
 LENGTHS = (13, 50, 20, 7)
 METHODS = [name for name in mixkit.list_methods("points") if name != "manifold_mixup"]
-SHIFTING = ["rsmix", "resizemix", "wolfmix"]  # which move what they copy
+SHIFTING = ["rsmix", "resizemix", "recursivemix", "wolfmix"]  # which move what they copy
 COPYING = [name for name in METHODS if get_method(name, "points").moves and name not in SHIFTING]
 
 

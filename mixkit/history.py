@@ -1,0 +1,118 @@
+"""The batch before, mixed as it was, as the partner of this one: RecursiveMix's rule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mixkit import draws
+from mixkit.elements import ElementSet
+from mixkit.label_tree import map_labels
+from mixkit.labels import Label
+from mixkit.methods.base import PlanContext
+from mixkit.partners import PREVIOUS_BATCH
+from mixkit.plan import MixPlan
+from mixkit.plan_parts import first_outputs
+
+if TYPE_CHECKING:
+    from mixkit.steps import MixerSteps
+
+
+def check_history(mixer: MixerSteps) -> None:
+    """Raise ValueError for a mixer whose partners are the batch before, and that needs what is known of this one only.
+
+    Raises:
+        ValueError: a mixer that asks for saliency or classes, or whose schedule follows the model's confidence.
+    """
+    if mixer.partners != PREVIOUS_BATCH:
+        return
+    if wrong := sorted(mixer.needs & {"saliency", "classes"}):
+        raise ValueError(
+            f"partners='{PREVIOUS_BATCH}' mixes with samples whose {' and '.join(wrong)} nobody remembers: take a "
+            f"method without, got {type(mixer.method).__name__}"
+        )
+    if mixer.schedule is not None and mixer.schedule.measures:
+        raise ValueError(f"partners='{PREVIOUS_BATCH}' and {type(mixer.schedule).__name__} do not go together")
+
+
+class History:
+    """The last batch that a mixer gave out, with its targets. Copies and pickles of a mixer begin without one."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Tensor, Any] | None = None
+
+    def fits(self, batch: Tensor) -> bool:
+        """Whether there is a batch before this one, of the same kind and at least as many samples."""
+        if self._last is None:
+            return False
+        last = self._last[0]
+        alike = last.shape[1:] == batch.shape[1:] and last.dtype == batch.dtype and last.device == batch.device
+        return alike and len(last) >= len(batch)
+
+    def forward(
+        self, mixer: MixerSteps, elements: ElementSet, batch: Tensor, labels: Any, generator: torch.Generator | None
+    ) -> tuple[Tensor, Any]:
+        """The mixed batch and its targets, which the next batch is mixed with."""
+        _refuse_element_labels(labels)
+        draws.check_generator(generator)
+        if not mixer.begin_batch(generator):
+            plan = MixPlan.identity(len(batch), batch.device)
+            mixed, targets = batch, mixer.targets(plan, labels)
+        elif self.fits(batch):
+            mixed, targets = self.mix(mixer, batch, labels, generator)
+        else:
+            plan = mixer.draw(elements, None, generator, labels)
+            mixed, targets = mixer.domain.mix(plan, elements, batch), mixer.targets(plan, labels)
+        self.keep(mixed, targets)
+        return mixed, targets
+
+    def keep(self, mixed: Tensor, targets: Any) -> None:
+        """Remember what was given out, as a copy: the user may edit it."""
+        self._last = mixed.detach().clone(), _map(lambda target: target.detach().clone(), targets)
+
+    def mix(
+        self, mixer: MixerSteps, batch: Tensor, labels: Any, generator: torch.Generator | None
+    ) -> tuple[Tensor, Any]:
+        """Mix each sample with the one at its place in the batch before; labels are as `Mixer.read` returns them."""
+        assert self._last is not None
+        size = len(batch)
+        both = torch.cat([batch, self._last[0][:size]])
+        elements = mixer.domain.elements(both)
+        # sample b of this batch meets sample b of the one before, which is sample size + b of both
+        partner = torch.arange(2 * size, device=batch.device).roll(size)
+        assign = mixer.domain.assign if "assign" in mixer.method.needs else None
+        with torch.no_grad():
+            plan = mixer.method.plan(elements, PlanContext(None, assign, generator, partner))
+        plan = first_outputs(plan, size)
+        now = mixer.targets(MixPlan.identity(size, batch.device), labels)
+        mixed = mixer.domain.mix(plan, elements, batch)
+        return mixed, _zip(lambda here, before: _mix(plan, here, before[:size]), now, self._last[1])
+
+
+def _refuse_element_labels(labels: Any) -> None:
+    """Raise ValueError for labels of elements, which the batch before has no plan for."""
+    places: list[bool] = []
+    map_labels(lambda label: places.append(isinstance(label, Label) and label.places is not None), labels)
+    if any(places):
+        raise ValueError(f"partners='{PREVIOUS_BATCH}' mixes labels of samples, got labels of elements")
+
+
+def _mix(plan: MixPlan, now: Tensor, before: Tensor) -> Tensor:
+    rows = torch.cat([now, before]).double().flatten(1) if now.dim() > 1 else torch.cat([now, before]).double()[:, None]
+    return (plan.sample_weights.double() @ rows).to(now.dtype).reshape(now.shape)
+
+
+def _map(function: Any, tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {name: _map(function, each) for name, each in tree.items()}
+    return tuple(_map(function, each) for each in tree) if isinstance(tree, (tuple, list)) else function(tree)
+
+
+def _zip(function: Any, tree: Any, other: Any) -> Any:
+    if isinstance(tree, dict):
+        return {name: _zip(function, each, other[name]) for name, each in tree.items()}
+    if isinstance(tree, (tuple, list)):
+        return tuple(_zip(function, each, beside) for each, beside in zip(tree, other, strict=True))
+    return function(tree, other)

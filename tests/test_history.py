@@ -1,0 +1,151 @@
+"""RecursiveMix against a loop written from the paper, and the batch before as a partner of other methods."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import mixkit
+from mixkit import PerElement, create_mixer
+from mixkit_image import RecursiveMix
+
+
+def batches(count: int = 4, size: int = 3) -> list[torch.Tensor]:
+    return [torch.rand(size, 2, 12, 9) for _ in range(count)]
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_recursivemix_as_a_loop_mixes(per_sample: bool) -> None:
+    mixer = create_mixer("recursivemix", "image", num_classes=3, per_sample=per_sample)
+    generator, labels = torch.Generator().manual_seed(0), torch.arange(3)
+    before: Any = None
+    shares = []
+    for images in batches(12):
+        state = generator.get_state()
+        mixed, targets = mixer(images, labels, generator=generator)
+        if before is not None:
+            drawn = torch.Generator()
+            drawn.set_state(state)
+            count = 6 if per_sample else 1  # the batch before has boxes of its own, which nobody sees
+            side = (0.5 * torch.rand(count, 1, generator=drawn)).sqrt()
+            place = torch.rand(count, 2, generator=drawn)
+            for a in range(3):
+                k = a if per_sample else 0
+                expected, box = images[a].clone(), []
+                for share, length in zip(place[k].tolist(), (12, 9), strict=True):
+                    centre, half = int(share * length), int(float(side[k]) * length) // 2
+                    box.append((max(centre - half, 0), min(centre + half, length)))
+                (top, bottom), (left, right) = box
+                area = (bottom - top) * (right - left) / 108
+                if area:
+                    small = F.interpolate(before[0][a][None], (bottom - top, right - left), mode="nearest")[0]
+                    expected[:, top:bottom, left:right] = small
+                assert torch.equal(mixed[a], expected)
+                target = (1 - area) * torch.eye(3)[a] + area * before[1][a]
+                torch.testing.assert_close(targets[a], target)
+                shares.append(area)
+        before = mixed.clone(), targets.clone()
+    assert max(shares) > 0.2
+    assert all(area <= 0.5 for area in shares)
+
+
+def test_labels_of_many_batches_are_in_one() -> None:
+    mixer = create_mixer("mixup", "image", num_classes=8, partners="previous_batch", alpha=1e9)
+    for k in range(4):
+        mixed, targets = mixer(torch.full((2, 1, 4, 4), float(k)), torch.tensor([k, k + 4]))
+    torch.testing.assert_close(targets[0, :4], torch.tensor([0.125, 0.125, 0.25, 0.5]), atol=1e-3, rtol=0)
+    assert targets[0, 4:].sum() == 0, "each meets the one at its own place"
+    torch.testing.assert_close(mixed[0].mean(), torch.tensor(0.125 + 0.5 + 1.5), atol=1e-2, rtol=0)
+
+
+def test_without_a_batch_before_the_batch_is_mixed_within_itself() -> None:
+    mixer = create_mixer("cutmix", "image", num_classes=3, p=1.0, partners="previous_batch")
+    plain = create_mixer("cutmix", "image", num_classes=3, p=1.0)
+    generator, labels = torch.Generator(), torch.arange(3)
+    five = torch.arange(5) % 3
+    first, other, larger = torch.rand(3, 2, 12, 9), torch.rand(3, 2, 8, 8), torch.rand(5, 2, 8, 8)
+    for images in (first, other, larger):
+        expected = plain(images, labels if len(images) == 3 else five, generator=generator.manual_seed(1))
+        found = mixer(images, labels if len(images) == 3 else five, generator=generator.manual_seed(1))
+        assert torch.equal(found[0], expected[0])
+        assert torch.equal(found[1], expected[1])
+    found = mixer(other, labels, generator=generator.manual_seed(1))  # fewer than before do
+    assert not torch.equal(found[0], plain(other, labels, generator=generator.manual_seed(1))[0])
+    copies = [copy.deepcopy(mixer), pickle.loads(pickle.dumps(mixer))]
+    for each in copies:
+        found = each(other, labels, generator=generator.manual_seed(1))
+        assert torch.equal(found[0], plain(other, labels, generator=generator.manual_seed(1))[0]), "no memory"
+    assert not mixer.state_dict()
+
+
+def test_what_is_given_out_may_be_edited() -> None:
+    mixer = create_mixer("mixup", "points", num_classes=2, partners="previous_batch", alpha=1e9, solver="identity")
+    points, labels = torch.ones(2, 5, 3), torch.arange(2)
+    mixed, targets = mixer(points, labels)
+    mixed.zero_()
+    targets.zero_()
+    mixed, targets = mixer(points, labels)
+    torch.testing.assert_close(mixed, points)
+    torch.testing.assert_close(targets.sum(1), torch.ones(2))
+
+
+def test_structures_of_labels_and_eval() -> None:
+    mixer = create_mixer("recursivemix", "image", num_classes={"kind": 3, "age": None})
+    labels = {"kind": torch.arange(3), "age": torch.tensor([1.0, 2.0, 3.0])}
+    for images in batches(3):
+        _, targets = mixer(images, labels)
+        assert targets["kind"].shape == (3, 3)
+        assert targets["age"].shape == (3,)
+        assert 1 <= targets["age"].min() <= targets["age"].max() <= 3
+    kept = mixer.eval()(images, labels)
+    assert kept[0] is images
+    transform = RecursiveMix(num_classes=3)
+    for images in batches(2):
+        torch.testing.assert_close(transform(images, torch.arange(3))[1].sum(1), torch.ones(3))
+
+
+@pytest.mark.parametrize("domain", ["points", "sequence", "volume"])
+def test_other_domains(domain: str) -> None:
+    shape = {"points": (4, 200, 3), "sequence": (4, 2, 50), "volume": (4, 1, 6, 7, 8)}[domain]
+    mixer = create_mixer("recursivemix", domain, num_classes=4)
+    for _ in range(3):
+        mixed, targets = mixer(torch.rand(shape), torch.arange(4))
+        assert mixed.shape == shape
+        torch.testing.assert_close(targets.sum(1), torch.ones(4))
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        (
+            "sagemix",
+            {"saliency": "spectral_residual"},
+            "samples whose saliency nobody remembers.*got SageMix",
+        ),
+        ("remix", {}, "whose classes nobody remembers"),
+        ("cutmix", {"saliency": "spectral_residual", "labels_by": "saliency"}, "whose saliency nobody remembers"),
+    ],
+)
+def test_what_the_batch_before_does_not_tell_is_refused(method: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        create_mixer(method, "image", num_classes=3, partners="previous_batch", **options)
+
+
+def test_a_manifold_mixer_has_no_memory() -> None:
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4 * 36, 3))
+    with pytest.raises(ValueError, match="remembers the batch before, a ManifoldMixer does not"):
+        mixkit.ManifoldMixer(model, ["0"], "recursivemix", "image", num_classes=3)
+    mixkit.ManifoldMixer(model, ["0"], "recursivemix", "image", num_classes=3, partners="random")
+
+
+def test_labels_of_elements_are_refused() -> None:
+    mixer = create_mixer("recursivemix", "image", num_classes=3)
+    with pytest.raises(ValueError, match="mixes labels of samples, got labels of elements"):
+        mixer(torch.rand(2, 1, 4, 4), PerElement(torch.zeros(2, 4, 4).long()))
+    with pytest.raises(ValueError, match=r"alpha must lie in \[0, 1\], got 2"):
+        mixkit.methods.RecursiveMix(alpha=2)
