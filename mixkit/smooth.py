@@ -29,10 +29,11 @@ def smooth(saliency: Tensor, elements: ElementSet, blur: float | None = None) ->
             Default None: 3 cells, and 3/8 of the length scale (where there is none, 0).
     """
     share = share_of_total(saliency)
-    if elements.grid is not None:
-        return share_of_total(_blur_grid(share, elements.grid, _GRID_BLUR if blur is None else blur))
-    sigma = (elements.length_scale or 0.0) * _SET_BLUR if blur is None else blur
-    return share_of_total(_blur_set(share, elements.coords, sigma)) if sigma else share
+    with torch.autocast(share.device.type, enabled=False):  # no product in half precision
+        if elements.grid is not None:
+            return share_of_total(_blur_grid(share, elements.grid, _GRID_BLUR if blur is None else blur))
+        sigma = (elements.length_scale or 0.0) * _SET_BLUR if blur is None else blur
+        return share_of_total(_blur_set(share, elements.coords, sigma)) if sigma else share
 
 
 def smooth_rows(saliency: Tensor, elements: RaggedSet, blur: float | None = None) -> Tensor:
@@ -74,7 +75,8 @@ def _spread(share: Tensor, coords: Tensor, low: Tensor, high: Tensor) -> Tensor:
     maps = share[:, :, None]  # (B, N, places so far): a product of axes, as a Gaussian is
     for axis in range(dim - 1):
         maps = (maps[..., None] * near[:, :, axis, None]).flatten(2)
-    return (maps.mT @ near[:, :, dim - 1]).flatten(1)
+    with torch.autocast(share.device.type, enabled=False):
+        return (maps.mT @ near[:, :, dim - 1]).flatten(1)
 
 
 def _blur_grid(share: Tensor, grid: tuple[int, ...], sigma: float) -> Tensor:
@@ -84,10 +86,11 @@ def _blur_grid(share: Tensor, grid: tuple[int, ...], sigma: float) -> Tensor:
         if radius < 1:
             continue
         steps = torch.arange(-radius, radius + 1, device=share.device, dtype=share.dtype)
-        window = torch.softmax(-steps.square() / (2 * sigma**2), 0).unbind()
-        place = torch.arange(-radius, side + radius, device=share.device).abs()
-        mirrored = maps.index_select(axis, torch.where(place < side, place, 2 * (side - 1) - place))
-        maps = sum((mirrored.narrow(axis, k, side) * window[k] for k in range(len(window))), maps.new_zeros(()))
+        window = torch.softmax(-steps.square() / (2 * sigma**2), 0)
+        place = (torch.arange(side, device=share.device)[:, None] + steps.long()).abs()
+        mirrored = torch.where(place < side, place, 2 * (side - 1) - place)
+        band = share.new_zeros(side, side).scatter_add_(1, mirrored, window.expand(side, -1))
+        maps = (maps.movedim(axis, -1) @ band.T).movedim(-1, axis)
     return maps.flatten(1)
 
 

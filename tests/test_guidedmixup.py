@@ -103,6 +103,18 @@ def test_saliency_that_says_nothing_mixes_evenly() -> None:
     assert plan.weight[0, 0].tolist() == [1, 0.5, 0]
 
 
+@pytest.mark.parametrize("domain", ["image", "points"])
+def test_under_autocast_weights_are_as_precise(domain: str) -> None:
+    batch = torch.rand(4, 3, 9, 8) if domain == "image" else 0.3 * torch.randn(4, 72, 3)
+    saliency = torch.rand(4, 72)
+    mixer = create_mixer("guidedmixup", domain, num_classes=4, saliency=lambda batch: saliency)
+    plan = mixer.plan(batch, torch.arange(4))
+    with torch.autocast("cpu", torch.bfloat16):
+        half = mixer.plan(batch, torch.arange(4))
+    torch.testing.assert_close(half.weight, plan.weight)
+    assert torch.equal(half.source, plan.source)
+
+
 def test_options_are_checked() -> None:
     with pytest.raises(ValueError, match="blur must be >= 0"):
         mixkit.methods.GuidedMixup(blur=-1.0)

@@ -48,7 +48,8 @@ def pointwolf(
     local = places - centre
     anchor = local.gather(1, _farthest(local, start, anchors)[:, :, None].expand(-1, -1, 3))  # (B, M, 3)
     away = local[:, None] - anchor[:, :, None]  # (B, M, N, 3)
-    turned = away @ _rotation(angle.to(places.dtype)).mT
+    with torch.autocast(places.device.type, enabled=False):  # no product in half precision
+        turned = away @ _rotation(angle.to(places.dtype)).mT
     moved = turned * scale[:, :, None].to(places.dtype) + (anchor + shift.to(places.dtype))[:, :, None]
     apart = (away * axes[:, None, None].to(places.dtype)).square().sum(3)
     near = torch.softmax(-apart / (2 * sigma**2), 1)

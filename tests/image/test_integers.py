@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -36,7 +38,9 @@ def test_methods_that_move_pixels_keep_integers(
 ) -> None:
     images = torch.randint(256, (6, 3, 10, 8)).to(dtype).contiguous(memory_format=memory_format)
     labels = torch.arange(6)
-    more = {"resizemix": {"low": 0.7}, "attentivemix": {"share": 0.5}}.get(method, {})  # else little is moved
+    more: dict[str, Any] = {"resizemix": {"low": 0.7}, "attentivemix": {"share": 0.5}}.get(method, {})  # to move enough
+    if method == "recursivemix":  # else it remembers the batch before
+        more = {"alpha": 1.0, "per_sample": True, "partners": "random"}
     mixer = create_mixer(method, "image", num_classes=6, saliency="spectral_residual", p=1.0, inside=True, **more)
     mixed, targets = mixer(images, labels, generator=seeded())
     expected, same = mixer(images.float(), labels, generator=seeded())

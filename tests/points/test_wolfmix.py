@@ -100,6 +100,15 @@ def test_wolfmix_pastes_a_ball_of_the_warped_partner() -> None:
     torch.testing.assert_close(mixed, expected, atol=1e-5, rtol=1e-5)
 
 
+def test_under_autocast_as_without() -> None:
+    points, labels = torch.randn(3, 30, 3), torch.arange(3)
+    mixer = create_mixer("wolfmix", "points", num_classes=3)
+    mixed, _ = mixer(points, labels, generator=torch.Generator().manual_seed(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        half, _ = mixer(points, labels, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(half, mixed)
+
+
 def test_lengths_scale_with_the_radius() -> None:
     points, labels = torch.randn(3, 30, 3), torch.arange(3)
     small = create_mixer("wolfmix", "points", num_classes=3, mix=1.0)
