@@ -24,7 +24,7 @@ def check_history(mixer: MixerSteps) -> None:
     """Raise ValueError for a mixer whose partners are the batch before, and that needs what is known of this one only.
 
     Raises:
-        ValueError: a mixer that asks for saliency or classes, or whose schedule follows the model's confidence.
+        ValueError: a mixer that asks for saliency or classes.
     """
     if mixer.partners != PREVIOUS_BATCH:
         return
@@ -33,8 +33,6 @@ def check_history(mixer: MixerSteps) -> None:
             f"partners='{PREVIOUS_BATCH}' mixes with samples whose {' and '.join(wrong)} nobody remembers: take a "
             f"method without, got {type(mixer.method).__name__}"
         )
-    if mixer.schedule is not None and mixer.schedule.measures:
-        raise ValueError(f"partners='{PREVIOUS_BATCH}' and {type(mixer.schedule).__name__} do not go together")
 
 
 class History:
@@ -64,6 +62,7 @@ class History:
             mixed, targets = self.mix(mixer, batch, labels, generator)
         else:
             plan = mixer.draw(elements, None, generator, labels)
+            plan = plan.keep(mixer.draw_spared(batch, labels, generator))
             mixed, targets = mixer.domain.mix(plan, elements, batch), mixer.targets(plan, labels)
         self.keep(mixed, targets)
         return mixed, targets
@@ -85,7 +84,8 @@ class History:
         assign = mixer.domain.assign if "assign" in mixer.method.needs else None
         with torch.no_grad():
             plan = mixer.method.plan(elements, PlanContext(None, assign, generator, partner))
-        plan = first_outputs(plan, size)
+        spared = mixer.draw_spared(batch, labels, generator)
+        plan = first_outputs(plan if spared is None else plan.keep(spared.repeat(2)), size)
         now = mixer.targets(MixPlan.identity(size, batch.device), labels)
         mixed = mixer.domain.mix(plan, elements, batch)
         return mixed, _zip(lambda here, before: _mix(plan, here, before[:size]), now, self._last[1])

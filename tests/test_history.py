@@ -94,6 +94,23 @@ def test_what_is_given_out_may_be_edited() -> None:
     torch.testing.assert_close(targets.sum(1), torch.ones(2))
 
 
+def test_samples_that_a_schedule_spares_stay_as_they_are() -> None:
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(216, 3))
+    options: dict[str, Any] = {"model": model, "schedule": "adaptive", "partners": "previous_batch", "alpha": 1e9}
+    mixer = create_mixer("mixup", "image", num_classes=3, **options)
+    with torch.no_grad():
+        model[1].weight.zero_()
+        model[1].bias.copy_(torch.tensor([-50.0, 50.0, -50.0]))  # certain of class 1, which alone is mixed
+    labels, before = torch.tensor([0, 1, 2]), torch.zeros(3)
+    for k, images in enumerate(batches(3)):
+        mixed, targets = mixer(images, labels)
+        assert torch.equal(mixed[[0, 2]], images[[0, 2]])
+        assert torch.equal(targets[[0, 2]], torch.eye(3)[[0, 2]])
+        if k:
+            torch.testing.assert_close(mixed[1], (images[1] + before[1]) / 2, atol=1e-3, rtol=0)
+        before = mixed.clone()
+
+
 def test_structures_of_labels_and_eval() -> None:
     mixer = create_mixer("recursivemix", "image", num_classes={"kind": 3, "age": None})
     labels = {"kind": torch.arange(3), "age": torch.tensor([1.0, 2.0, 3.0])}
