@@ -44,17 +44,17 @@ class NearLabel:
         if count == 1:
             return torch.zeros(1, dtype=torch.long, device=elements.coords.device)
         others = ~torch.eye(count, dtype=torch.bool, device=apart.device)
-        known = others & apart.isfinite()
-        apart = torch.where(known, apart, 0)
+        pairs = others & apart.isfinite()
+        apart = torch.where(pairs, apart, 0)
         # the mean over pairs is twice the variance
-        variance = apart.sum() / known.sum().clamp_min(1) / 8 if self.sigma is None else apart.new_tensor(self.sigma**2)
+        variance = apart.sum() / pairs.sum().clamp_min(1) / 8 if self.sigma is None else apart.new_tensor(self.sigma**2)
         scaled = apart / (2 * variance.clamp_min(torch.finfo(torch.float64).tiny))
         if self.far:
             weight = -torch.expm1(-scaled)
         else:  # from the nearest on, so that some weight is 1 however small sigma is
-            nearest = torch.where(known, scaled, torch.inf).amin(1, keepdim=True)
+            nearest = torch.where(pairs, scaled, torch.inf).amin(1, keepdim=True)
             weight = torch.exp(torch.where(nearest.isfinite(), nearest, 0) - scaled)
-        weight = torch.where(known, weight, 0)
+        weight = torch.where(pairs, weight, 0)
         weight = torch.where(weight.sum(1, keepdim=True) > 0, weight, others.double())
         device = elements.coords.device
         return draw(weight.to(device, torch.float32), draws.uniform((count,), generator, device))
@@ -106,13 +106,13 @@ def greedy_cover(distance: Tensor) -> Tensor:
     count = len(apart)
     np.fill_diagonal(apart, -np.inf)
     successor = np.zeros(count, dtype=np.int64)
-    first = here = int(apart.argmax()) // count
+    first = current = int(apart.argmax()) // count
     for _ in range(count - 1):
-        apart[:, here] = -np.inf  # visited
-        following = int(apart[here].argmax())
-        successor[here] = following
-        here = following
-    successor[here] = first
+        apart[:, current] = -np.inf  # visited
+        following = int(apart[current].argmax())
+        successor[current] = following
+        current = following
+    successor[current] = first
     return torch.from_numpy(successor)
 
 

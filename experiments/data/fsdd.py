@@ -82,8 +82,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     strange = [f"{name} of {arrays[name].dtype}" for name, kind in kinds.items() if arrays[name].dtype.kind not in kind]
     shapes = sound.ndim == 1 and offsets.shape == (count + 1,) and test.shape == (count,) and arrays["rate"].shape == ()
     if strange or not shapes or sound.dtype != np.uint8:
-        what = ", ".join(strange) or ", ".join(f"{name} {arrays[name].shape}" for name in ARRAYS)
-        raise ExperimentError(f"{path} is not the expected file: {what}.")
+        contents = ", ".join(strange) or ", ".join(f"{name} {arrays[name].shape}" for name in ARRAYS)
+        raise ExperimentError(f"{path} is not the expected file: {contents}.")
     sound_offsets = (int(offsets[0]), int(offsets[-1])) == (0, len(sound)) and bool(
         (np.diff(offsets.astype(np.int64)) > 0).all()
     )

@@ -47,9 +47,9 @@ def remix(
     kappa, tau = check_not_negative("kappa", kappa), check_share("tau", tau)
     plan = mixup(partner, ratio, assignment)
     own, other = counts.double(), counts.double()[partner]
-    known = (own > 0) & (other > 0)
+    counted = (own > 0) & (other > 0)
     label = ratio.float().expand(size)
-    loses = known & (own >= kappa * other) & (label < tau)
-    wins = known & (own * kappa <= other) & (1 - label < tau)
+    loses = counted & (own >= kappa * other) & (label < tau)
+    wins = counted & (own * kappa <= other) & (1 - label < tau)
     label = torch.where(loses, 0.0, torch.where(wins, 1.0, label))
     return replace(plan, label_weight=torch.stack([label, 1 - label], 1)[:, :, None])

@@ -119,5 +119,5 @@ def paste(
         inside = inside & within.view(shape)
         index = index + seen.view(shape) * math.prod(sides[axis + 1 :])
     inside = inside.expand(len(start), *sides).flatten(1)
-    here = torch.arange(inside.shape[1], device=start.device)
-    return inside, torch.where(inside, index.expand(len(start), *sides).flatten(1), here)
+    own = torch.arange(inside.shape[1], device=start.device)
+    return inside, torch.where(inside, index.expand(len(start), *sides).flatten(1), own)

@@ -74,7 +74,7 @@ class Remix(Mixup):
             raise ValueError("Remix needs the classes of the samples")
         if self.counts is None:
             return (classes == classes[:, None]).sum(1).float().masked_fill(classes < 0, 0)
-        known = torch.tensor([*self.counts, 0.0]).to(classes.device)  # last for those of no class
+        counts = torch.tensor([*self.counts, 0.0]).to(classes.device)  # last for those of no class
         if classes.device.type == "cpu" and int(classes.max()) >= len(self.counts):
             raise ValueError(f"counts has {len(self.counts)} classes, and the labels have class {int(classes.max())}")
-        return known[classes.clamp_min(-1)]
+        return counts[classes.clamp_min(-1)]

@@ -149,9 +149,9 @@ def resizemix(
     around = coords[query][sample]
     place = rank((coords[pairing.own] - around).square().sum(1), pairing.offsets)
     erased = place < count[sample]
-    theirs, of, starts = partner_rows(elements, partner)
-    sorted_rows = torch.empty_like(theirs)
-    sorted_rows[starts[of] + rank(keys, starts)] = theirs
+    partner_row, of, starts = partner_rows(elements, partner)
+    sorted_rows = torch.empty_like(partner_row)
+    sorted_rows[starts[of] + rank(keys, starts)] = partner_row
     taken = sorted_rows[starts[sample] + place % elements.lengths[partner][sample]]
     other = torch.where(erased, taken, pairing.own)
     low, sides = frame(elements)
