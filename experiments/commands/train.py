@@ -18,6 +18,7 @@ from experiments.run.recipe import VARIANTS, load_recipe
 
 if TYPE_CHECKING:
     from experiments.base.claims import Claim
+    from experiments.data.shared import DataCache
     from experiments.run.folder import RunFolder
 
 
@@ -118,12 +119,19 @@ def main(args: argparse.Namespace) -> int:
     return _train(config, folder, resume, args)
 
 
-def go_on(run: RunFolder, args: argparse.Namespace, own: Claim) -> int:
+def go_on(run: RunFolder, args: argparse.Namespace, own: Claim, cache: DataCache) -> int:
     """Go on with a run whose folder is claimed; returns the exit code. `args` are of the machine and of the data."""
-    return _train(run.config(), run.path, True, args, own)
+    return _train(run.config(), run.path, True, args, own, cache)
 
 
-def _train(config: Config, folder: Path, resume: bool, args: argparse.Namespace, own: Claim | None = None) -> int:
+def _train(
+    config: Config,
+    folder: Path,
+    resume: bool,
+    args: argparse.Namespace,
+    own: Claim | None = None,
+    cache: DataCache | None = None,
+) -> int:
     from experiments.base.console import make_console
     from experiments.base.machine import Machine, make_fabric
     from experiments.base.stopping import stopped_by_signals
@@ -135,7 +143,7 @@ def _train(config: Config, folder: Path, resume: bool, args: argparse.Namespace,
 
     machine = Machine(args.accelerator, args.devices, args.nodes, args.threads)
     fabric = make_fabric(machine, config.precision)
-    data = load(config, options.roots_of(args))
+    data = load(config, options.roots_of(args), cache)
     steps = steps_per_epoch(data, config, fabric.world_size)
     if not resume:
         new_model(config, data)  # a model that cannot be made leaves no folder behind

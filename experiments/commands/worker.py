@@ -46,9 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Train until nothing is left; returns the exit code."""
+    from experiments.data.shared import DataCache
     from experiments.run.records import outcome
+    from experiments.sweeps.plan import SHARED
     from experiments.sweeps.work import work
 
+    cache = DataCache(args.folder / SHARED)
     out = os.fdopen(os.dup(1), "w", buffering=1)
 
     def tell(run: RunFolder) -> None:
@@ -60,7 +63,7 @@ def main(args: argparse.Namespace) -> int:
             if args.devices * args.nodes > 1:
                 return _in_a_process(run, own, args)
             try:
-                return exit_code(lambda: train.go_on(run, args, own))
+                return exit_code(lambda: train.go_on(run, args, own, cache))
             except Exception:  # a defect: the log has it, and the other runs are trained
                 traceback.print_exc()
                 return 1

@@ -21,6 +21,7 @@ from experiments.base.stopping import asked_to_stop
 from experiments.data import load_data
 from experiments.data.base import DataSet
 from experiments.data.holdout import divide
+from experiments.data.shared import DataCache
 from experiments.models import create_model
 from experiments.run.board import Board
 from experiments.run.checkpoint import Origin, restore
@@ -33,9 +34,15 @@ from experiments.run.optim import make_optimizer, make_schedule
 from experiments.run.records import EpochRecord, RunResult
 from experiments.run.tasks import make_task
 
+LOST = ("gloo/transport", "NCCL", "Connection closed", "Connection reset")  # words of errors between processes
 
-def load(config: Config, roots: Sequence[Path]) -> DataSet:
-    """The data of a run, checked against its task."""
+
+def load(config: Config, roots: Sequence[Path], cache: DataCache | None = None) -> DataSet:
+    """The data of a run, checked against its task; what the cache has of the same data is not loaded again."""
+    if cache is not None:
+        held = (config.validation, config.calibration)
+        key = (config.domain, config.dataset, config.limit, *held, config.num_points, config.parts)
+        return cache.get(key, lambda: load(config, roots))
     whole = load_data(config.domain, config.dataset, roots, num_points=config.num_points)
     data = divide(whole, config.limit, config.validation, 0 if config.parts else config.calibration)
     if config.parts and data.train_parts is None:
@@ -101,7 +108,7 @@ def run(
 
     Raises:
         ExperimentError: a damaged checkpoint, one of another run or of other data, or another process that trains in
-            the folder, or has taken it over.
+            the folder, or has taken it over; of several processes that share the run one that is no more.
         KeyboardInterrupt: `stopping` heard a signal.
     """
     watcher, main = watcher or Watcher(), fabric.is_global_zero
@@ -109,7 +116,15 @@ def run(
         raise KeyboardInterrupt
     made = claim(folder.path) if main and own is None else None  # before anything is read: nobody else writes
     with made or nullcontext():
-        return _run(fabric, config, data, folder, resume, watcher, made or own)
+        try:
+            return _run(fabric, config, data, folder, resume, watcher, made or own)
+        except RuntimeError as error:
+            if fabric.world_size > 1 and any(word in str(error) for word in LOST):
+                raise ExperimentError(
+                    f"another process of this run has ended, or cannot be reached; what was saved in {folder.path} is "
+                    "kept, and --resume goes on."
+                ) from error
+            raise
 
 
 def _run(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from experiments.base.machine import Machine
 
 PLAN = "plan.json"  # the runs' folders in the order in which they are to be trained
+SHARED = "data"  # the folder of what the processes of the sweep map into their memory; gone when it ends
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -17,6 +18,7 @@ from experiments.base.files import make_output
 from experiments.base.machine import make_fabric
 from experiments.base.stopping import stopped_by_signals
 from experiments.data.base import DataSet
+from experiments.data.shared import DataCache
 from experiments.report.summary import make_summary
 from experiments.report.terminal import print_tables
 from experiments.report.write import write_report, write_summary
@@ -26,7 +28,7 @@ from experiments.run.loop import Watcher, steps_per_epoch
 from experiments.run.progress import Monitor
 from experiments.run.records import RunResult, outcome
 from experiments.run.runner import load, run
-from experiments.sweeps.plan import Sweep, run_folder, write_plan
+from experiments.sweeps.plan import SHARED, Sweep, run_folder, write_plan
 from experiments.sweeps.processes import in_processes
 from experiments.sweeps.slurm import on_cluster
 
@@ -42,8 +44,8 @@ def run_sweep(sweep: Sweep) -> int:
             process is training in; before anything runs.
     """
     console = make_console()
-    data: dict[Any, DataSet] = {}
-    steps = {config: steps_per_epoch(_data(config, sweep, data), config, sweep.processes) for config in sweep.runs}
+    data = DataCache()
+    steps = {config: steps_per_epoch(load(config, sweep.roots, data), config, sweep.processes) for config in sweep.runs}
     folder = sweep.output if sweep.resume else make_output(sweep.output)
     if folder != sweep.output:
         console.print(f"{sweep.output} is in use; writing to {folder}", highlight=False, soft_wrap=True)
@@ -57,7 +59,7 @@ def _sweep(
     console: Console,
     folder: Path,
     folders: dict[Config, RunFolder],
-    data: dict[Any, DataSet],
+    data: DataCache,
     steps: dict[Config, int],
 ) -> int:
     """`run_sweep` in a folder that is this process's; in the folders of the runs others may be at work."""
@@ -92,7 +94,7 @@ def _sweep(
             if claimed(folders[config].path):  # a worker elsewhere trains it
                 continue
             watcher = monitor.begin(config.title, config.epochs, steps[config], folders[config].epochs_done())
-            result = _here(sweep, config, _data(config, sweep, data), folders[config], watcher)
+            result = _here(sweep, config, load(config, sweep.roots, data), folders[config], watcher)
             monitor.end(outcome(result))
             note(config, result)
         others = [config for config in waiting if config not in results]
@@ -102,6 +104,7 @@ def _sweep(
             for config, result in ended:
                 monitor.skip(config.title, config.epochs * steps[config], outcome(result))
                 note(config, result)
+    shutil.rmtree(folder / SHARED, ignore_errors=True)  # who has mapped it keeps it
     well = all(result.status == "complete" for result in results.values())
     summary = summarise("complete" if well else "stopped")
     write_summary(folder, summary)
@@ -111,15 +114,6 @@ def _sweep(
     print_tables(console, summary)
     console.print(f"\n{page}  ({summary['seconds']:.0f} s)", highlight=False, soft_wrap=True)
     return 0 if well else 1
-
-
-def _data(config: Config, sweep: Sweep, cache: dict[Any, DataSet]) -> DataSet:
-    """The run's data, loaded once for all runs on the same."""
-    held = (config.validation, config.calibration)
-    key = (config.domain, config.dataset, config.limit, *held, config.num_points, config.parts)
-    if key not in cache:
-        cache[key] = load(config, sweep.roots)
-    return cache[key]
 
 
 def _done(run: RunFolder, config: Config) -> RunResult | None:
