@@ -2,7 +2,7 @@
 
 from mixkit import functional, methods
 from mixkit.adaptive import Adaptive, steady
-from mixkit.assignment import assign
+from mixkit.assignment import assign, assign_cost
 from mixkit.attention import AttentionMixer
 from mixkit.bank import SaliencyBank
 from mixkit.collate import Collate
@@ -52,6 +52,7 @@ __all__ = [
     "Samples",
     "Schedule",
     "assign",
+    "assign_cost",
     "create_mixer",
     "functional",
     "hard_targets",

@@ -37,7 +37,8 @@ def warm_up() -> None:
     clouds = torch.rand(2, 1, 512, 3, generator=generator)
     for tolerance in (0.05, 0.01, 0.0):  # matched groups and swaps may do, the auction, the exact finish
         assign(clouds[0], clouds[1], tolerance=tolerance)
-    assign(clouds[0, :, :20], clouds[1, :, :20])
+    for size in (20, 21):  # few elements in each set, and as many or not
+        assign(clouds[0, :, :20], clouds[1, :, :size])
     images, labels = torch.rand(8, 3, 32, 32, generator=generator), torch.arange(8)
     for method in ("puzzlemix", "comixup"):
         mixer = create_mixer(method, "image", num_classes=8, saliency="spectral_residual", p=1.0)

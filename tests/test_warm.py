@@ -55,7 +55,8 @@ def test_what_is_warm_compiles_no_more() -> None:
     assert len(before) > 20
     for size in (5, 64, 1024):
         for tolerance in (0.05, 0.01, 0):
-            mixkit.assign(torch.rand(2, size, 2), torch.rand(2, size, 2), tolerance=tolerance)
+            for other in (size, size + 3):
+                mixkit.assign(torch.rand(2, size, 2), torch.rand(2, other, 2), tolerance=tolerance)
     mixkit.assign(torch.rand(2, 64, 3).double(), torch.rand(2, 3, 64).double().mT)
     for method in ("puzzlemix", "comixup"):
         mixer = mixkit.create_mixer(method, "image", num_classes=20, saliency="spectral_residual", p=1.0)

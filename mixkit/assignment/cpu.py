@@ -36,7 +36,7 @@ def solve(coords_a: Tensor, coords_b: Tensor, tolerance: float) -> tuple[Tensor,
     """
     batch, size, _ = coords_a.shape
     tolerance = float(tolerance)  # the compiled code would be compiled again for an int
-    a, b = (_float64(coords) for coords in (coords_a, coords_b))
+    a, b = (float64(coords) for coords in (coords_a, coords_b))
     index, bounds, bad = np.empty((batch, size), np.int64), np.empty((batch, 2)), list[int]()
 
     def solve_pair(pair: int) -> None:
@@ -44,7 +44,7 @@ def solve(coords_a: Tensor, coords_b: Tensor, tolerance: float) -> tuple[Tensor,
         if math.isnan(scale):
             bad.append(pair)
             return
-        matching, cost, lower = _match(first, second, tolerance)
+        matching, cost, lower = match_ordered(first, second, tolerance)
         index[pair, order_a] = order_b[matching]
         bounds[pair] = cost * scale, lower * scale
 
@@ -55,27 +55,31 @@ def solve(coords_a: Tensor, coords_b: Tensor, tolerance: float) -> tuple[Tensor,
     return torch.from_numpy(index), cost, relative_gap(cost, lower)
 
 
-def _float64(coords: Tensor) -> np.ndarray:
+def float64(coords: Tensor) -> np.ndarray:
     """A copy in rows, whatever the strides: numba would compile again for another layout."""
     narrow = coords.dtype not in (torch.float32, torch.float64)  # NumPy has no bfloat16
     return (coords.float() if narrow else coords).numpy().astype(np.float64, order="C")
 
 
-def _match(a: np.ndarray, b: np.ndarray, tolerance: float) -> tuple[np.ndarray, float, float]:
-    """Matching (N,), cost and lower bound of a pair (N, D) in k-d order, by the least work that meets the tolerance."""
+def match_ordered(a: np.ndarray, b: np.ndarray, tolerance: float) -> tuple[np.ndarray, float, float]:
+    """Matching (N,), cost and lower bound of a pair (N, D), (M, D), N <= M, in k-d order.
+
+    By the least work that meets the tolerance.
+    """
     if len(a) == 1:  # a bidder without a rival has no second best
-        return np.zeros(1, np.int64), *cpu_paths.finish(a, b, np.zeros(1), np.zeros(1, np.int64))
+        matching = np.zeros(1, np.int64)
+        return matching, *cpu_paths.finish(a, b, np.zeros(len(b)), matching)
     goal = max(tolerance, BEFORE_EXACT)
     coarse_goal = min(goal, COARSE)
     price, eps, groups, _ = cpu_auction.solve_coarse(a, b, coarse_goal)
-    if tolerance >= QUICK and len(groups) and groups.min() >= 0:
+    if tolerance >= QUICK and len(a) == len(b) and len(groups) and groups.min() >= 0:
         matching = cpu_swaps.spread(groups, len(a))
         lower, profit = cpu_auction.dual_bound(a, b, price, matching)
         cost = cpu_swaps.total(a, b, matching)
         if cost <= (1 + HOPEFUL * tolerance) * lower:
             cost = cpu_swaps.swap(a, b, matching, (1 + tolerance) * lower)
         if cost > (1 + tolerance) * lower:
-            lower, value = cpu_auction.dual_bound(b, a, -profit, cpu_auction.inverse(matching))
+            lower, value = cpu_auction.dual_bound(b, a, -profit, cpu_auction.inverse(matching, len(b)))
             price = -value
         if cost <= (1 + tolerance) * lower:
             return matching, cost, lower
@@ -88,8 +92,8 @@ def _match(a: np.ndarray, b: np.ndarray, tolerance: float) -> tuple[np.ndarray, 
 
 def match(coords_a: Tensor, coords_b: Tensor, tolerance: float) -> Tensor:
     """Index (N,) long of one pair (N, D), on the calling thread: for pairs of many sizes, each on a thread."""
-    first, second, _, order_a, order_b = prepare(*(_float64(coords) for coords in (coords_a, coords_b)))
-    matching, _, _ = _match(first, second, float(tolerance))
+    first, second, _, order_a, order_b = prepare(*(float64(coords) for coords in (coords_a, coords_b)))
+    matching, _, _ = match_ordered(first, second, float(tolerance))
     index = np.empty(len(matching), np.int64)
     index[order_a] = order_b[matching]
     return torch.from_numpy(index)

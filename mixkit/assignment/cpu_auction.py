@@ -1,7 +1,8 @@
 """The compiled auction for one pair in k-d order: pruned scans, bids, levels, certificate. No threads, no torch.
 
 The *bidders* are the points of a, the *targets* those of b; a bidder's *profit* is the least distance + price it can
-get. A file of compiled code calls only itself, because numba's cache does not notice an edit in another file.
+get. There are as many targets as bidders, or more: then prices are 0 or more, and those left over must end at 0. A file
+of compiled code calls only itself, because numba's cache does not notice an edit in another file.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 BLOCK = 64  # points that share one bounding box: long enough for SIMD, small enough to prune
 FAR, BIG = np.float32(1e20), np.float32(1e30)  # "infinite", but finite because fastmath assumes so; FAR < BIG
 ZERO = np.float32(0)
+WAITS, OUT = -1, -2  # a bidder without a target: it will bid, or it is better off outside
 BIDS = 100  # bids per bidder and level before the auction gives up
 COARSEN = 4  # bidders per bidder of the next coarser level
 REACH = 3  # a search for candidates looks this many eps beyond the second best
@@ -26,6 +28,7 @@ GROWTH = 2.5  # and in a later phase of the finest: it is halved at least from o
 LEVEL_EPS = 0.25  # a coarse level's prices mean nothing below LEVEL_EPS / sqrt(N of the level)
 EPS_PER_GAP = 2.5  # eps relative to the mean distance per unit of certified gap: measured, see docs/assignment.md
 ROUNDING = 6e-8  # of a float32 operation; a coordinate in [-1, 1] rounds by half of it
+LOWERED = 4  # eps that prices are lowered by between levels where targets are left over: to raise them takes less time
 MIN_EPS = 2e-6  # float32 prices do not resolve less
 
 Array: TypeAlias = np.ndarray
@@ -180,9 +183,11 @@ def auction(
     most_eps: float,
     lists: Lists,
     budget: int,
+    outside: float,
 ) -> tuple[int, float]:
     """Bidders x (N, D) bid in turn until each owns a target within eps of its best, or the budget of bids is spent.
 
+    The bidders whose `index` is WAITS bid. Whose best costs `outside` or more stays OUT, without a target.
     Gauss-Seidel forward auction from the given prices. Prices only rise, so a bidder's list stays true: what it leaves
     out is worth at least its threshold, and only a best that exceeds that makes the bidder look again. A bid that takes
     the threshold for the second best is smaller than it could be, but a bid. Returns the bids made, and the last eps.
@@ -194,12 +199,12 @@ def auction(
     columns, low, _ = targets
     candidates, lengths, count, threshold = lists
     size, work = x.shape[0], scratch(low.shape[1])
-    queue = np.empty(size, np.int32)
-    index[:] = -1
-    owner[:] = -1
-    for i in range(size):
-        queue[i] = size - 1 - i
-    waiting, bids, fewest, began = size, 0, size, 0
+    queue, waiting = np.empty(size, np.int32), 0
+    for i in range(size - 1, -1, -1):
+        if index[i] == WAITS:
+            queue[waiting] = i
+            waiting += 1
+    bids, fewest, began = 0, waiting, 0
     while waiting and bids < budget:
         waiting -= 1
         if waiting < fewest:
@@ -209,18 +214,22 @@ def auction(
         bids += 1
         i = int(queue[waiting])
         best, second, target = _best_two(candidates, lengths, i, count[i], price)
-        if best > threshold[i]:
+        if best > threshold[i] and threshold[i] < outside:
             if count[i] == 0 and i > 0:  # nothing known yet: what the neighbour knows bounds the search
                 for k in range(count[i - 1]):
                     best = min(best, distance(x, i, columns, candidates[i - 1, k]) + price[candidates[i - 1, k]])
+            best = min(best, outside)
             reach = np.float32(min(best + max(REACH * eps, 1e-6 * best), FAR))
             count[i], threshold[i] = scan(x, i, targets, price, least, reach, candidates, lengths, i, work)
-            if count[i] == 0:  # rounding has put even the neighbour's best beyond reach: only in many dimensions
+            if count[i] == 0 and reach < outside:  # rounding has put even the neighbour's best beyond it: in many axes
                 count[i], threshold[i] = scan(x, i, targets, price, least, FAR, candidates, lengths, i, work)
             best, second, target = _best_two(candidates, lengths, i, count[i], price)
+        if best >= outside:
+            index[i] = OUT
+            continue
         block = target // BLOCK
         was_least = price[target] <= least[block]
-        price[target] += min(second, threshold[i]) - best + eps
+        price[target] += min(min(second, threshold[i]), outside) - best + eps
         if was_least:
             lowest = BIG
             for k in range(block * BLOCK, block * BLOCK + BLOCK):
@@ -228,7 +237,7 @@ def auction(
             least[block] = lowest
         loser = owner[target]
         if loser >= 0:
-            index[loser] = -1
+            index[loser] = WAITS
             queue[waiting] = loser
             waiting += 1
         owner[target], index[i] = i, target
@@ -287,9 +296,9 @@ def lowest(x: Array, targets: Packed, weight: Array, guess: Array) -> Array:
 
 
 @compiled
-def inverse(matching: Array) -> Array:
-    """(N,) who owns each target, 0 where nobody does: `matching` (N,) has -1 for bidders without a target."""
-    owner = np.zeros(matching.shape[0], np.int64)
+def inverse(matching: Array, targets: int) -> Array:
+    """(targets,) who owns each target, 0 where nobody does: `matching` (N,) has -1 for bidders without a target."""
+    owner = np.zeros(targets, np.int64)
     for i in range(matching.shape[0]):
         if matching[i] >= 0:
             owner[matching[i]] = i
@@ -308,6 +317,20 @@ def dual_bound(a: Array, b: Array, price: Array, guess: Array) -> tuple[float, A
 
 
 @compiled
+def unequal_bound(x: Array, y: Array, profit: Array, index: Array, enough: float) -> float:
+    """A lower bound on the cost of every injection of x (N, D) into y (M, D), N < M, float32, from profits (N,) of x.
+
+    It takes the least prices of y, none below 0, that leave x no less than these profits. Where the bound is below
+    `enough`, it takes the profits that those prices leave, too. `index` (N,) is any matching, the better the faster.
+    """
+    value = np.minimum(lowest(y, pack(x), -profit, inverse(index, y.shape[0])), 0.0)
+    lower = value.sum() + profit.sum()
+    if lower < enough:
+        lower = max(lower, lowest(x, pack(y), -value, index).sum() + value.sum())
+    return lower
+
+
+@compiled
 def coarsen(x: Array, step: int) -> Array:
     """(N // step, D): the means of `step` points of x (N, D) in a row. The last N % step points are left out."""
     if step == 1:
@@ -321,37 +344,86 @@ def coarsen(x: Array, step: int) -> Array:
 
 
 @compiled
+def no_lists(size: int) -> Lists:
+    """Lists of candidates that know nothing yet."""
+    candidates, lengths = np.empty((size, BLOCK), np.int32), np.empty((size, BLOCK), np.float32)
+    return candidates, lengths, np.zeros(size, np.int64), np.full(size, -BIG)
+
+
+@compiled
+def reverse(
+    x: Array,
+    y: Array,
+    price: Array,
+    profit: Array,
+    index: Array,
+    owner: Array,
+    eps: float,
+    most_eps: float,
+    budget: int,
+) -> tuple[int, float]:
+    """After an auction that left targets over: these bid for the bidders, until they are taken or their prices are 0.
+
+    The reverse auction of Bertsekas and Castanon (1992). A target's bid lowers its price, and the profit of the bidder
+    that it takes, whose former target is then left over and bids in turn. A target that nobody wants at a price above 0
+    stays out. Overwrites price (M,), profit (N,), index (N,) and owner (M,). Returns the bids made and the last eps.
+    """
+    size, bidders = x.shape[0], pack(x)
+    loss, least = weigh(-profit, bidders[1].shape[1])
+    holder = np.full(loss.shape[0], -1)
+    holder[:size] = index
+    for j in range(y.shape[0]):
+        if owner[j] < 0 and price[j] <= 0:
+            owner[j] = OUT
+    lists = no_lists(y.shape[0])
+    bids, eps = auction(y, bidders, loss, least, owner, holder, eps, most_eps, lists, budget, ZERO)
+    profit[:] = -loss[:size]
+    index[:] = holder[:size]
+    columns = y.T.copy()
+    price[:] = 0
+    for i in range(size):
+        price[index[i]] = max(profit[i] - distance(x, i, columns, index[i]), ZERO)
+    return bids, eps
+
+
+@compiled
 def solve_level(
     x64: Array, y64: Array, price: Array, eps: float, least_eps: float, tolerance: float, certified: bool, index: Array
 ) -> tuple[float, float, Array, Array, int]:
     """Auctions at ever smaller eps until eps suffices, and if `certified`, until the certificate meets the tolerance.
 
-    Writes index (M,) int64, -1 where BIDS * M bids did not suffice. Returns cost, lower bound (0 if not certified),
-    prices (M,), profits (M,) and the bids made.
+    x64: (N, D) bidders. y64: (M, D) targets, M >= N. Writes index (N,) int64, -1 where BIDS * N bids did not suffice.
+    Returns cost, lower bound (0 if not certified), prices (M,), profits (N,) and the bids made.
     """
     x, y = x64.astype(np.float32), y64.astype(np.float32)
-    level = x.shape[0]
+    level, others = x.shape[0], y.shape[0]
     y_columns, targets = y64.T.copy(), pack(y)
     padded, least = weigh(price.astype(np.float32), targets[1].shape[1])
     owner = np.empty(padded.shape[0], np.int64)
-    lists = (
-        np.empty((level, BLOCK), np.int32),
-        np.empty((level, BLOCK), np.float32),
-        np.zeros(level, np.int64),
-        np.full(level, -BIG),
-    )
+    lists = no_lists(level)
     bids, lower, most_eps = 0, 0.0, (FIRST_GROWTH if certified else COARSE_GROWTH) * eps
     while True:
+        index[:], owner[:] = WAITS, -1
+        budget = BIDS * level - bids
         made, grown = auction(
-            x, targets, padded, least, index, owner, np.float32(eps), np.float32(most_eps), lists, BIDS * level - bids
+            x, targets, padded, least, index, owner, np.float32(eps), np.float32(most_eps), lists, budget, BIG
         )
+        profit32 = profits(padded, lists)
+        if others > level and made < budget:
+            price32, start = padded[:others], np.float32(grown)
+            more, grown = reverse(
+                x, y, price32, profit32, index, owner[:others], start, np.float32(most_eps), budget - made
+            )
+            made += more
+            padded, least = weigh(padded[:others], targets[1].shape[1])
+            lists = no_lists(level)  # prices have fallen
         bids, eps = bids + made, float(grown)
         cost, paired = 0.0, 0
         for i in range(level):
             if index[i] >= 0:
                 cost += distance(x64, i, y_columns, index[i])
                 paired += 1
-        profit = profits(padded, lists).astype(np.float64)
+        profit = profit32.astype(np.float64)
         goal = max(EPS_PER_GAP * tolerance * cost / paired, least_eps)
         if bids >= BIDS * level:
             break
@@ -361,23 +433,26 @@ def solve_level(
             continue
         if not certified:
             break
-        lower = lowest(y, pack(x), -profit, owner).sum() + profit.sum()
+        if others == level:
+            lower = lowest(y, pack(x), -profit, owner).sum() + profit.sum()
+        else:
+            lower = unequal_bound(x, y, profit, index, cost / (1 + tolerance))
         excess = cost - lower
         if cost == 0 or excess <= tolerance * lower or eps <= least_eps:
             break
         shrink = 0.9 * tolerance * max(lower, 0.0) / excess
         eps = max(eps * min(max(shrink, 1 / EPS_FACTOR), 0.7), least_eps)
         most_eps = eps
-    return cost, lower, padded[:level].astype(np.float64), profit, bids
+    return cost, lower, padded[:others].astype(np.float64), profit, bids
 
 
 @compiled
 def solve_coarse(a: Array, b: Array, tolerance: float) -> tuple[Array, float, Array, int]:
-    """The levels above the finest: what the finest starts from, its prices (N,) and eps, and the matching above it.
+    """The levels above the finest: what the finest starts from, its prices (M,) and eps, and the matching above it.
 
-    a, b: (N, D) float64 within [-1, 1], D >= 3, in k-d order, so that the mean of a few points in a row is a point of a
-    coarser cloud, and BLOCK points in a row make a small box. Returns price, eps, the matching (N // COARSEN,) of the
-    means of COARSEN points in a row, which is empty for a small N, and the bids made.
+    a, b: (N, D) and (M, D) float64 within [-1, 1], M >= N, D >= 3, in k-d order, so that the mean of a few points in a
+    row is a point of a coarser cloud, and BLOCK points in a row make a small box. Returns price, eps, the matching
+    (N // COARSEN,) of the means of COARSEN points in a row, which is empty for a small N, and the bids made.
     """
     size, step = a.shape[0], 1
     while size // step >= 2 * BLOCK:
@@ -385,7 +460,7 @@ def solve_coarse(a: Array, b: Array, tolerance: float) -> tuple[Array, float, Ar
     coarse_a, coarse_b = coarsen(a, step), coarsen(b, step)
     price, eps, all_bids, index = np.zeros(coarse_b.shape[0]), FIRST_EPS, 0, np.empty(0, np.int64)
     while step > 1:
-        level = coarse_a.shape[0]
+        level, others = coarse_a.shape[0], coarse_b.shape[0]
         index = np.empty(level, np.int64)
         cost, _, _, profit, bids = solve_level(
             coarse_a, coarse_b, price, eps, LEVEL_EPS / math.sqrt(level), tolerance, False, index
@@ -393,10 +468,15 @@ def solve_coarse(a: Array, b: Array, tolerance: float) -> tuple[Array, float, Ar
         all_bids += bids
         step //= COARSEN
         finer_a, finer_b = coarsen(a, step), coarsen(b, step)
-        guess = inverse(index)[np.minimum(np.arange(finer_b.shape[0]) // COARSEN, level - 1)]
+        guess = inverse(index, others)[np.minimum(np.arange(finer_b.shape[0]) // COARSEN, others - 1)]
         price = -lowest(finer_b.astype(np.float32), pack(coarse_a.astype(np.float32)), -profit, guess)
-        price -= price.min()
-        eps = max(EPS_PER_GAP * tolerance * cost / level, LEVEL_EPS / math.sqrt(finer_b.shape[0]))
+        eps = EPS_PER_GAP * tolerance * cost / level
+        if others > level:
+            price = np.maximum(price - LOWERED * eps, 0.0)
+        else:
+            price -= price.min()
+        if step > 1 or others == level:
+            eps = max(eps, LEVEL_EPS / math.sqrt(finer_a.shape[0]))
         coarse_a, coarse_b = finer_a, finer_b
     return price, eps, index, all_bids
 
@@ -405,10 +485,10 @@ def solve_coarse(a: Array, b: Array, tolerance: float) -> tuple[Array, float, Ar
 def solve_finest(
     a: Array, b: Array, tolerance: float, price: Array, eps: float, matching: Array
 ) -> tuple[float, float, Array, int]:
-    """The pair itself, from given prices (N,) and eps, until the certificate meets the tolerance.
+    """The pair itself, from given prices (M,) and eps, until the certificate meets the tolerance.
 
     Writes matching (N,) int64: where BIDS * N bids do not suffice, the bidders left over have -1. Returns the cost, the
-    certificate's lower bound, the prices (N,), and the bids made.
+    certificate's lower bound, the prices (M,), and the bids made.
     """
     cost, lower, price, _, bids = solve_level(a, b, price, eps, MIN_EPS, tolerance, True, matching)
     return cost, lower, price, bids

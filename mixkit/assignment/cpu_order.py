@@ -17,17 +17,18 @@ LEAF, BLOCK = 4, 64  # points that stay unsorted; splits of more than BLOCK poin
 # No fastmath, which would divide by a subnormal scale through its infinite inverse, and assume that nothing is NaN.
 @numba.njit(cache=True, nogil=True, fastmath=False)
 def normalise(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """`mixkit.assignment.normalise` for one pair (N, D) float64, with axes of zeros added up to the third.
+    """`mixkit.assignment.normalise` for a pair (N, D), (M, D) float64, with axes of zeros added up to the third.
 
     Here too because a dozen small operations of torch take as long as a tenth of the solver. The scale is NaN, and the
     clouds are zeros, where a coordinate is not finite or too large.
     """
-    size, dim = a.shape
-    first, second = np.zeros((size, max(dim, 3))), np.zeros((size, max(dim, 3)))
+    dim = a.shape[1]
+    first, second = np.zeros((a.shape[0], max(dim, 3))), np.zeros((b.shape[0], max(dim, 3)))
     fine = True
-    for i in range(size):
-        for d in range(dim):
-            fine &= (abs(a[i, d]) < LARGEST) & (abs(b[i, d]) < LARGEST)
+    for cloud in (a, b):
+        for i in range(cloud.shape[0]):
+            for d in range(dim):
+                fine &= abs(cloud[i, d]) < LARGEST
     if not fine:
         return first, second, math.nan
     scale = 0.0
@@ -95,7 +96,7 @@ def kd_order(x: np.ndarray) -> np.ndarray:
 
 @numba.njit(cache=True, nogil=True)
 def prepare(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, np.ndarray, np.ndarray]:
-    """A pair (N, D) float64 normalised and in k-d order, its scale, and the two orders: row k was row order[k]."""
+    """A pair (N, D), (M, D) float64 normalised and in k-d order, its scale, the two orders: row k was row order[k]."""
     first, second, scale = normalise(a, b)
     order_a, order_b = kd_order(first.astype(np.float32)), kd_order(second.astype(np.float32))
     return first[order_a], second[order_b], scale, order_a, order_b

@@ -55,55 +55,104 @@ def _argmin(values: Array, best: Array, best_block: Array) -> int:
 
 
 @compiled
+def _release(b: Array, rows: Array, u: Array, v: Array, owner: Array, matching: Array) -> None:
+    """Raise v to 0 for each column that is left over, all else staying optimal: who has a price above 0 must be taken.
+
+    From such a column the shortest path leads over rows, by way of the columns that they own, to one whose v reaches 0
+    first. That is left over instead; the rows between move one column on.
+    """
+    others, size = owner.shape[0], matching.shape[0]
+    back, reach, open_reach = np.empty(size), np.empty(size), np.empty(size)
+    before, scanned = np.empty(size, np.int64), np.empty(size, np.int64)
+    lane, lane_block = np.empty(LANES), np.empty(LANES, np.int64)
+    for start in range(others):
+        if owner[start] >= 0 or v[start] >= -TIGHT:
+            continue
+        reach[:] = BIG
+        open_reach[:] = BIG
+        closed = np.zeros(size)
+        count, j, base, end, length = 0, start, 0.0, start, -v[start]
+        while True:
+            _reduced_row(b, j, rows, u, back)
+            offset = base - v[j]
+            for i in range(size):
+                nearer = back[i] + offset + closed[i] < reach[i]
+                before[i] = j if nearer else before[i]
+                reach[i] = back[i] + offset if nearer else reach[i]
+                open_reach[i] = reach[i] + closed[i]
+            i = _argmin(open_reach, lane, lane_block)
+            base = open_reach[i]  # BIG or more once all rows are closed
+            if base >= length:
+                break
+            closed[i] = BIG
+            scanned[count] = i
+            count += 1
+            j = matching[i]
+            if base - v[j] < length:
+                end, length = j, base - v[j]
+        v[start] += length
+        for k in range(count):
+            i = scanned[k]
+            u[i] -= length - reach[i]
+            v[matching[i]] += length - reach[i]
+        i = owner[end]
+        owner[end] = -1
+        while i >= 0:  # -1 is the start's
+            j = before[i]
+            owner[j], matching[i], i = i, j, owner[j]
+
+
+@compiled
 def finish(a: Array, b: Array, price: Array, matching: Array) -> tuple[float, float]:
     """Make the matching optimal; returns its cost and the certificate's lower bound.
 
-    a, b: (N, D) float64. price (N,): any, the better the faster. matching (N,) int64: a proposal, -1 for none,
-    overwritten by the optimal bijection. Kept of the proposal is what the prices allow; each row left over takes the
-    shortest path to a free column (Dijkstra on the reduced costs; Jonker and Volgenant, 1987). At most N paths of at
-    most N steps of N operations: it always ends.
+    a: (N, D) float64. b: (M, D), M >= N. price (M,): any, the better the faster. matching (N,) int64: a proposal, -1
+    for none, overwritten by the optimal injection. Kept of the proposal is what the prices allow; each row left over
+    takes the shortest path to a free column (Dijkstra on the reduced costs; Jonker and Volgenant, 1987). At most N
+    paths of at most N steps of M operations, and where M > N at most M - N paths more (`_release`): it always ends.
     """
-    size = a.shape[0]
+    size, others = a.shape[0], b.shape[0]
+    most = 0.0 if others > size else BIG  # what v may be: with columns left over, no column is worth less than nothing
     rows, columns = a.T.copy(), b.T.copy()
-    row = np.empty(size)
+    row, back = np.empty(others), np.empty(size)
     lane, lane_block = np.empty(LANES), np.empty(LANES, np.int64)
     u, v = np.empty(size), -price
     for i in range(size):
         _reduced_row(a, i, columns, v, row)
         u[i] = row[_argmin(row, lane, lane_block)]
-    owner = np.full(size, -1, np.int64)
+    owner = np.full(others, -1, np.int64)
     for i in range(size):
         if matching[i] >= 0:
             owner[matching[i]] = i
     free = np.ones(size, np.bool_)
-    for j in range(size):  # raise v_j as far as it goes: one row at least is then tight, at best the proposed one
-        _reduced_row(b, j, rows, u, row)
-        i = _argmin(row, lane, lane_block)
-        v[j] = row[i]
-        if owner[j] >= 0 and row[owner[j]] - v[j] <= TIGHT:
+    for j in range(others):  # raise v_j as far as it goes: one row at least is then tight, at best the proposed one
+        _reduced_row(b, j, rows, u, back)
+        i = _argmin(back, lane, lane_block)
+        v[j] = min(back[i], most)
+        if owner[j] >= 0 and back[owner[j]] - v[j] <= TIGHT:
             i = owner[j]
         owner[j] = -1
-        if free[i]:
+        if free[i] and back[i] - v[j] <= TIGHT:
             owner[j], free[i] = i, False
     matching[:] = -1
-    for j in range(size):
+    for j in range(others):
         if owner[j] >= 0:
             matching[owner[j]] = j
 
-    reach, open_reach = np.empty(size), np.empty(size)
-    before = np.empty(size, np.int64)
-    scanned = np.empty(size, np.int64)
+    reach, open_reach = np.empty(others), np.empty(others)
+    before = np.empty(others, np.int64)
+    scanned = np.empty(others, np.int64)
     for start in range(size):
         if matching[start] >= 0:
             continue
         reach[:] = BIG
         open_reach[:] = BIG
-        closed = np.zeros(size)
+        closed = np.zeros(others)
         count, i, base = 0, start, 0.0
         while True:
             _reduced_row(a, i, columns, v, row)
             offset = base - u[i]
-            for j in range(size):
+            for j in range(others):
                 nearer = row[j] + offset + closed[j] < reach[j]
                 before[j] = i if nearer else before[j]
                 reach[j] = row[j] + offset if nearer else reach[j]
@@ -128,6 +177,8 @@ def finish(a: Array, b: Array, price: Array, matching: Array) -> tuple[float, fl
             if i == start:
                 break
 
+    if others > size:
+        _release(b, rows, u, v, owner, matching)
     cost, lower = 0.0, v.sum()
     for i in range(size):
         _reduced_row(a, i, columns, v, row)

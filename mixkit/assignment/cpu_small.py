@@ -1,7 +1,8 @@
-"""The compiled exact solver for a batch of small pairs: a dense matrix and shortest paths. No threads, no torch.
+"""The compiled exact solver for a matrix of costs, and for a batch of small pairs. No threads, no torch.
 
 Here v holds the dual variables of the columns (points of b): a row i (a point of a) is content with the column of least
-c_ij - v_j, and every matched row is.
+c_ij - v_j, and every matched row is. There are no more rows than columns; where there are fewer, no v is above 0, and
+those of the columns left over are 0.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numba.extending import intrinsic
 from mixkit.assignment.normalise import LARGEST
 
 BIG = 1e300  # "infinite", but finite because fastmath assumes so
+FORBIDDEN = 1e299  # costs from there on belong to pairs that may not be
 BIDS = 4  # per row that the reduction of the columns leaves, before it takes a shortest path
 
 Array: TypeAlias = np.ndarray
@@ -101,27 +103,33 @@ def _best_two(c: Array, i: int, v: Array) -> tuple[float, float, int]:
 
 
 @compiled
-def _match(c: Array, v: Array, reach: Array, closed: Array, work: Array, matching: Array) -> None:
-    """Write the optimal matching (N,) of the costs c (N, N), and the columns' duals v (N,).
+def _match(c: Array, v: Array, reach: Array, closed: Array, work: Array, matching: Array) -> bool:
+    """Write the optimal matching (N,) of the costs c (N, M), M >= N, and the columns' duals v (M,).
 
-    The columns are reduced first. The rows left over bid a few times, and take their column from a row that has it. Who
-    is left over then takes a shortest path (Jonker and Volgenant, 1987).
+    The columns are reduced first, where there are as many as rows. The rows left over bid a few times, and take their
+    column from a row that has it. Who is left over then takes a shortest path (Jonker and Volgenant, 1987). Returns
+    False where forbidden pairs leave no matching.
     """
-    size = v.shape[0]
+    rows, size = c.shape
     owner, free, before, scanned = work[0], work[1], work[2], work[3]
+    for i in range(rows):
+        matching[i] = -1
     for j in range(size):
-        v[j], before[j], owner[j], matching[j] = c[0, j], 0, -1, -1
-    for i in range(1, size):
+        v[j], before[j], owner[j] = c[0, j] if rows == size else 0.0, 0, -1
+    if rows == size:
+        for i in range(1, size):
+            for j in range(size):
+                value, least, row = c[i, j], v[j], before[j]  # all read, so that nothing branches
+                before[j] = i if value < least else row
+                v[j] = min(value, least)
         for j in range(size):
-            value, least, row = c[i, j], v[j], before[j]  # all read, so that nothing branches
-            before[j] = i if value < least else row
-            v[j] = min(value, least)
-    for j in range(size):
-        i = before[j]
-        if matching[i] < 0:
-            matching[i], owner[j] = j, i
+            if v[j] >= FORBIDDEN:
+                return False
+            i = before[j]
+            if matching[i] < 0:
+                matching[i], owner[j] = j, i
     waiting = 0
-    for i in range(size):
+    for i in range(rows):
         if matching[i] < 0:
             free[waiting] = i
             waiting += 1
@@ -136,6 +144,10 @@ def _match(c: Array, v: Array, reach: Array, closed: Array, work: Array, matchin
             continue
         bids -= 1
         best, second, j = _best_two(c, i, v)
+        if second >= FORBIDDEN / 2 and size > 1:  # no price is too high for its only column: a path finds one
+            free[left] = i
+            left += 1
+            continue
         loser = owner[j]
         if size > 1:
             v[j] -= second - best
@@ -152,7 +164,7 @@ def _match(c: Array, v: Array, reach: Array, closed: Array, work: Array, matchin
     for f in range(left):
         for j in range(size):
             reach[j], closed[j] = BIG, 0.0
-        count, i, base, offset = 0, free[f], 0.0, 0.0
+        count, i, base, offset = 0, free[f], -BIG, 0.0
         while True:
             for j in range(size):
                 value, far, row = max(c[i, j] - v[j] + offset, base), reach[j], before[j]
@@ -163,6 +175,8 @@ def _match(c: Array, v: Array, reach: Array, closed: Array, work: Array, matchin
                 value = reach[j] + closed[j]
                 column = j if value < base else column
                 base = min(base, value)
+            if base >= FORBIDDEN / 2:
+                return False
             if owner[column] < 0:
                 break
             closed[column] = BIG
@@ -178,6 +192,24 @@ def _match(c: Array, v: Array, reach: Array, closed: Array, work: Array, matchin
             matching[i], column = column, matching[i]
             if i == free[f]:
                 break
+    return True
+
+
+@compiled
+def match_costs(c: Array, matching: Array) -> tuple[float, float]:
+    """Write the matching (N,) int64 of least total cost c (N, M), M >= N; returns the cost and the certificate's bound.
+
+    Costs below FORBIDDEN lie within 1e290 of 0. Both results are BIG where every matching has a FORBIDDEN pair.
+    """
+    rows, size = c.shape
+    columns, work = np.empty((3, size)), np.empty((4, size), np.int64)
+    if not _match(c, columns[0], columns[1], columns[2], work, matching):
+        return BIG, BIG
+    paid, lower = 0.0, columns[0].sum()
+    for i in range(rows):
+        paid += c[i, matching[i]]
+        lower += _best_two(c, i, columns[0])[0]
+    return paid, lower
 
 
 @compiled

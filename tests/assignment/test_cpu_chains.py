@@ -32,7 +32,7 @@ def test_a_long_chain_makes_eps_grow_and_no_more_than_it_may() -> None:
             np.zeros(600, np.int64), np.full(600, -cpu_auction.BIG),
         )  # fmt: skip
         made, eps = cpu_auction.auction(
-            x, targets, price, least, index, owner, np.float32(1e-4), np.float32(most), lists, 10**7
+            x, targets, price, least, index, owner, np.float32(1e-4), np.float32(most), lists, 10**7, cpu_auction.BIG
         )
         assert sorted(index) == list(range(600))
         return made, float(eps), index

@@ -51,7 +51,7 @@ def test_the_bound_holds_for_any_prices_and_good_prices_make_it_tight(size: int,
         assert lower <= optimum
         assert profit.sum() - guess.sum() == pytest.approx(lower)
         assert profit == pytest.approx((distance + guess).min(1), rel=1e-3, abs=1e-4)
-        better, value = cpu_auction.dual_bound(b, a, -profit, cpu_auction.inverse(matching))
+        better, value = cpu_auction.dual_bound(b, a, -profit, cpu_auction.inverse(matching, len(b)))
         assert lower - 1e-3 * abs(lower) <= better <= optimum
         assert value == pytest.approx((distance.T - profit).min(1), rel=1e-3, abs=1e-4)
     assert lower > 0.9 * optimum
