@@ -1,7 +1,8 @@
 """`python -m experiments bench assignment`: `mixkit.assign` against SciPy, lapx, POT and torch-linear-assignment.
 
 Solvers that work pair by pair are timed on a few pairs; ours solves the batch, with torch's number of threads, and its
-time is divided by the batch. Each speed-up is a ratio of medians from one run. `--lidar` times ours alone (lidar.py).
+time is divided by the batch. Each speed-up is a ratio of medians from one run. `--lidar` times ours alone (lidar.py),
+`--unequal` sets of unequal sizes (unequal.py).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from experiments.base.console import make_console
 from experiments.base.files import write_json
 from experiments.bench.lidar import lidar_benchmark
 from experiments.bench.timing import extra_memory
+from experiments.bench.unequal import unequal_benchmark
 from experiments.bench.workloads import modelnet_shape, synthetic_shape
 from experiments.commands.options import add_data_root, roots_of
 from experiments.data.base import find_first
@@ -45,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--peer-pairs", type=int, default=8, help="pairs that each other solver is timed on (2 at 4096)"
     )
     parser.add_argument("--lidar", action="store_true", help="time pairs of large LiDAR-like clouds one by one instead")
+    parser.add_argument("--unequal", action="store_true", help="time sets of unequal sizes against SciPy instead")
     parser.add_argument("--quick", action="store_true", help="with --lidar: few pairs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the rows here as well")
@@ -66,6 +69,11 @@ def main(args: argparse.Namespace) -> int:
         sources = {"modelnet10": lambda size, draw: modelnet_shape(points, size, draw), **sources}
     else:
         console.print("modelnet10.npz is absent: synthetic shapes only")
+    if args.unequal:
+        rows = unequal_benchmark(console, sources, args.batch, args.repeats, args.seed)
+        if args.json:
+            write_json(args.json, rows)
+        return 0
     first = torch.randn(1, 100, 3, generator=torch.Generator().manual_seed(args.seed))
     start = time.perf_counter()
     assign(first, first.flip(1), tolerance=0)

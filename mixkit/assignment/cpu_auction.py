@@ -475,8 +475,10 @@ def solve_coarse(a: Array, b: Array, tolerance: float) -> tuple[Array, float, Ar
             price = np.maximum(price - LOWERED * eps, 0.0)
         else:
             price -= price.min()
-        if step > 1 or others == level:
-            eps = max(eps, LEVEL_EPS / math.sqrt(finer_a.shape[0]))
+        floor = LEVEL_EPS / math.sqrt(finer_a.shape[0])
+        if others > level and step == 1:
+            floor /= 3  # where targets are left over, prices are nearer their end
+        eps = max(eps, floor)
         coarse_a, coarse_b = finer_a, finer_b
     return price, eps, index, all_bids
 

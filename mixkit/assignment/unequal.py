@@ -85,17 +85,20 @@ def match(a: np.ndarray, b: np.ndarray, metric: Metric, tolerance: float, solver
         return np.full(len(a), -1), 0.0, 0.0
     if len(a) > len(b):
         return _inverse(match(b, a, metric, tolerance, solver, sample), len(a))
-    first, second, scale = normalise(a, b)
+    ours = metric == 2 and solver != "exact"
+    large = len(a) > SMALL if len(a) == len(b) else len(a) * len(b) > DENSE
+    if ours and large:
+        first, second, scale, order_a, order_b = prepare(a, b)
+    else:
+        first, second, scale = normalise(a, b)
     if math.isnan(scale):
         both = np.concatenate([a, b])
         bad = both[~(np.abs(both) < LARGEST)][0]
         raise ValueError(f"coordinates must be finite and below {LARGEST:g}, got {bad} in sample {sample}")
-    ours = metric == 2 and solver != "exact"
-    if ours and len(a) == len(b) <= SMALL:
+    if ours and not large and len(a) == len(b):
         found = small.solve(*(torch.from_numpy(coords)[None] for coords in (a, b)))
         return found[0][0].numpy(), float(found[1]), float(found[2])
-    if ours and (len(a) == len(b) or len(a) * len(b) > DENSE):
-        first, second, scale, order_a, order_b = prepare(a, b)
+    if ours and large:
         matching, cost, lower = cpu.match_ordered(first, second, tolerance)
         index = np.empty(len(a), np.int64)
         index[order_a] = order_b[matching]
