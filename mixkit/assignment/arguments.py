@@ -32,18 +32,21 @@ def check_arguments(a: Tensor, b: Tensor, tolerance: float, solver: str, options
 
     Returns whether they are two batches (B, N, D) of one shape, none of it 0.
     """
+    plain = True
     for name, coords in (("coords_a", a), ("coords_b", b)):
         if not isinstance(coords, Tensor):
             raise TypeError(f"{name} must be a tensor, got {type(coords).__name__}")
         if not coords.is_floating_point():
             raise TypeError(f"{name} must be floating point, got {coords.dtype}: use {name}.float()")
-        if coords.ndim not in (2, 3) or not coords.shape[-1] or (coords.ndim == 3 and not coords.shape[0]):
-            raise ValueError(f"{name} must be (B, N, D) or (N, D) with B and D >= 1, got {tuple(coords.shape)}")
-    alike = a.shape == b.shape
-    if not alike and (a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-1]):
-        raise ValueError(
-            f"coords_a and coords_b may differ in their number of rows only, got {tuple(a.shape)} and {tuple(b.shape)}"
-        )
+        if coords.ndim != 3 or not coords.numel():
+            plain = False
+            if coords.ndim not in (2, 3) or not coords.shape[-1] or (coords.ndim == 3 and not coords.shape[0]):
+                raise ValueError(f"{name} must be (B, N, D) or (N, D) with B and D >= 1, got {tuple(coords.shape)}")
+    if a.shape != b.shape:
+        plain = False
+        if a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-1]:
+            got = f"got {tuple(a.shape)} and {tuple(b.shape)}"
+            raise ValueError(f"coords_a and coords_b may differ in their number of rows only, {got}")
     if a.dtype != b.dtype or a.device != b.device:
         raise TypeError(f"coords_a is {a.dtype} on {a.device}, coords_b is {b.dtype} on {b.device}: make them alike")
     if not (type(tolerance) is float and 0 <= tolerance <= 1):  # as it nearly always is: the check itself takes longer
@@ -55,7 +58,7 @@ def check_arguments(a: Tensor, b: Tensor, tolerance: float, solver: str, options
         if unknown:
             takes = ", ".join(OPTIONS[solver]) or "no options"
             raise TypeError(f"solver {solver!r} takes {takes}, got {', '.join(unknown)}")
-    return alike and a.ndim == 3 and a.numel() > 0
+    return plain
 
 
 def check_metric(metric: Metric) -> Metric:
