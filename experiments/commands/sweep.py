@@ -23,6 +23,8 @@ examples:
   python -m experiments sweep --recipe short --datasets modelnet10 --models pointnet dgcnn --seeds 0 1 2 --limit 1000
   python -m experiments sweep --recipe table11 --epochs 30 --precision bf16 --output runs/ladder --resume
   python -m experiments sweep --recipe table2 --launcher slurm --partition gpu --time 240 --accelerator cuda --jobs 16
+  python -m experiments sweep --recipe short --datasets digits --models pointnet --methods sagemix --seeds 0 \\
+      --validation 300 --tune sigma=0.2:4:log theta=0.05:1 --trials 30 --jobs 2 --output runs/tuning
 """
 
 
@@ -47,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="runs at a time, each on a GPU of its own (default: 1; on a cluster as many as it takes)",
     )
     add_cluster_arguments(parser)
+    add_tuning_arguments(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--output", type=Path, metavar="DIR", help="default: runs/RECIPE, the next free one")
     output.add_argument("--resume", action="store_true", help="go on in --output: skip what is done")
@@ -60,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run the sweep; returns the exit code: 0, or 1 where a run did not end well."""
     recipe = load_recipe(args.recipe)
+    if args.tune:
+        return run_tuning(args, recipe)
     runs = plan(recipe, args)
     if args.dry_run:
         print("\n".join(f"# {config.title}\n{to_toml(config)}" for config in runs), end="")
@@ -68,6 +73,47 @@ def main(args: argparse.Namespace) -> int:
 
     options.fetch_data(args, [config.dataset for config in runs])
     return run_sweep(make_sweep("sweep", runs, args.output or Path("runs") / recipe.name, args))
+
+
+def add_tuning_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which options of the method are searched."""
+    tuning = parser.add_argument_group("tuning (one data set, model, method and seed; needs --validation)")
+    tuning.add_argument(
+        "--tune",
+        nargs="+",
+        metavar="NAME=RANGE",
+        help="search the method's options by Optuna: sigma=0.1:2:log patience=5:40 schedule=steady|mwh",
+    )
+    tuning.add_argument("--trials", type=options.whole(1), default=20, metavar="N", help="(default: 20)")
+
+
+def run_tuning(args: argparse.Namespace, recipe: Recipe) -> int:
+    """Search the options that --tune names; returns the exit code.
+
+    Raises:
+        ExperimentError: no held-out samples to score on, several data sets, models, methods or seeds, or a cluster.
+    """
+    if not args.validation:
+        raise ExperimentError("--tune needs --validation: nothing is chosen by the test samples.")
+    if args.launcher != "local":
+        raise ExperimentError("--tune runs on this machine: leave --launcher out.")
+    first = plan(recipe, args)
+    if len(first) != 1:
+        raise ExperimentError(
+            f"--tune takes one data set, one model, one method and one seed, not {len(first)} runs: choose them by "
+            "--datasets, --models, --methods and --seeds."
+        )
+    from experiments.sweeps.tune import read_choice, tune
+
+    choices = [read_choice(text) for text in args.tune]
+    given = {**options.overrides_of(args), "dataset": first[0].dataset, "model": first[0].model, "seed": first[0].seed}
+    options.fetch_data(args, [first[0].dataset])
+    output = args.output or Path("runs") / f"{recipe.name}-tuning"
+    sweep = make_sweep("sweep --tune", first, output, args)
+    method = (args.methods or recipe.sweep["methods"])[0]
+    return tune(
+        sweep, lambda text: recipe.resolve(args.variant, {**given, "method": text}), method, choices, args.trials
+    )
 
 
 def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:

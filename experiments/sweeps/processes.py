@@ -112,17 +112,21 @@ class Team:
             worker.wait()
 
     def _start(self, gpus: list[str]) -> subprocess.Popen[bytes]:
-        machine = self._sweep.machine
-        threads = machine.threads or max(1, (os.cpu_count() or 1) // self._sweep.jobs)
-        words = ["worker", str(self._folder), *machine_words(replace(machine, threads=threads), self._sweep.roots)]
-        environment = {**os.environ, PARENT: str(os.getpid())}
-        if gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-        with (self._folder / LOG).open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "experiments", *words],
-                env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
-            )  # fmt: skip
+        return start_worker(self._sweep, self._folder, self._folder, gpus)
+
+
+def start_worker(sweep: Sweep, place: Path, folder: Path, gpus: list[str]) -> subprocess.Popen[bytes]:
+    """A worker on the runs in `place`, the sweep's `folder` or that of one run, with these GPUs or any."""
+    threads = sweep.machine.threads or max(1, (os.cpu_count() or 1) // sweep.jobs)
+    words = ["worker", str(place), *machine_words(replace(sweep.machine, threads=threads), sweep.roots)]
+    environment = {**os.environ, PARENT: str(os.getpid())}
+    if gpus:
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    with (folder / LOG).open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "experiments", *words],
+            env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+        )  # fmt: skip
 
 
 def machine_words(machine: Machine, roots: Iterable[Path]) -> list[str]:
