@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -47,6 +49,20 @@ def stopped_by_signals() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         _heard.clear()
+
+
+def end_with(parent: int) -> None:
+    """Have this process end soon after the one of this number, which began it: for pools that know nothing of signals.
+
+    What the process is at is lost.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="parent").start()
 
 
 def asked_to_stop() -> bool:

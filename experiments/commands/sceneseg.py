@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -13,6 +14,7 @@ from typing import Any
 from experiments.base.console import make_console
 from experiments.base.errors import ExperimentError
 from experiments.base.files import read_bounded, write_json
+from experiments.base.stopping import end_with
 from experiments.commands import options
 
 Results = dict[tuple[str, int], dict[str, Any]]  # of each method and seed
@@ -55,7 +57,7 @@ def main(args: argparse.Namespace) -> int:
     roots = list(options.roots_of(args))
     console = make_console()
     waiting = [run for run in runs if results[run] is None]
-    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(args.jobs, get_context("spawn"), end_with, (os.getpid(),)) as pool:
         futures = {run: pool.submit(train, setting, roots, *run) for run in waiting}
         for run, future in futures.items():
             results[run] = future.result()

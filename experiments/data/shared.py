@@ -67,9 +67,7 @@ def _mapped(tensor: Tensor, folder: Path) -> Tensor:
     file = folder / f"{digest}.{str(tensor.dtype).removeprefix('torch.')}"
     try:
         if not file.is_file() or file.stat().st_size != tensor.nbytes:
-            own = file.with_name(f"{file.name}.{os.getpid()}")  # others may write the same file at this moment
-            write_whole(own, numbers.tobytes())
-            own.replace(file)
+            _write(file, numbers.tobytes())
         if file.is_symlink() or not os.access(file, os.R_OK):
             raise OSError(f"{file} is no file of ours")
         mapped = torch.from_file(str(file), shared=False, size=tensor.numel(), dtype=tensor.dtype)
@@ -78,3 +76,18 @@ def _mapped(tensor: Tensor, folder: Path) -> Tensor:
         return tensor
     mapped = mapped.view(tensor.shape)
     return mapped if torch.equal(mapped.view(torch.uint8), tensor.view(torch.uint8)) else tensor
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Write a file that others may write at this moment: the first one stays, since it may be mapped already."""
+    own = file.with_name(f"{file.name}.{os.getpid()}")
+    write_whole(own, content)
+    try:
+        if file.is_file() and file.stat().st_size != len(content):  # a damaged one
+            file.unlink(missing_ok=True)
+        os.link(own, file)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        own.replace(file)
+    own.unlink(missing_ok=True)

@@ -63,9 +63,19 @@ while not asked_to_stop():
 """
 
 
+POOLED = """
+import os, time
+from experiments.base.stopping import end_with
+end_with(os.getppid())
+print("asks", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("child_code", [CHILD, POOLED])
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGHUP])
-def test_a_process_hears_of_the_end_of_who_began_it(sign: signal.Signals) -> None:
-    command = [sys.executable, "-c", MIDDLE, CHILD]
+def test_a_process_hears_of_the_end_of_who_began_it(sign: signal.Signals, child_code: str) -> None:
+    command = [sys.executable, "-c", MIDDLE, child_code]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as middle:
         assert middle.stdout is not None
         child = int(middle.stdout.readline())
