@@ -7,7 +7,7 @@ import json
 import os
 import statistics
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,16 @@ def main(args: argparse.Namespace) -> int:
     waiting = [run for run in runs if results[run] is None]
     with ProcessPoolExecutor(args.jobs, get_context("spawn"), end_with, (os.getpid(),)) as pool:
         futures = {run: pool.submit(train, setting, roots, *run) for run in waiting}
-        for run, future in futures.items():
-            results[run] = future.result()
-            write_json(_file(folder, *run), {**setting, **future.result()})
-            console.print(f"{run[0]}, seed {run[1]}: mIoU {future.result()['miou']:.1f}")
+        try:
+            for run, future in futures.items():
+                results[run] = future.result()
+                write_json(_file(folder, *run), {**setting, **future.result()})
+                console.print(f"{run[0]}, seed {run[1]}: mIoU {future.result()['miou']:.1f}")
+        except BaseException:  # nobody waits for the other runs
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in active_children():
+                process.terminate()
+            raise
     done = {run: result for run, result in results.items() if result}
     console.print(table(done, methods, SCANS[args.data][0]))
     console.print(class_table(done, methods))

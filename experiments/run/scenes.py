@@ -73,12 +73,7 @@ def train_scenes(
                 scenes, mixed = mixer(scenes, labels, generator=draws)
                 targets = torch.cat(mixed)
             logits = model(scenes)
-            soft = targets.is_floating_point()
-            loss = (
-                mixkit.soft_cross_entropy(logits, targets)
-                if soft
-                else F.cross_entropy(logits, targets, ignore_index=IGNORED)
-            )
+            loss = loss_of(logits, targets)
             if not bool(loss.isfinite()):
                 raise ExperimentError(f"{method}, seed {seed}: the loss is {loss.item()}; take a lower --lr.")
             optimizer.zero_grad()
@@ -87,6 +82,15 @@ def train_scenes(
             schedule.step()
     seconds = time.perf_counter() - start
     return {"last_loss": float(loss.detach()), "seconds": seconds, **score(model, scans)}
+
+
+def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
+    """The cross entropy of hard labels (L,) or soft ones (L, K); 0 where no point of a batch is annotated."""
+    if targets.is_floating_point():
+        return mixkit.soft_cross_entropy(logits, targets)
+    if not bool((targets != IGNORED).any()):
+        return 0 * logits.sum()
+    return F.cross_entropy(logits, targets, ignore_index=IGNORED)
 
 
 def augment(scene: Tensor, generator: torch.Generator) -> Tensor:

@@ -15,7 +15,7 @@ from experiments.base.errors import ExperimentError
 from experiments.data.scans import IGNORED, KITTI_CLASSES, S3DIS_CLASSES, Scans, load_scans
 from experiments.data.streets import CLASSES, SENSOR_HEIGHT, make_scan
 from experiments.models.voxel_unet import SparseConv, VoxelUNet, voxelise
-from experiments.run.scenes import augment, score
+from experiments.run.scenes import augment, loss_of, score
 
 
 class TestStreets:
@@ -164,6 +164,25 @@ def test_augmentation_keeps_shapes() -> None:
     assert 0.95 <= float(ratio.mean()) <= 1.05
     assert torch.equal(changed[:, 3], scene[:, 3])
     torch.testing.assert_close(changed[:, 2] / scene[:, 2], ratio.mean().expand(40))
+
+
+def test_scenes_that_nobody_has_annotated_teach_nothing() -> None:
+    logits = torch.randn(4, 3, requires_grad=True)
+    loss = loss_of(logits, torch.full((4,), IGNORED))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad is not None
+    assert not bool(logits.grad.any())
+    hard = torch.tensor([0, IGNORED, 2, 1])
+    known = hard != IGNORED
+    soft = torch.nn.functional.one_hot(hard.where(known, torch.tensor(0)), 3).float() * known[:, None]
+    torch.testing.assert_close(loss_of(logits, hard), loss_of(logits, soft))
+
+
+def test_a_run_that_fails_ends_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["sceneseg", "--data", "sydney", "--data-root", str(tmp_path), "--output", str(tmp_path / "runs")]
+    assert main(words) == 2
+    assert "sydney_scenes.npz is not in" in capsys.readouterr().err
 
 
 def test_miou_by_hand() -> None:
