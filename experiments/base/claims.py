@@ -16,7 +16,7 @@ import os
 import platform
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -38,6 +38,7 @@ class Holder:
         host: the machine's name.
         pid: the number of the process there.
         silent: seconds since its last heartbeat.
+        here: whether the process is on this machine, so that the system's lock tells all of it.
         alive: whether it is at work, as far as can be seen from here.
         number: of its claim, from 1; those before it died.
     """
@@ -45,6 +46,7 @@ class Holder:
     host: str
     pid: int
     silent: float
+    here: bool
     alive: bool
     number: int
 
@@ -123,14 +125,12 @@ def claim(folder: Path) -> Claim:
         os.utime(lock.fileno())
         now = os.stat(lock.fileno()).st_mtime  # by the clock of the file system, which all machines share
         holder = _last(folder, now)
-        if holder is not None and not _is_here(folder, holder.number) and holder.silent < silence():
+        if holder is not None and not holder.here and holder.alive:  # of one that is here, the lock was free
             raise BlockingIOError
         next_one = 1 if holder is None else holder.number + 1
         file = folder / f"{CLAIM}{next_one:04d}"
         about = json.dumps({"machine": machine(), "host": platform.node(), "pid": os.getpid()})
-        with open(
-            os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "w"
-        ) as out:
+        with file.open("x", encoding="utf-8") as out:  # which only one process can, and through no link
             out.write(about)
     except (BlockingIOError, FileExistsError) as error:
         lock.close()
@@ -144,11 +144,7 @@ def claim(folder: Path) -> Claim:
 def holder_of(folder: Path) -> Holder | None:
     """Who has a folder, or died with it; None where nobody has since it was let go. Makes nothing."""
     holder = _last(folder, time.time())
-    if holder is None:
-        return None
-    here = _is_here(folder, holder.number)
-    alive = _locked(folder) if here else holder.silent < silence()
-    return Holder(holder.host, holder.pid, holder.silent, alive, holder.number)
+    return replace(holder, alive=_locked(folder)) if holder is not None and holder.here else holder
 
 
 def claimed(folder: Path) -> bool:
@@ -187,7 +183,7 @@ def _claims(folder: Path) -> dict[int, Path]:
 
 
 def _last(folder: Path, now: float) -> Holder | None:
-    """Who made the last claim; not yet known whether alive."""
+    """Who made the last claim, taken for alive by its heartbeat."""
     claims = _claims(folder)
     if not claims:
         return None
@@ -198,7 +194,14 @@ def _last(folder: Path, now: float) -> Holder | None:
         return None
     about = _about(claims[number])
     host, pid = about.get("host"), about.get("pid")
-    return Holder(host if isinstance(host, str) else "", pid if isinstance(pid, int) else 0, silent, True, number)
+    return Holder(
+        host=host if isinstance(host, str) else "",
+        pid=pid if isinstance(pid, int) else 0,
+        silent=silent,
+        here=about.get("machine") == machine(),
+        alive=silent < silence(),
+        number=number,
+    )
 
 
 def _about(file: Path) -> dict[str, object]:
@@ -208,11 +211,6 @@ def _about(file: Path) -> dict[str, object]:
     except (OSError, ValueError, RecursionError):
         return {}
     return about if isinstance(about, dict) else {}
-
-
-def _is_here(folder: Path, number: int) -> bool:
-    """Whether a claim is of a process on this machine, of which the system's lock tells all."""
-    return _about(folder / f"{CLAIM}{number:04d}").get("machine") == machine()
 
 
 def _locked(folder: Path) -> bool:

@@ -48,10 +48,11 @@ def main(args: argparse.Namespace) -> int:
     """Train until nothing is left; returns the exit code."""
     from experiments.data.shared import DataCache
     from experiments.run.records import outcome
-    from experiments.sweeps.plan import SHARED
+    from experiments.sweeps.plan import PLAN, SHARED
     from experiments.sweeps.work import work
 
-    cache = DataCache(args.folder / SHARED)
+    of_sweep = (args.folder / PLAN).is_file()  # not of one run, whose data would be shared with nobody
+    cache = DataCache(args.folder / SHARED if of_sweep else None)
     out = os.fdopen(os.dup(1), "w", buffering=1)
 
     def tell(run: RunFolder) -> None:

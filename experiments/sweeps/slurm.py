@@ -48,10 +48,10 @@ class Job:
 
     def __call__(self) -> int:
         """Train, or go on; returns the exit code. Of the tasks that share a run the first has the folder."""
-        command = ["worker", self.folder] if os.environ.get("SLURM_PROCID", "0") == "0" else None
-        words = [*(command or ["train", "--resume", self.folder]), *self.words]
+        first = os.environ.get("SLURM_PROCID", "0") == "0"
+        command = ["worker", self.folder] if first else ["train", "--resume", self.folder]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "experiments", *words],
+            [sys.executable, "-m", "experiments", *command, *self.words],
             env={**os.environ, PARENT: str(os.getpid())},
             start_new_session=True,  # Slurm's signals are for submitit
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.base.claims import Holder, claimed, holder_of
+from experiments.base.claims import Holder, holder_of
 from experiments.base.errors import ExperimentError
 from experiments.run.folder import RunFolder
 from experiments.run.records import RunResult, outcome
@@ -78,7 +78,7 @@ def state_of(run: RunFolder) -> RunState:
     except ExperimentError as error:
         return RunState(run, "failed", run.path.name, 0, 0, None, None, str(error))
     holder = holder_of(run.path)
-    phase, why = _phase(result, holder, claimed(run.path))
+    phase, why = _phase(result, holder)
     return RunState(
         run,
         phase,
@@ -91,10 +91,10 @@ def state_of(run: RunFolder) -> RunState:
     )
 
 
-def _phase(result: RunResult, holder: Holder | None, at_work: bool) -> tuple[str, str]:
+def _phase(result: RunResult, holder: Holder | None) -> tuple[str, str]:
     if result.status == "complete":
         return "done", outcome(result)
-    if at_work:
+    if holder is not None and holder.alive:
         return "running", ""
     if result.status == "stopped":
         return "failed", result.stopped or "no reason is told"
