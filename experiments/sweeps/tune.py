@@ -27,6 +27,7 @@ from experiments.sweeps.processes import slots, start_worker
 from experiments.sweeps.work import ENDED
 
 STUDY = "study.log"  # Optuna's journal
+METHOD = "method"  # what a trial says of itself in the study
 STARTUP, WARMUP = 5, 1  # whole trials, and tested epochs of a trial, before anything is pruned
 POLL = 0.2  # seconds
 
@@ -136,7 +137,7 @@ def tune(sweep: Sweep, configure: Callable[[str], Config], method: str, choices:
             pruner=optuna.pruners.MedianPruner(STARTUP, WARMUP),
         )
         study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))  # one that goes on draws anew
-        tuner = _Tuner(sweep, study, lambda trial: configure(method_text(method, choices, trial)), console)
+        tuner = _Tuner(sweep, study, configure, lambda trial: method_text(method, choices, trial), console)
         try:
             tuner.run(trials)
         finally:
@@ -149,7 +150,7 @@ def tune(sweep: Sweep, configure: Callable[[str], Config], method: str, choices:
     well = any(result.status == "complete" for result in results)
     if well:
         best = study.best_trial
-        console.print(f"\nbest: {best.user_attrs['method']}, {best.value:.1f} %", highlight=False, soft_wrap=True)
+        console.print(f"\nbest: {best.user_attrs[METHOD]}, {best.value:.1f} %", highlight=False, soft_wrap=True)
     console.print(str(page), highlight=False, soft_wrap=True)
     return 0 if well else 1
 
@@ -163,8 +164,16 @@ def method_text(method: str, choices: Sequence[Choice], trial: Any) -> str:
 class _Tuner:
     """Keeps trials at work, tells the study of their scores, and stops those that it prunes."""
 
-    def __init__(self, sweep: Sweep, study: Any, configure: Callable[[Any], Config], console: Any) -> None:
-        self._sweep, self._study, self._configure, self._console = sweep, study, configure, console
+    def __init__(
+        self,
+        sweep: Sweep,
+        study: Any,
+        configure: Callable[[str], Config],
+        suggest: Callable[[Any], str],
+        console: Any,
+    ) -> None:
+        self._sweep, self._study, self._console = sweep, study, console
+        self._configure, self._suggest = configure, suggest
         self._free = slots(sweep.jobs, sweep.machine.devices)
         self._at_work: list[Attempt] = []
 
@@ -188,7 +197,8 @@ class _Tuner:
 
     def runs(self) -> list[RunFolder]:
         """The runs of all trials, each once."""
-        configs = dict.fromkeys(self._configure(trial) for trial in map(_Fixed, self._study.trials))
+        texts = dict.fromkeys(text for trial in self._study.trials if (text := trial.user_attrs.get(METHOD)))
+        configs = map(self._configure, texts)
         return [run for config in configs if (run := run_folder(self._sweep.output, config)).holds_run]
 
     def close(self) -> None:
@@ -199,9 +209,9 @@ class _Tuner:
             attempt.process.wait()
 
     def _begin(self, trial: Any) -> None:
-        config = self._configure(trial)
+        config = self._configure(self._suggest(trial))
         config.check()
-        trial.set_user_attr("method", config.method)
+        trial.set_user_attr(METHOD, config.method)
         run = run_folder(self._sweep.output, config)
         if not run.holds_run:
             run.write_config(config)
@@ -261,19 +271,6 @@ class _Tuner:
         self._console.print(
             f"trial {attempt.trial.number + 1}, {result.config.method}: {told}", highlight=False, soft_wrap=True
         )
-
-
-class _Fixed:
-    """Suggests what a trial that is over had."""
-
-    def __init__(self, trial: Any) -> None:
-        self._params = trial.params
-
-    def suggest_float(self, name: str, *range_: Any, **options: Any) -> Any:
-        """The value that the trial had."""
-        return self._params[name]
-
-    suggest_int = suggest_categorical = suggest_float
 
 
 def _score(scores: dict[str, float]) -> float:
