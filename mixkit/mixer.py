@@ -55,7 +55,7 @@ class Mixer(MixerSteps):
         partners: whom each sample is mixed with: "random", now and then itself; "derangement", at random, never itself;
             "previous", the one before it; "reversed", the one as far from the other end; "same_class"; "other_class";
             "previous_batch", the batch before this one, as it was mixed; or others and functions of your own
-            (docs/partners.md). Default: the method's, which is "random" unless its paper says otherwise.
+            (docs/guide/partners.md). Default: the method's, which is "random" unless its paper says otherwise.
         labels_by: what a sample's label weighs by: "weight", the mean weight of its elements; "saliency", how much of
             each sample's saliency the mix shows, in shares that sum to 1; "own_saliency", the same as it is (SnapMix's
             rule). The targets of elements are not changed by it. Default: the method's, which is its mean weight unless

@@ -22,7 +22,7 @@ def loop_sagemix(
     prior: Tensor,
     sigma: float,
 ) -> Tensor:
-    """lambda (B, N), from step 5 of docs/spec.md as it is written there."""
+    """lambda (B, N), from step 5 of docs/notes/spec.md as it is written there."""
     weights = torch.zeros(coords.shape[:2], dtype=torch.float64)
     for b in range(len(coords)):
         other = int(partner[b])

@@ -332,7 +332,7 @@ def test_transforms(make: Callable[..., MixTransform]) -> None:
 
 
 def test_the_examples_of_the_documentation() -> None:
-    text = (Path(__file__).resolve().parents[1] / "docs" / "partners.md").read_text(encoding="utf-8")
+    text = (Path(__file__).resolve().parents[1] / "docs" / "guide" / "partners.md").read_text(encoding="utf-8")
     near, given, spared = re.findall(r"```python\n(.*?)```", text, flags=re.S)
     about: dict[str, Any] = {"torch": torch, "mixkit": mixkit}
     about |= {"points": torch.randn(6, 8, 3), "ages": torch.tensor([1.0, 2.0, 3.0, 60.0, 61.0, 62.0])}

@@ -1,4 +1,4 @@
-"""The recipes of docs/training.md, as they stand there, for packages that may be installed."""
+"""The recipes of docs/guide/training.md, as they stand there, for packages that may be installed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 import mixkit
 
-TEXT = (Path(__file__).resolve().parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).resolve().parents[1] / "docs" / "guide" / "training.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
 
 

@@ -64,7 +64,7 @@ def assign(
     Where one set is larger, every element of the smaller one gets a partner of its own, at the least sum that any
     choice of partners allows; what is left over of the larger one has none, and its `index` is -1. Nothing is made up
     for it: the certificate is of the matching alone, and what the rest should do differs from use to use. Mixing wants
-    all of both clouds, so it evens the sizes out before it pairs (docs/ragged.md).
+    all of both clouds, so it evens the sizes out before it pairs (docs/guide/ragged.md).
 
     Args:
         coords_a: (B, N, D) floats, or (N, D) for one pair, any B and D >= 1, any N, any strides. Not changed. Where it

@@ -2,7 +2,7 @@
 
 All pairs of the batch go in step, on fixed shapes; the host looks at the counts once every few rounds. Input checks,
 centring, the float64 certificate and exact finishing live in the public `mixkit.assign`; the algorithm is explained in
-docs/assignment-gpu.md.
+docs/notes/assignment-gpu.md.
 """
 
 from __future__ import annotations

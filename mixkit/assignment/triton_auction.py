@@ -1,7 +1,7 @@
 """The assignment of point clouds on a GPU: prepares the arrays of `triton_kernel` and launches it once for a batch.
 
 Input checks, centring, the float64 certificate and exact finishing live in the public `mixkit.assign`; devices without
-Triton are served by `torch_auction`. docs/assignment-gpu.md explains the algorithm.
+Triton are served by `torch_auction`. docs/notes/assignment-gpu.md explains the algorithm.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class MixTransform(TransformCall):
 
     ``collate_fn=transform.collate`` mixes in the loader, whose workers draw from torch's seeded global generator. In
     ``eval()`` mode, and where p leaves a batch unmixed, the images come back as they are, not as copies, and the labels
-    become soft. docs/torchvision.md has the conventions, and where they differ from v2's.
+    become soft. docs/guide/transforms.md has the conventions, and where they differ from v2's.
 
     Args:
         method: a name of ``mixkit.list_methods("image")``, or a method.

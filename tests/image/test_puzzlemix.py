@@ -36,7 +36,7 @@ def patch_mean(image: Tensor, rows: range, columns: range) -> float:
 def loop_problem(
     images: Tensor, saliency: Tensor, partner: Tensor, ratio: float, n: int, std: list[float]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The energy's terms from docs/spec.md steps 2 to 5, for sides that n divides into multiples of 4 or less."""
+    """The energy's terms from docs/notes/spec.md steps 2 to 5, for sides that n divides into multiples of 4 or less."""
     batch, channels, height, width = images.shape
     side, across = height // n, width // n
     q, q_across = min(4, side), min(4, across)
@@ -111,7 +111,7 @@ def test_energy_equals_the_loop(n: int, height: int, width: int) -> None:
 def loop_mix(
     images: Tensor, saliency: Tensor, partner: Tensor, label: Tensor, n: int, block: int, t_eps: float
 ) -> tuple[Tensor, list[float]]:
-    """Mixed images and label weights, from docs/spec.md steps 6 and 7, given the masks' labels (B, n, n)."""
+    """Mixed images and label weights, from docs/notes/spec.md steps 6 and 7, given the masks' labels (B, n, n)."""
     from tests.image.test_solvers_transport import loop_transport
 
     size, width = images.shape[2], images.shape[3]

@@ -46,7 +46,7 @@ def batched(cost: NDArray, table: NDArray, shape: tuple[int, int]) -> NDArray:
     return groups.solve_labelling(torch.tensor(cost)[None], torch.tensor(table)[None], shape)[0].numpy()
 
 
-# ---- plain references, written from docs/spec.md
+# ---- plain references, written from docs/notes/spec.md
 
 
 def neighbours(shape: tuple[int, int]) -> list[tuple[int, int]]:

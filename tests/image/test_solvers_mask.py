@@ -37,7 +37,7 @@ def energies(label: Tensor, problem: Problem) -> Tensor:
 
 
 def loop_energy(label: Tensor, unary: Tensor, down: Tensor, right: Tensor) -> float:
-    """One image's energy, from docs/spec.md step 5 as it is written there."""
+    """One image's energy, from docs/notes/spec.md step 5 as it is written there."""
     level = [0.0, 0.5, 1.0]
     rows, columns = label.shape
     total = 0.0

@@ -13,7 +13,7 @@ from mixkit_image.solvers.transport import price_of_distance, transport, transpo
 
 
 def loop_transport(saliency: Tensor, covered: Tensor, t_eps: float) -> list[int]:
-    """One image's source of each target, from docs/spec.md step 6 as it is written there (float32 as in ours)."""
+    """One image's source of each target, from docs/notes/spec.md step 6 as it is written there (float32 as in ours)."""
     rows, columns = saliency.shape
     cells, side = rows * columns, max(rows, columns)
     cost = np.empty((cells, cells), np.float32)

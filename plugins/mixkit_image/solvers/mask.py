@@ -14,7 +14,7 @@ def solve_mask(unary: Tensor, down: Tensor, right: Tensor) -> Tensor:
     """The labelling of least energy: ``sum_i unary[t_i] + sum_borders weight * (t - t')^2`` over t in {0, 1/2, 1}.
 
     On the CPU exactly, by one s-t cut per image; on other devices by a batched primal-dual method, without a host
-    synchronisation, within 0.1 % (docs/graph-cuts.md has the figures).
+    synchronisation, within 0.1 % (docs/notes/graph-cuts.md has the figures).
 
     Args:
         unary: (B, 3, R, C) the costs of 0, 1/2 and 1 in each cell; what is not finite counts as 0.

@@ -1,6 +1,6 @@
 """Exact three-label masks on the CPU: one s-t cut of a layered graph per image, by Boykov and Kolmogorov's two trees.
 
-Compiled by numba; no torch and no threads here. See docs/graph-cuts.md for the graph and its derivation.
+Compiled by numba; no torch and no threads here. See docs/notes/graph-cuts.md for the graph and its derivation.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Topology(NamedTuple):
 
 @functools.lru_cache(maxsize=16)
 def topology(rows: int, columns: int) -> Topology:
-    """The layered graph of a grid of cells: see docs/graph-cuts.md."""
+    """The layered graph of a grid of cells: see docs/notes/graph-cuts.md."""
     cells = rows * columns
     number = np.arange(cells).reshape(rows, columns)
     borders = np.concatenate(

@@ -1,7 +1,7 @@
 """Three-label masks on any device: the relaxed layered cut by a primal-dual method, batched, without a host sync.
 
 The cut is a linear programme whose relaxation is tight, so any threshold of its solution is a best labelling; of an
-approximate solution the best of several thresholds is taken. Derivation and figures: docs/graph-cuts.md.
+approximate solution the best of several thresholds is taken. Derivation and figures: docs/notes/graph-cuts.md.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import functools
 import torch
 from torch import Tensor
 
-ITERATIONS = 150  # worst case of the images in docs/graph-cuts.md: 0.02 % above the optimum
+ITERATIONS = 150  # worst case of the images in docs/notes/graph-cuts.md: 0.02 % above the optimum
 _RELAXATION = 1.8  # each step goes so much further, below 2
 _BALANCE = 0.25  # dual against primal steps, found by trying
 _THRESHOLDS = 15
