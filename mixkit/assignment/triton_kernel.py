@@ -1,6 +1,6 @@
 """The Triton kernel of the GPU assignment: one program per pair runs a whole epsilon-scaled auction, without the host.
 
-Its launch lives in `triton_auction`; the algorithm, its schedule and its cost are explained in docs/notes/assignment-gpu.md.
+Its launch lives in `triton_auction`; docs/notes/assignment-gpu.md explains the algorithm, its schedule and its cost.
 """
 
 # mypy: disable-error-code="no-untyped-def"

@@ -1,7 +1,7 @@
 """The same as `experiments.models.layers` and `neighbours`, quicker: compiled for the CPU, and edges that are not held.
 
-What it gives is what plain torch gives, to rounding; docs/notes/models.md says what each part buys. One switch turns all of
-it off: `use`, or ``MIXKIT_FAST_MODELS=0`` in the environment.
+What it gives is what plain torch gives, to rounding; docs/notes/models.md says what each part buys. One switch turns
+all of it off: `use`, or ``MIXKIT_FAST_MODELS=0`` in the environment.
 """
 
 from __future__ import annotations
