@@ -91,6 +91,14 @@ def sdist(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def docs(session: nox.Session) -> None:
+    """The site, in the environment that nox runs in: no warning, and no broken link within it."""
+    session.chdir(ROOT)
+    session.run("python", "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", "site", *session.posargs)
+    session.run("python", "tests/site_links.py", "site")
+
+
+@nox.session(venv_backend="none", default=False)
 def lock(session: nox.Session) -> None:
     """Write the constraints anew, for every Python and platform: needs uv."""
     session.chdir(ROOT)
