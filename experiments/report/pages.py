@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from experiments.base.machine import device_in_words
 from experiments.data import WORDS
-from experiments.report.conclusion import COMMAND, conclusions
+from experiments.report.conclusion import conclusions
 from experiments.report.curves import SERIES, accuracy_curves, accuracy_limits
 from experiments.report.drawing import cell_pngs
 from experiments.report.pairs import RATIO
@@ -87,7 +87,7 @@ def _title(summary: dict[str, Any]) -> str:
     if len(arms) == 1:
         return str(next(iter(arms.values()))["title"])
     domains = len({facts["domain"] for facts in arms.values()})
-    compared = summary["command"] == COMMAND and domains in COUNTS
+    compared = summary["command"] == "compare" and domains in COUNTS
     return f"One engine, {COUNTS[domains]} domains" if compared else str(summary["name"])
 
 
@@ -119,39 +119,42 @@ def _chart(arm: str, results: Sequence[RunResult], name: str) -> dict[str, Any] 
     parts = any(result.config.arm == arm and result.config.parts for result in results)
     scored = next(result.config.scored for result in results if result.config.arm == arm)
     label = f"{scored} instance mIoU (%)" if parts else f"{scored} accuracy (%)"
-    note = f" The axis starts at {low:.0f} %; early epochs below it are cut off." if cut else ""
+    several = any(len(values) > 1 for _, values in curves.values())
+    bands = " The bands are one standard deviation over the runs." if several else ""
+    note = bands + (f" The axis starts at {low:.0f} %; early epochs below it are cut off." if cut else "")
     return {"svg": Markup(accuracy_curves(curves, name, label)), "note": note}  # matplotlib escapes names itself
 
 
 def _lead(summary: dict[str, Any]) -> str:
     """What was trained, on what, for how long."""
     parts = []
-    for facts in summary["arms"].values():
+    for arm, facts in summary["arms"].items():
+        rows = [row for row in summary["rows"] if row["arm"] == arm]
+        epochs = _range([max(row["epochs"]) for row in rows])  # of a run that stopped early there are fewer
         kind = WORDS[facts.get("domain", "points")][0]
         weights = f" ({facts['parameters'] / 1e6:.2g} million weights)" if "parameters" in facts else ""
         parts.append(
             f"{facts['model']}{weights} on {facts.get('train_samples', 0):,} {kind} of "
-            f"{facts.get('data_title', facts['config']['dataset'])} for {facts['config']['epochs']} epochs"
+            f"{facts.get('data_title', facts['config']['dataset'])} for {epochs} epochs"
         )
-    seeds = len(summary["seeds"])
+    seeds = _range([len(row["seeds"]) for row in summary["rows"]])
     folds = max((len(row.get("folds", ())) for row in summary["rows"]), default=0)
     many = f"{folds} folds x {seeds} seeds" if folds else f"{seeds} seeds"
-    runs = "one run a row" if seeds == 1 and folds < 2 else f"{many} a row, mean ± standard deviation"
+    runs = "one run a row" if seeds == "1" and folds < 2 else f"{many} a row, mean ± standard deviation"
     device = f" on {device_in_words(summary['environment'])}" if summary["environment"] else ""
     budget = "" if any("[" in row["method"] for row in summary["rows"]) else " and has the same budget"
     cut = " Scores are of samples cut from the training set; the test samples were not looked at."
     short = (
         ""
         if conclusions(summary)
-        else "A short budget says little about which method wins in the long run: like every regulariser, mixing tends "
-        "to pay off late."
+        else " A short budget says little about which method wins in the long run: like every regulariser, mixing "
+        "tends to pay off late."
     )
     validated = cut if any(row.get("scored") == "validation" for row in summary["rows"]) else ""
     return (
         f"{', and '.join(parts)}. Within a table every method starts from the same weights, sees the same data in the "
-        f"same order{budget} ({runs}). All in {_duration(summary['seconds'])}{device}. "
-        f"{short}"
-        f"{validated}"
+        f"same order{budget} ({runs}). All in {_duration(summary['seconds'])}{device}."
+        f"{short}{validated}"
     )
 
 
@@ -177,6 +180,12 @@ def _configuration(summary: dict[str, Any]) -> list[tuple[str, str]]:
         versions = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
         rows.append(("Versions", f"Python {summary['environment'].get('python', '?')}, {versions}"))
     return rows
+
+
+def _range(counts: Sequence[int]) -> str:
+    """The least and the most of some counts, or the one that all are."""
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from experiments.commands import compare
 from experiments.commands.compare import plan, share_out
 from experiments.report.conclusion import conclusions
+from experiments.report.pages import report_page
 from experiments.report.summary import make_summary, summarise
 from experiments.report.tables import cells
 from experiments.run.config import Config
@@ -53,8 +55,26 @@ def test_the_page_says_what_follows_whatever_the_figures_are(accuracies: tuple[f
     assert words in sentence
     assert sentence.count("mixup") == 1
     assert "nothing follows for other data" in limits
-    assert conclusions({**summary, "command": "sweep"}) == []
+    assert conclusions({**summary, "command": "sweep"}) == [sentence, limits]
     assert conclusions(make_summary("compare", "name", vanilla, "complete")) == []
+
+
+def test_every_budget_is_compared_with_its_own() -> None:
+    def trained(method: str, seed: int, epochs: int, score: float) -> RunResult:
+        one = result(method, seed, [score + seed] * epochs)
+        return replace(one, config=replace(one.config, epochs=epochs))
+
+    runs = [
+        trained(method, seed, epochs, score)
+        for epochs, gain in ((5, -3.0), (9, 2.0))
+        for method, score in (("vanilla", 50.0), ("mixup", 50.0 + gain))
+        for seed in range(3)
+    ]
+    summary = make_summary("sweep", "name", runs, "complete")
+    first, second, _ = conclusions(summary)
+    assert "training samples: mixup [epochs 5] raises vanilla [epochs 5]'s error by 6 % (−3.0 points" in first
+    assert "training samples: mixup [epochs 9] cuts vanilla [epochs 9]'s error by 4 % (+2.0 points" in second
+    assert "for 5 to 9 epochs" in report_page(summary, runs, {})
 
 
 def test_what_corruptions_show_is_said_apart_from_accuracy() -> None:
