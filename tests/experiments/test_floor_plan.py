@@ -17,7 +17,8 @@ ROOMS = {  # each imports itself and these
     "run": ("base", "data", "models"),
     "report": ("base", "data", "models", "run"),
     "sweeps": ("base", "data", "models", "run", "report"),
-    "commands": ("base", "data", "models", "run", "report", "sweeps"),
+    "playground": ("base", "data", "models"),
+    "commands": ("base", "data", "models", "run", "report", "sweeps", "playground"),
     "bench": ("base", "data", "models", "run", "commands"),
     "": ("base",),  # __main__, which imports commands by their names in its table
 }
