@@ -9,12 +9,12 @@ import argparse
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 import mixkit
 from experiments.data.digits import load_digit_points
 from experiments.report.drawing import sheet_png
+from experiments.report.gallery import photographs
 from experiments.report.sheets import Cell, Sheet
 
 SIDE = 128
@@ -33,21 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Draw the pictures; returns the exit code."""
     args.output.mkdir(parents=True, exist_ok=True)
-    batches = {"image": photographs(), "points": clouds()}
+    batches = {"image": photographs(SIDE), "points": clouds()}
     for method in args.methods or mixkit.list_methods():
         served = [domain for domain in batches if method in mixkit.list_methods(domain)]
         if served:
             draw(method, {domain: batches[domain] for domain in served}, args.output / f"{method}.png")
     return 0
-
-
-def photographs() -> Tensor:
-    """(2, 3, SIDE, SIDE) in [0, 1]: scikit-learn's temple and flower, cut square."""
-    from sklearn.datasets import load_sample_images
-
-    images = [torch.tensor(image).permute(2, 0, 1).float() / 255 for image in load_sample_images().images]
-    cut = [image[:, : min(image.shape[1:]), 60 : 60 + min(image.shape[1:])] for image in images]
-    return torch.stack([F.interpolate(image[None], (SIDE, SIDE), mode="bilinear", antialias=True)[0] for image in cut])
 
 
 def clouds(count: int = 700) -> Tensor:
