@@ -79,6 +79,9 @@ if (HERE / "gallery").is_dir():
         "download_all_examples": False,
         "remove_config_comments": True,
         "show_memory": False,
+        "capture_repr": (
+            "_repr_html_",
+        ),  # a cell that ends with a plan shows it, one that ends with axes shows the picture alone
         "min_reported_time": 60,
     }
 
