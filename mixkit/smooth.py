@@ -70,13 +70,17 @@ def _spread(share: Tensor, coords: Tensor, low: Tensor, high: Tensor) -> Tensor:
     side = max(round(_PLACES ** (1 / dim)), 2)
     step = ((high - low) / (side - 1)).clamp_min(torch.finfo(coords.dtype).tiny)
     ticks = torch.arange(side, device=coords.device, dtype=coords.dtype)
-    away = ((coords - low) / step).unsqueeze(-1).sub(ticks).square()
-    near = torch.exp(-away.clamp_max(40) / 2)  # (B, N, D, side), none so small that it is slow
-    maps = share[:, :, None]  # (B, N, places so far): a product of axes, as a Gaussian is
-    for axis in range(dim - 1):
-        maps = (maps[..., None] * near[:, :, axis, None]).flatten(2)
+    scaled = ((coords - low) / step).mT.contiguous()  # (B, D, N)
+    away = scaled.unsqueeze(2).sub(ticks[:, None]).square_()
+    near = away.clamp_max_(40).mul_(-1 / 2).exp_()  # (B, D, side, N), none so small that it is slow
+    maps = []
     with torch.autocast(share.device.type, enabled=False):
-        return (maps.mT @ near[:, :, dim - 1]).flatten(1)
+        for of, axes in zip(share, near, strict=True):  # one sample's products at a time stay in the cache
+            rows = of[None]  # (places so far, N): a product of axes, as a Gaussian is
+            for axis in axes[:-1]:
+                rows = (rows[:, None] * axis).flatten(0, 1)
+            maps.append((rows @ axes[-1].T).flatten())
+    return torch.stack(maps)
 
 
 def _blur_grid(share: Tensor, grid: tuple[int, ...], sigma: float) -> Tensor:
@@ -97,6 +101,10 @@ def _blur_grid(share: Tensor, grid: tuple[int, ...], sigma: float) -> Tensor:
 def _blur_set(share: Tensor, coords: Tensor, sigma: float) -> Tensor:
     coords = coords.to(torch.promote_types(coords.dtype, share.dtype))
     coords = (coords - coords.mean(1, keepdim=True)) / sigma  # centred, for precision far from the origin
+    if coords.device.type == "cpu" and coords.dtype == torch.float32:
+        from mixkit.smooth_cpu import blur  # its numba takes a while to import
+
+        return blur(share, coords).to(share.dtype)
     half = coords.square().sum(2, keepdim=True) / 2
     one = torch.ones_like(half)
     left, right = torch.cat([coords, -half, one], 2), torch.cat([coords, one, -half], 2)

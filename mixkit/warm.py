@@ -19,7 +19,7 @@ def announce(code: str) -> None:
 
 
 def warm_up() -> None:
-    """Compile ahead what numba compiles on first use on the CPU: the assignment, and the solvers of image methods.
+    """Compile ahead what numba compiles on first use on the CPU: the assignment, smoothing and image methods' solvers.
 
     It takes up to a minute, once on a machine: numba keeps the result beside the installed package or in
     ``$NUMBA_CACHE_DIR``. In a shell, when an image is built, say: ``python -c "import mixkit; mixkit.warm_up()"``. No
@@ -31,7 +31,9 @@ def warm_up() -> None:
         >>> mixkit.warm_up()  # doctest: +SKIP
     """
     from mixkit.assignment import assign
+    from mixkit.elements import ElementSet
     from mixkit.factory import create_mixer
+    from mixkit.smooth import smooth
 
     generator = torch.Generator().manual_seed(0)
     clouds = torch.rand(2, 1, 512, 3, generator=generator)
@@ -39,6 +41,7 @@ def warm_up() -> None:
         assign(clouds[0], clouds[1], tolerance=tolerance)
     for size in (20, 21):  # few elements in each set, and as many or not
         assign(clouds[0, :, :20], clouds[1, :, :size])
+    smooth(clouds[0, :, :, 0], ElementSet(clouds[0], clouds[0, :, :0]), 1.0)
     images, labels = torch.rand(8, 3, 32, 32, generator=generator), torch.arange(8)
     for method in ("puzzlemix", "comixup"):
         mixer = create_mixer(method, "image", num_classes=8, saliency="spectral_residual", p=1.0)

@@ -16,6 +16,7 @@ COMPILED = [
     "mixkit.assignment.cpu_paths",
     "mixkit.assignment.cpu_swaps",
     "mixkit.assignment.cpu_small",
+    "mixkit.smooth_cpu",
     "mixkit_image.solvers.mincut",
     "mixkit_image.solvers.groups_cpu",
     "mixkit_image.solvers.transport_cpu",

@@ -228,5 +228,21 @@ def test_blur_on_a_set_is_the_mean_around() -> None:
     torch.testing.assert_close(saliency_maps(found, elements), saliency_maps(found.flip(1), _flipped(elements)))
 
 
+@pytest.mark.parametrize(("size", "dim"), [(1, 3), (2, 1), (37, 2), (130, 3), (70, 8)])
+def test_compiled_blur_is_the_one_in_torch(size: int, dim: int) -> None:
+    points, saliency = torch.randn(3, size, dim) + 40, torch.rand(3, size)
+    points[0, 0] += 1000  # far from all others: what it has is its own
+    for sigma in (0.02, 0.7, 100.0):
+        compiled, exact = (
+            smooth(saliency.to(kind), mixkit.ElementSet(points.to(kind), points[:, :, :0].to(kind)), sigma)
+            for kind in (torch.float32, torch.float64)
+        )
+        torch.testing.assert_close(compiled, exact.float(), atol=1e-7, rtol=2e-5)
+    points[1, 0] = torch.nan
+    blurred = smooth(saliency, mixkit.ElementSet(points, points[:, :, :0]), 0.7)
+    assert torch.equal(blurred[1], torch.full((size,), 1 / size)), "what says nothing is even"
+    assert blurred.isfinite().all()
+
+
 def _flipped(elements: mixkit.ElementSet) -> mixkit.ElementSet:
     return mixkit.ElementSet(elements.coords.flip(1), elements.values, length_scale=elements.length_scale)
