@@ -166,6 +166,18 @@ def test_columns_fit_a_terminal_and_the_error_is_relative_to_vanillas(finished: 
             assert row["paired"]["error_cut"] == pytest.approx(100 * (1 - errors[0] / errors[1]))
 
 
+def test_a_narrow_terminal_leaves_out_columns_and_says_which() -> None:
+    runs = [result(method, seed, [90.0 + seed, 91.0]) for method in ("vanilla", "mixup") for seed in range(3)]
+    rows = summarise(runs)
+    for width, left_out in ((81, []), (80, ["last 10"]), (70, ["last 10", "best"])):
+        console = Console(width=width, file=io.StringIO())
+        console.print(make_table("one", rows, width))
+        text = console.file.getvalue()  # type: ignore[attr-defined]
+        assert "…" not in text
+        assert re.split(r"\s{2,}", text.splitlines()[1].strip()) == [x for x in headings(rows) if x not in left_out]
+        assert (f"Left out for want of width: {', '.join(left_out)};" in text) == bool(left_out)
+
+
 def test_the_page_has_the_accuracy_under_each_corruption(finished: Path) -> None:
     page = (finished / "report.html").read_text(encoding="utf-8")
     summary = json.loads((finished / "summary.json").read_text(encoding="utf-8"))
