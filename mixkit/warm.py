@@ -41,7 +41,7 @@ def warm_up() -> None:
         assign(clouds[0], clouds[1], tolerance=tolerance)
     for size in (20, 21):  # few elements in each set, and as many or not
         assign(clouds[0, :, :20], clouds[1, :, :size])
-    smooth(clouds[0, :, :, 0], ElementSet(clouds[0], clouds[0, :, :0]), 1.0)
+    smooth(clouds[0, :, :, 0], ElementSet(clouds[0], clouds[0, :, :, :0]), 1.0)
     images, labels = torch.rand(8, 3, 32, 32, generator=generator), torch.arange(8)
     for method in ("puzzlemix", "comixup"):
         mixer = create_mixer(method, "image", num_classes=8, saliency="spectral_residual", p=1.0)
