@@ -5,60 +5,93 @@ One pair of photographs, mixed by each method that serves images.
 """
 
 # %%
-# `mixkit.list_methods` names them. Each draws forty plans, of which the one that mixes most evenly is shown, so that
-# they can be compared. Methods that ask for saliency get the spectral residual, which needs no model.
+# `mixkit.list_methods` names them. Each draws forty plans, of which the one
+# that mixes most evenly is shown, so that they can be compared. Methods that
+# ask for saliency get the spectral residual, which needs no model.
 
-# sphinx_gallery_thumbnail_number = 1
-
+# sphinx_gallery_thumbnail_number = 3
 import torch
 
 import mixkit
-from experiments.report.gallery import heat, image, photographs, share_of_own, show
+from experiments.report.gallery import (
+    heat,
+    image,
+    photographs,
+    share_of_own,
+    show,
+)
 
-SIDE = 128
-images, labels = photographs(SIDE), torch.tensor([0, 1])
-
-
-def evenly_mixed(method: str, tries: int = 40):
-    """The mixer, and of so many plans the one whose label is nearest to half and half."""
-    mixer = mixkit.create_mixer(method, domain="image", num_classes=2, p=1.0, saliency="spectral_residual", inside=True)
-    plans = [mixer.plan(images, labels, generator=torch.Generator().manual_seed(seed)) for seed in range(tries)]
-    return mixer, min(plans, key=lambda plan: abs(float(plan.sample_weights[0, 0]) - 0.5))
+images, labels = photographs(128), torch.tensor([0, 1])
 
 
-methods = mixkit.list_methods("image")
-pictures, weights = [image(images[0], "a")], [image(images[1], "b")]
-for method in methods:
-    mixer, plan = evenly_mixed(method)
-    mixed, targets = mixer.apply_plan(plan, images, labels)
-    pictures.append(image(mixed[0], f"{method}\n{targets[0, 0]:.0%} a, {targets[0, 1]:.0%} b"))
-    weights.append(heat(share_of_own(plan, 0, SIDE**2).reshape(SIDE, SIDE), method, tint="own"))
+def show_methods(*methods: str) -> None:
+    """The mixed image of each method, and below it the weights of a."""
+    mixes, weights = [], []
+    for method in methods:
+        mixer = mixkit.create_mixer(
+            method,
+            domain="image",
+            num_classes=2,
+            p=1.0,
+            saliency="spectral_residual",
+            inside=True,  # or Manifold Mixup asks for a model's layers
+        )
+        plans = [
+            mixer.plan(
+                images, labels, generator=torch.Generator().manual_seed(k)
+            )
+            for k in range(40)
+        ]
+        plan = min(
+            plans, key=lambda plan: abs(plan.sample_weights[0, 0] - 0.5)
+        )
+        mixed, targets = mixer.apply_plan(plan, images, labels)
+        a, b = targets[0]
+        mixes.append(image(mixed[0], f"{method}\n{a:.0%} a, {b:.0%} b"))
+        weight = share_of_own(plan, 128 * 128).reshape(128, 128)
+        weights.append(heat(weight, tint="own"))
+    show(mixes + weights, columns=len(methods))
+
+
+print(mixkit.list_methods("image"))
+show([image(images[0], "a"), image(images[1], "b")])
 
 # %%
-# Mixed images
-# ------------
-# Below each name stands the soft label.
+# One weight for all pixels
+# -------------------------
+# Mixup and its kin blend whole images. They differ in whom they mix with whom
+# (C-Mixup: those of like labels), in how labels are weighed (Remix: in favour
+# of the rarer class), and in where they mix (Manifold Mixup: inside the
+# model). Below each mixed image is the weight of a: pale is half of each.
 
-show(pictures)
-
-# %%
-# Weights
-# -------
-# The weight of a in every pixel: blue is a, orange is b, pale is half of each. Three families show:
-#
-# - **one weight for all pixels**: Mixup and its kin (C-Mixup, Remix, Manifold Mixup, PointMixup; on images PointMixup
-#   pairs pixels with those at the same place);
-# - **either or**: boxes (CutMix, SaliencyMix, ResizeMix, RecursiveMix, SnapMix), scattered pixels or discs
-#   (PointCutMix), cells (Attentive CutMix, Co-Mixup, Puzzle Mix), regions of any shape (FMix);
-# - **smooth**: SmoothMix's disc, GuidedMixup's saliency of both, and SageMix, where each pixel's weight follows from
-#   its distances to a salient place of each image.
-
-show(weights)
+show_methods("mixup", "cmixup", "remix", "manifold_mixup")
 
 # %%
-# Each method has a card with its options, cost and credit among the methods of this site.
-#
-# Where labels are weighed differently
-# ------------------------------------
-# For most methods a label weighs as much as its pixels. SnapMix weighs it by the saliency that is left in view, so
-# that its shares need not sum to one; Remix favours the rarer class.
+# Smooth weights
+# --------------
+# SageMix weighs each pixel by its distances to a salient place of each image.
+# GuidedMixup takes the saliency of both at the pixel itself, SmoothMix a soft
+# disc at random.
+
+show_methods("sagemix", "guidedmixup", "smoothmix")
+
+# %%
+# Either a or b
+# -------------
+# Boxes (CutMix, SaliencyMix, ResizeMix, RecursiveMix, SnapMix), single pixels
+# or discs (PointCutMix), cells (Attentive CutMix), regions of any shape
+# (FMix). What SnapMix shows weighs by its saliency, so that its shares need
+# not sum to one.
+
+show_methods("cutmix", "saliencymix", "resizemix", "snapmix")
+show_methods("fmix", "attentivemix", "pointcutmix_k", "pointcutmix_r")
+
+# %%
+# Cells that are optimised
+# ------------------------
+# Puzzle Mix and Co-Mixup choose for every cell the image that matters there;
+# some cells are half of each. Puzzle Mix moves what lies under its mask as
+# well. RecursiveMix is ResizeMix with the batch before, and PointMixup on a
+# grid is Mixup with a ratio of its own for each image.
+
+show_methods("puzzlemix", "comixup", "recursivemix", "pointmixup")

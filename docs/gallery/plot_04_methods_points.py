@@ -5,10 +5,10 @@ An airplane and a chair, mixed by each method that serves point clouds.
 """
 
 # %%
-# The saliency comes from a narrow PointNet, trained for seconds on the 24 shapes of the excerpt.
+# The saliency comes from a narrow PointNet, trained for seconds on the 24
+# shapes of the excerpt of ModelNet40.
 
-# sphinx_gallery_thumbnail_number = 1
-
+# sphinx_gallery_thumbnail_number = 2
 import torch
 
 import mixkit
@@ -19,44 +19,77 @@ points, labels, classes = shapes()
 torch.manual_seed(0)
 model = create_model("pointnet", channels=3, num_classes=8, width=16)
 train(model, points[:, :512], labels, epochs=40, batch_size=8)
-
-places = [int((labels == classes.index(name)).nonzero()[0, 0]) for name in ("airplane", "chair")]
-batch, pair_labels = points[places], labels[places]
+batch, pair = points[[0, 9]], labels[[0, 9]]
 
 
-def evenly_mixed(method: str, tries: int = 10):
-    """The mixer, and of so many plans the one whose label is nearest to half and half."""
-    mixer = mixkit.create_mixer(method, domain="points", num_classes=8, p=1.0, model=model, inside=True)
-    plans = [mixer.plan(batch, pair_labels, generator=torch.Generator().manual_seed(seed)) for seed in range(tries)]
-    return mixer, min(plans, key=lambda plan: abs(float(plan.sample_weights[0, 0]) - 0.5))
+def show_methods(*methods: str, columns: int = 4) -> None:
+    """What each method makes of the pair: of forty draws the most even one."""
+    pictures = []
+    for method in methods:
+        mixer = mixkit.create_mixer(
+            method,
+            domain="points",
+            num_classes=8,
+            p=1.0,
+            model=model,
+            inside=True,  # or Manifold Mixup asks for a model's layers
+        )
+        plans = [
+            mixer.plan(batch, pair, generator=torch.Generator().manual_seed(k))
+            for k in range(40)
+        ]
+        plan = min(
+            plans, key=lambda plan: abs(plan.sample_weights[0, 0] - 0.5)
+        )
+        mixed, targets = mixer.apply_plan(plan, batch, pair)
+        a, b = targets[0, pair]
+        title = f"{method}\n{a:.0%} a, {b:.0%} b"
+        pictures.append(cloud(mixed[0], title, share_of_own(plan, 1024)))
+    show(pictures, columns)
 
+
+print(mixkit.list_methods("points"))
+show([cloud(batch[0], "a: airplane"), cloud(batch[1], "b: chair", 0.0)])
 
 # %%
-# Each method draws ten plans, of which the one that mixes most evenly is shown.
+# Smooth weights
+# --------------
+# A point's colour is what it is made of: blue of the airplane, orange of the
+# chair, pale of both. SageMix weighs each point by its distances to a salient
+# point of either shape, so that both stay recognisable.
 
-look = {"data": "modelnet40"}
-pictures = [cloud(batch[0], "a: airplane", **look), cloud(batch[1], "b: chair", 0.0, **look)]
-for method in mixkit.list_methods("points"):
-    mixer, plan = evenly_mixed(method)
-    mixed, targets = mixer.apply_plan(plan, batch, pair_labels)
-    a, b = (float(targets[0, label]) for label in pair_labels)
-    pictures.append(cloud(mixed[0], f"{method}\n{a:.0%} a, {b:.0%} b", share_of_own(plan, 0, 1024), **look))
+show_methods("sagemix", "smoothmix", "guidedmixup", columns=3)
 
 # %%
-# Side by side
-# ------------
-# A point's colour is what it is made of: blue of the airplane, orange of the chair, pale of both.
+# One weight for all points
+# -------------------------
+# Every point moves the same share of the way to its partner: a shape in
+# between, which is neither. PointMixup folds its ratio, so that a keeps at
+# least half.
 
-show(pictures)
+show_methods(
+    "pointmixup", "mixup", "manifold_mixup", "cmixup", "remix", columns=3
+)
 
 # %%
-# What to look for:
-#
-# - **Mixup, PointMixup, Manifold Mixup, C-Mixup, Remix** move every point the same share of the way to its partner: a
-#   shape in between, which is neither.
-# - **CutMix, PointCutMix, SaliencyMix, Attentive CutMix, FMix** take each point whole from one of the two, where its
-#   partner lies.
-# - **RSMix, WOLFMix, ResizeMix, RecursiveMix** move parts: a ball or a small copy of b stands in a.
-# - **GuidedMixup** weighs every point by the saliency of both at that point.
-# - **SmoothMix and SageMix** mix smoothly, SageMix around a salient point of each shape, so that both stay
-#   recognisable.
+# Points of either a or b
+# -----------------------
+# Each point is taken whole, from where it lies in its own shape: in a box
+# (CutMix, SaliencyMix), around a point or scattered (PointCutMix), in the
+# cells where b is salient (Attentive CutMix), or in a region of any shape
+# (FMix).
+
+show_methods(
+    *("cutmix", "saliencymix", "attentivemix"),
+    *("pointcutmix_k", "pointcutmix_r", "fmix"),
+    columns=3,
+)
+
+# %%
+# Parts that move
+# ---------------
+# RSMix puts a ball of b in the place of one of a, WOLFMix warps both before it
+# does. ResizeMix puts a smaller b in whole, RecursiveMix one of the batch
+# before.
+
+show_methods("rsmix", "wolfmix", "resizemix", "recursivemix", columns=4)

@@ -92,7 +92,7 @@ def train(
         epochs: how often each sample is seen.
         batch_size: samples in a step.
         rate: the learning rate at its peak, of AdamW with a cycle.
-        seed: of the order of the samples and of what is mixed.
+        seed: the seed of the samples' order and of what is mixed.
     """
     generator = torch.Generator().manual_seed(seed)
     steps = epochs * (len(batch) // batch_size)
@@ -145,11 +145,11 @@ def cloud(
     marks: Sequence[tuple[int, str]] = (),
     *,
     tint: str = "own",
-    data: str = "digits",
+    data: str = "modelnet40",
 ) -> Picture:
     """A cloud (N, 3) whose colours are a strength (N,): "own", the share of a in [0, 1], or "saliency".
 
-    ``data`` says how it is looked at: "modelnet40" and "sydney" have z up.
+    ``data`` says how it is looked at: "modelnet40", the default, and "sydney" have z up, "digits" face the viewer.
     """
     values = torch.as_tensor(strength).detach().float().expand(len(points))
     if tint == "saliency":
@@ -159,7 +159,7 @@ def cloud(
     return Picture(title, Cell("points", kind, shown, tint, values.numpy(), tuple(marks)))
 
 
-def share_of_own(plan: Any, output: int, size: int) -> Tensor:
+def share_of_own(plan: Any, size: int, output: int = 0) -> Tensor:
     """(size,) how much of each element of an output is its own sample's, the rest is its partner's."""
     source = plan.source[output].expand(-1, size)
     return (plan.weight[output].expand(-1, size) * (source == output)).sum(0)
@@ -172,12 +172,12 @@ def show(pictures: Sequence[Picture], columns: int = 4, reach: float = 1.06, tit
         pictures: row by row.
         columns: pictures in a row; up to four can be read on a phone.
         reach: clouds are seen from -reach to reach.
-        title: of the whole figure.
+        title: what stands above the whole figure.
     """
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
     line = TITLE / 72 * 1.4
-    lines = [max(picture.title.count("\n") + 1 for picture in part) for part in _rows(pictures, columns)]
+    lines = [max(len(picture.title.splitlines()) for picture in part) for part in _rows(pictures, columns)]
     gap, top = 0.08, 1.6 * line if title else 0.02
     width = columns * SIDE + (columns + 1) * gap
     height = top + rows * (SIDE + gap) + sum(lines) * line
