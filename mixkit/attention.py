@@ -117,6 +117,14 @@ class AttentionMixer(ManifoldCall):
 
     Raises:
         ValueError: a model without attention that can be read, one compiled as a whole, or a share out of range.
+
+    Example:
+        >>> import torchvision
+        >>> model = torchvision.models.VisionTransformer(32, 8, 2, 2, 16, 16, num_classes=5)
+        >>> mixer = AttentionMixer(model, "cutmix", num_classes=5)
+        >>> logits, targets = mixer(torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 2, 3]))
+        >>> logits.shape, targets.shape
+        (torch.Size([4, 5]), torch.Size([4, 5]))
     """
 
     def __init__(

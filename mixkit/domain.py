@@ -19,6 +19,19 @@ class Domain(ABC):
     """Turns a batch of some modality into an `ElementSet` and back.
 
     `elements` and `batch` must be written; the rest has defaults that suit a grid.
+
+    Example:
+        >>> class Signal(Domain):  # (B, C, L): an element is a time step
+        ...     def elements(self, batch):
+        ...         steps = torch.arange(batch.shape[2]).float()[None, :, None].expand(len(batch), -1, -1)
+        ...         return ElementSet(steps, batch.mT, length_scale=batch.shape[2] / 8)
+        ...     def batch(self, elements, like):
+        ...         return elements.values.mT.contiguous()
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("cutmix", Signal(), num_classes=2)
+        >>> mixed, targets = mixer(torch.randn(4, 1, 50), torch.tensor([0, 1, 0, 1]))
+        >>> mixed.shape
+        torch.Size([4, 1, 50])
     """
 
     #: Defaults of methods in this domain where the paper's differ by domain: ``{"sagemix": {"theta": 0.3}}``.

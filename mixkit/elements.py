@@ -26,6 +26,11 @@ class ElementSet:
     Raises:
         TypeError: integer coordinates, or complex values.
         ValueError: shapes that do not fit together.
+
+    Example:
+        >>> elements = ElementSet(coords=torch.rand(2, 100, 3), values=torch.rand(2, 100, 6), length_scale=0.3)
+        >>> elements.num_samples, elements.num_elements
+        (2, 100)
     """
 
     coords: Tensor

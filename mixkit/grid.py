@@ -39,6 +39,13 @@ class Grid(Domain):
     Raises:
         TypeError: a spacing that is no number or sequence.
         ValueError: a spacing of another length or out of range, or a layout that is none of the class's.
+
+    Example:
+        >>> class Radar(Grid):  # range, angle and speed; a letter each, b for the batch and c for the channels
+        ...     layouts = ("bcrav",)
+        >>> elements = Radar(spacing=(10.0, 1.0, 1.0)).elements(torch.randn(2, 1, 4, 8, 8))
+        >>> elements.grid, elements.coords.shape, elements.length_scale
+        ((4, 8, 8), torch.Size([2, 256, 3]), 2.0)
     """
 
     #: The orders of axes that a batch may have, a letter each: b the batch's, c the channels', the others the sides.

@@ -69,6 +69,16 @@ class Mixer(MixerSteps):
             none, a clean_weight or a schedule that measures confidence without a model, a bank that wants exact
             saliency without one, or partners for a method that pairs no samples.
         TypeError: a schedule of an option that the method has not, or a saliency that is none.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("mixup", domain="points", num_classes=3)
+        >>> clouds, labels = torch.randn(4, 32, 3), torch.tensor([0, 1, 2, 0])
+        >>> mixed, targets = mixer(clouds, labels)
+        >>> mixed.shape, targets.shape
+        (torch.Size([4, 32, 3]), torch.Size([4, 3]))
+        >>> plan = mixer.plan(clouds, labels)  # what is mixed, drawn and not yet done
+        >>> mixed, targets = mixer.apply_plan(plan, clouds, labels)
     """
 
     @untraced

@@ -42,6 +42,15 @@ def register_domain(name: str, *, override: bool = False) -> Callable[[DomainCla
 
     Raises:
         ValueError: another domain has the name.
+
+    Example:
+        >>> from mixkit import Grid, create_mixer
+        >>> @register_domain("radar_of_the_example")
+        ... class Radar(Grid):
+        ...     layouts = ("bcrav",)
+        >>> create_mixer("mixup", domain="radar_of_the_example", num_classes=2).domain
+        Radar()
+        >>> del _domains["radar_of_the_example"]
     """
 
     def register(cls: DomainClass) -> DomainClass:
@@ -64,6 +73,16 @@ def register_method(
 
     Raises:
         ValueError: another method has the name.
+
+    Example:
+        >>> from mixkit.methods import Mixup
+        >>> @register_method("mixup_of_the_example", domains=["image"])
+        ... class StrongMixup(Mixup):
+        ...     def __init__(self, alpha: float = 4.0) -> None:
+        ...         super().__init__(alpha)
+        >>> "mixup_of_the_example" in list_methods("image"), "mixup_of_the_example" in list_methods("points")
+        (True, False)
+        >>> del _methods["mixup_of_the_example"]
     """
 
     def register(cls: MethodClass) -> MethodClass:
@@ -75,13 +94,23 @@ def register_method(
 
 
 def list_domains() -> list[str]:
-    """The names of all domains, plugins' included, sorted."""
+    """The names of all domains, plugins' included, sorted.
+
+    Example:
+        >>> "image" in list_domains() and "points" in list_domains()
+        True
+    """
     _load_plugins()
     return sorted(_domains)
 
 
 def list_methods(domain: str | None = None) -> list[str]:
-    """The names of all methods, sorted; with ``domain``, of those that serve it."""
+    """The names of all methods, sorted; with ``domain``, of those that serve it.
+
+    Example:
+        >>> "rsmix" in list_methods("points"), "rsmix" in list_methods("image")  # it moves points
+        (True, False)
+    """
     if domain is not None:
         get_domain(domain)
     _load_plugins()

@@ -59,6 +59,15 @@ class GradientSaliency(SaliencySource):
     Raises:
         TypeError: model is no module, or forward no function of two or three.
         ValueError: a resolution out of range.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+        >>> saliency = GradientSaliency(model, resolution=0.5)  # sees the images at half their sides
+        >>> mixer = create_mixer("sagemix", domain="image", num_classes=10, saliency=saliency)
+        >>> images, targets = mixer(torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 2, 3]))
+        >>> images.shape, targets.shape, model[0].weight.grad
+        (torch.Size([4, 3, 16, 16]), torch.Size([4, 10]), None)
     """
 
     has_model = True

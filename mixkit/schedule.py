@@ -215,7 +215,12 @@ _ready: dict[str, Callable[..., Schedule]] = {
 
 
 def list_schedules() -> list[str]:
-    """The names of the ready schedules, sorted: ``create_mixer(..., schedule=name, total_steps=...)``."""
+    """The names of the ready schedules, sorted: ``create_mixer(..., schedule=name, total_steps=...)``.
+
+    Example:
+        >>> list_schedules()
+        ['adaptive', 'constant', 'linear', 'mwh', 'off_at_end', 'warmup']
+    """
     return sorted(_ready)
 
 

@@ -19,7 +19,17 @@ Observer = Callable[[Any, Any], None]
 
 
 class SaliencySource(ABC):
-    """Where a mixer's saliency comes from. `find` must be written; the rest has defaults that suit a function."""
+    """Where a mixer's saliency comes from. `find` must be written; the rest has defaults that suit a function.
+
+    Example:
+        >>> class Brightness(SaliencySource):  # the sum of a pixel's channels
+        ...     def find(self, batch, labels, domain, samples=None, observe=None):
+        ...         return batch.sum(1).flatten(1)
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("sagemix", domain="image", num_classes=2, saliency=Brightness())
+        >>> mixer(torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 0, 1]))[0].shape
+        torch.Size([4, 3, 8, 8])
+    """
 
     #: Whether it needs nothing but the batch, of any dtype, so that a loader's worker may find it.
     in_loader: ClassVar[bool] = False

@@ -1,4 +1,11 @@
-"""Pure functions, one per method: its draws in, its plan out. Nothing here is random and nothing knows a domain."""
+"""Pure functions, one per method: its draws in, its plan out. Nothing here is random and nothing knows a domain.
+
+Example:
+    >>> coords = torch.rand(2, 100, 2)
+    >>> plan = cutmix(coords, torch.tensor([1, 0]), None, centre=torch.full((1, 2), 0.5), half=torch.full((1, 2), 0.25))
+    >>> plan.targets(torch.tensor([0, 1]), num_classes=2).shape
+    torch.Size([2, 2])
+"""
 
 from mixkit.functional.attentivemix import attentivemix
 from mixkit.functional.cutmix import cutmix, saliencymix

@@ -29,6 +29,13 @@ def attentivemix(
     Raises:
         TypeError: arguments of another type.
         ValueError: arguments of another shape, or out of range (read on the CPU only).
+
+    Example:
+        >>> saliency = torch.tensor([[0.0, 0.0, 3.0, 4.0], [5.0, 6.0, 0.0, 0.0]])
+        >>> cell = torch.tensor([[0, 0, 1, 1]])
+        >>> attentivemix(torch.tensor([1, 0]), None, saliency, cell, share=0.5).weight[:, 0]
+        tensor([[0., 0., 1., 1.],
+                [1., 1., 0., 0.]])
     """
     size = check_partner(partner)
     num_elements = saliency.shape[-1] if isinstance(saliency, Tensor) and saliency.dim() == 2 else 0

@@ -31,6 +31,12 @@ def cutmix(coords: Tensor, partner: Tensor, assignment: Tensor | None, centre: T
         TypeError: draws of another type.
         ValueError: draws of another shape, or out of range; coordinates that are not finite (all
             read on the CPU only).
+
+    Example:
+        >>> line = torch.tensor([[[0.0], [1.0], [2.0], [3.0]]]).expand(2, -1, -1)
+        >>> box = {"centre": torch.tensor([[2.0]]), "half": torch.tensor([[1.0]])}
+        >>> cutmix(line, torch.tensor([1, 0]), None, **box).weight[0, 0]
+        tensor([1., 0., 0., 1.])
     """
     check_coords(coords)
     size, num_elements, dim = coords.shape

@@ -24,6 +24,11 @@ def mixup(partner: Tensor, ratio: Tensor, assignment: Tensor | None = None) -> M
     Raises:
         TypeError: draws of another type.
         ValueError: draws of another shape, or out of range (read on the CPU only).
+
+    Example:
+        >>> plan = mixup(partner=torch.tensor([1, 0]), ratio=torch.tensor([0.75]))
+        >>> plan.apply(torch.tensor([[[0.0]], [[4.0]]])).flatten()
+        tensor([1., 3.])
     """
     size = check_partner(partner)
     check_numbers("ratio", ratio, ((size,), (1,)), 0, 1)

@@ -25,6 +25,12 @@ def pointcutmix_r(partner: Tensor, assignment: Tensor | None, keys: Tensor, coun
     Raises:
         TypeError: draws of another type.
         ValueError: draws of another shape, or out of range (read on the CPU only).
+
+    Example:
+        >>> keys = torch.tensor([[0.3, 0.1, 0.2], [0.1, 0.2, 0.3]])
+        >>> pointcutmix_r(torch.tensor([1, 0]), None, keys, count=torch.tensor([2])).weight[:, 0]
+        tensor([[1., 0., 0.],
+                [0., 0., 1.]])
     """
     size = check_partner(partner)
     num_elements = keys.shape[-1] if isinstance(keys, Tensor) and keys.dim() == 2 else 0
@@ -51,6 +57,13 @@ def pointcutmix_k(coords: Tensor, partner: Tensor, assignment: Tensor | None, ce
     Raises:
         TypeError: as `pointcutmix_r`.
         ValueError: as `pointcutmix_r`, or coordinates that are not finite.
+
+    Example:
+        >>> line = torch.tensor([[[0.0], [1.0], [2.0], [3.0]]]).expand(2, -1, -1)
+        >>> centre, count = torch.tensor([3, 0]), torch.tensor([2])
+        >>> pointcutmix_k(line, torch.tensor([1, 0]), None, centre, count).weight[:, 0]
+        tensor([[1., 1., 0., 0.],
+                [0., 0., 1., 1.]])
     """
     check_coords(coords)
     check_partner(partner, len(coords))

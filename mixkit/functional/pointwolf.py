@@ -32,6 +32,12 @@ def pointwolf(
     Raises:
         TypeError: draws of another type.
         ValueError: draws of another shape, or out of range; coordinates that are not finite (all read on the CPU only).
+
+    Example:
+        >>> cloud, still = torch.randn(2, 64, 3), torch.zeros(2, 4, 3)  # four anchors that move nothing
+        >>> warped = pointwolf(cloud, torch.rand(2), still, still + 1, still, axes=torch.ones(2, 3))
+        >>> torch.allclose(warped, cloud, atol=1e-5)
+        True
     """
     check_coords(coords)
     size, _, dim = coords.shape

@@ -40,6 +40,13 @@ def remix(
     Raises:
         TypeError: arguments of another type.
         ValueError: arguments of another shape, or out of range (read on the CPU only).
+
+    Example:
+        >>> counts = torch.tensor([900.0, 30.0])  # the first sample's class is the more frequent one
+        >>> plan = remix(torch.tensor([1, 0]), torch.tensor([0.25]), None, counts)
+        >>> plan.targets(torch.tensor([0, 1]), num_classes=2)
+        tensor([[0.0000, 1.0000],
+                [0.7500, 0.2500]])
     """
     size = check_partner(partner)
     check_assignment(assignment, size, None)

@@ -65,6 +65,13 @@ def resizemix_set(
     Raises:
         TypeError: as `resizemix`.
         ValueError: as `resizemix`, or coordinates that are not finite.
+
+    Example:
+        >>> coords = torch.rand(2, 8, 3)
+        >>> first, half = torch.tensor([0, 0]), torch.tensor([0.5])
+        >>> plan = resizemix_set(coords, torch.tensor([1, 0]), first, half, torch.tensor([3]), torch.rand(2, 8))
+        >>> plan.apply_coords(coords).shape, plan.weight[:, 0].sum(1)
+        (torch.Size([2, 8, 3]), tensor([5., 5.]))
     """
     check_coords(coords)
     size, num_elements, _ = coords.shape

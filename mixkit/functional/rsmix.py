@@ -44,6 +44,13 @@ def rsmix(
         TypeError: draws of another type.
         ValueError: draws of another shape, or out of range; coordinates that are not finite (all
             read on the CPU only).
+
+    Example:
+        >>> coords = torch.rand(2, 8, 3)
+        >>> centre, radius = torch.tensor([0, 1]), torch.tensor([0.4])
+        >>> plan = rsmix(coords, torch.tensor([1, 0]), centre, centre, radius, keys=torch.rand(2, 8))
+        >>> plan.apply_coords(coords).shape, bool((plan.weight[:, 0].sum(1) >= 4).all())  # at least half stay
+        (torch.Size([2, 8, 3]), True)
     """
     check_coords(coords)
     size, num_points, _ = coords.shape

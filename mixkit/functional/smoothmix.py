@@ -28,6 +28,12 @@ def smoothmix(coords: Tensor, partner: Tensor, assignment: Tensor | None, centre
     Raises:
         TypeError: draws of another type.
         ValueError: draws of another shape, or out of range; coordinates that are not finite (all read on the CPU only).
+
+    Example:
+        >>> line = torch.tensor([[[0.0], [1.0], [2.0]]]).expand(2, -1, -1)
+        >>> disc = torch.tensor([[1.0]]), torch.tensor([1.0])
+        >>> smoothmix(line, torch.tensor([1, 0]), None, *disc).weight[0, 0]
+        tensor([0.3935, 0.0000, 0.3935])
     """
     check_coords(coords)
     size, num_elements, dim = coords.shape

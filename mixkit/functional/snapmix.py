@@ -46,6 +46,14 @@ def snapmix(
     Raises:
         TypeError: arguments of another type.
         ValueError: arguments of another shape, or boxes that leave the grid (read on the CPU only).
+
+    Example:
+        >>> start, size = torch.tensor([[0]]), torch.tensor([[2]])  # the first half of a line of four cells, of both
+        >>> importance = torch.tensor([[0.0, 0.0, 0.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
+        >>> plan = snapmix((4,), torch.tensor([1, 0]), start, size, start, size, importance)
+        >>> plan.targets(torch.tensor([0, 1]), num_classes=2)
+        tensor([[1.0000, 0.5000],
+                [0.0000, 0.5000]])
     """
     sides = check_box(grid, partner, start, size)
     check_box(grid, partner, partner_start, partner_size, "partner_")

@@ -1,4 +1,10 @@
-"""The methods: each draws what is random, then calls its pure function in `mixkit.functional`."""
+"""The methods: each draws what is random, then calls its pure function in `mixkit.functional`.
+
+Example:
+    >>> from mixkit import create_mixer
+    >>> create_mixer(CutMix(alpha=0.5), domain="image", num_classes=10).method
+    CutMix(alpha=0.5, per_sample=False, bands=False)
+"""
 
 from mixkit.methods.attentivemix import AttentiveMix
 from mixkit.methods.base import Method, PlanContext

@@ -27,6 +27,13 @@ class AttentiveMix(Method):
     Args:
         cells: along each axis, 1 to 1000. Default 7.
         share: the part of the cells that hold elements that is pasted, in [0, 1]; at least one. Default 6 / 49.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("attentivemix", domain="image", num_classes=4, p=1.0, saliency="spectral_residual")
+        >>> plan = mixer.plan(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> plan.weight.unique()
+        tensor([0., 1.])
     """
 
     needs = frozenset({"partners", "assign", "saliency"})

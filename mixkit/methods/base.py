@@ -44,6 +44,12 @@ class PlanContext:
             and there are some. Default None.
         classes: (B,) long, the class of each sample, below 0 for those of none, given where `Method.needs` says so.
             Default None.
+
+    Example:
+        >>> elements = ElementSet(coords=torch.rand(3, 5, 2), values=torch.rand(3, 5, 1))
+        >>> context = PlanContext(generator=torch.Generator().manual_seed(0))
+        >>> sorted(context.partners(elements).tolist())  # a permutation
+        [0, 1, 2]
     """
 
     saliency: Tensor | None = None
@@ -88,7 +94,19 @@ class PlanContext:
 
 
 class Method(ABC):
-    """Draws a `MixPlan` for an `ElementSet`."""
+    """Draws a `MixPlan` for an `ElementSet`.
+
+    Example:
+        >>> class Blend(Method):  # both samples in equal parts
+        ...     needs = frozenset({"partners"})
+        ...     def plan(self, elements, context):
+        ...         return MixPlan.pair(context.partners(elements), torch.full((elements.num_samples, 1), 0.5))
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer(Blend(), domain="image", num_classes=2)
+        >>> mixed, targets = mixer(torch.rand(2, 3, 4, 4), torch.tensor([0, 1]))
+        >>> mixed.shape, targets.shape
+        (torch.Size([2, 3, 4, 4]), torch.Size([2, 2]))
+    """
 
     #: What `plan` asks its context for, of "partners", "saliency", "assign", "labels" and "classes"; the rest is not
     #: computed.

@@ -20,6 +20,13 @@ class CMixup(Mixup):
             labels; the paper tunes it for each data set.
         per_sample: one ratio per sample instead of one per batch. Default False.
         fold: give the partner the smaller half. Default False.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("cmixup", domain="sequence")  # labels are numbers to be predicted
+        >>> mixed, targets = mixer(torch.rand(4, 2, 50), torch.tensor([0.1, 0.2, 0.8, 0.9]))
+        >>> mixed.shape, targets.shape
+        (torch.Size([4, 2, 50]), torch.Size([4]))
     """
 
     def __init__(

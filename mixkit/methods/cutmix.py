@@ -34,6 +34,13 @@ class CutMix(Method):
         per_sample: one box per sample instead of one per batch. Default False, as the authors do.
         bands: each box is a band: bounded along one axis, drawn at random, and whole along the others. On a spectrogram
             those are SpecAugment's (Park et al. 2019), of all frequencies or of all times. Default False.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("cutmix", domain="image", num_classes=4, p=1.0, partners="previous")
+        >>> plan = mixer.plan(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> plan.weight.unique()  # each pixel is the one's or the other's
+        tensor([0., 1.])
     """
 
     p = 0.5  # on CIFAR; the paper mixes every batch of ImageNet
@@ -100,6 +107,13 @@ class SaliencyMix(CutMix):
         per_sample: one box per sample. Default True; False takes one box for the batch, around the most salient element
             of the first sample's partner, as the authors do.
         bands: see `CutMix`. Default False.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("saliencymix", domain="image", num_classes=4, p=1.0, saliency="spectral_residual")
+        >>> plan = mixer.plan(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> plan.weight.shape
+        torch.Size([4, 2, 64])
     """
 
     needs = frozenset({"partners", "assign", "saliency"})

@@ -27,6 +27,13 @@ class FMix(Method):
         alpha: concentration of the Beta, > 0. Default 1.
         decay: how fast the spectrum falls off, >= 0 and at most 50; the larger, the larger the parts. Default 3.
         per_sample: a field and a ratio per sample instead of one per batch. Default False, as the authors do.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("fmix", domain="image", num_classes=4, p=1.0)
+        >>> plan = mixer.plan(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> plan.weight.unique()
+        tensor([0., 1.])
     """
 
     needs = frozenset({"partners", "assign"})

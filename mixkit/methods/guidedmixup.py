@@ -26,6 +26,13 @@ class GuidedMixup(Method):
     Args:
         blur: standard deviation of the Gaussian that smooths saliency, in cells of a grid or the units of coordinates,
             >= 0. Default None: 3 cells, as the paper has it (7 x 7); on sets without a grid 3/8 of the length scale.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("guidedmixup", domain="image", num_classes=4, p=1.0, saliency="spectral_residual")
+        >>> plan = mixer.plan(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> plan.weight.shape  # a weight for each pixel
+        torch.Size([4, 2, 64])
     """
 
     needs = frozenset({"partners", "assign", "saliency"})

@@ -23,6 +23,13 @@ class Mixup(Method):
         alpha: concentration of the Beta, > 0. Default 1.
         per_sample: one ratio per sample instead of one per batch. Default False.
         fold: give the partner the smaller half, ``max(lambda, 1 - lambda)`` to the sample itself. Default False.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("mixup", domain="image", num_classes=4, alpha=0.2)
+        >>> plan = mixer.plan(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> plan.weight.shape  # two terms, one number for each pair
+        torch.Size([4, 2, 1])
     """
 
     needs = frozenset({"partners", "assign"})
@@ -60,6 +67,13 @@ class PointMixup(Mixup):
         alpha: concentration of the Beta, > 0. Default 0.4, the paper's for the input.
         per_sample: one ratio per sample rather than per batch. Default True.
         fold: as the authors do; False leaves the ratio a plain Beta. Default True.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("pointmixup", domain="points", num_classes=4)
+        >>> plan = mixer.plan(torch.rand(4, 32, 3), torch.arange(4))
+        >>> plan.weight.shape, bool((plan.weight[:, 0] >= 0.5).all())
+        (torch.Size([4, 2, 1]), True)
     """
 
     def __init__(self, alpha: float = 0.4, per_sample: bool = True, fold: bool = True) -> None:
@@ -74,6 +88,15 @@ class ManifoldMixup(Mixup):
         alpha: concentration of the Beta, > 0. Default 2.
         per_sample: one ratio per sample instead of one per batch. Default False.
         fold: give the partner the smaller half. Default False.
+
+    Example:
+        >>> from mixkit import ManifoldMixer
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 4))
+        >>> mixer = ManifoldMixer(model, ["input", "1"], "manifold_mixup", domain="points", num_classes=4)
+        >>> logits, targets = mixer(torch.rand(4, 16, 3), torch.arange(4))
+        >>> logits.shape, targets.shape
+        (torch.Size([4, 4]), torch.Size([4, 4]))
     """
 
     for_layers = True

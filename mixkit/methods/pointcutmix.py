@@ -23,6 +23,13 @@ class PointCutMixR(Method):
 
     Args:
         alpha: ``lambda ~ Beta(alpha, alpha)``, one per sample, > 0. Default 1.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("pointcutmix_r", domain="points", num_classes=4, p=1.0)
+        >>> plan = mixer.plan(torch.rand(4, 32, 3), torch.arange(4))
+        >>> plan.weight.shape, plan.index.shape  # which point of the partner comes in the place of each
+        (torch.Size([4, 2, 32]), torch.Size([4, 2, 32]))
     """
 
     p = 0.5
@@ -64,6 +71,13 @@ class PointCutMixK(PointCutMixR):
 
     Args:
         alpha: ``lambda ~ Beta(alpha, alpha)``, one per sample, > 0. Default 1.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("pointcutmix_k", domain="points", num_classes=4, p=1.0)
+        >>> plan = mixer.plan(torch.rand(4, 32, 3), torch.arange(4))
+        >>> plan.weight.shape, plan.index.shape
+        (torch.Size([4, 2, 32]), torch.Size([4, 2, 32]))
     """
 
     def _replace(self, elements: ElementSet, partner: Tensor, count: Tensor, context: PlanContext) -> MixPlan:

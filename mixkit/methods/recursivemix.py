@@ -26,6 +26,14 @@ class RecursiveMix(ResizeMix):
     Args:
         alpha: the largest share of the area, in [0, 1]. Default 0.5.
         per_sample: a box per sample instead of one per batch. Default False, as the authors do.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("recursivemix", domain="image", num_classes=4, p=1.0)
+        >>> first, _ = mixer(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> second, targets = mixer(torch.rand(4, 3, 8, 8), torch.arange(4))  # with the first, as it was mixed
+        >>> second.shape, targets.shape
+        (torch.Size([4, 3, 8, 8]), torch.Size([4, 4]))
     """
 
     partners = "previous_batch"

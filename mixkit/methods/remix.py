@@ -32,6 +32,13 @@ class Remix(Mixup):
         counts: the number of samples of each class in the data set, (K,). Default None: those of each batch, which
             tell only the most frequent classes from the rest.
         per_sample: one ratio per sample instead of one per batch. Default False.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("remix", domain="image", num_classes=2, counts=[900, 30])
+        >>> mixed, targets = mixer(torch.rand(4, 3, 8, 8), torch.tensor([0, 0, 0, 1]))
+        >>> mixed.shape, targets.shape
+        (torch.Size([4, 3, 8, 8]), torch.Size([4, 2]))
     """
 
     needs = frozenset({"partners", "assign", "classes"})

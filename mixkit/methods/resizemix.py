@@ -31,6 +31,13 @@ class ResizeMix(Method):
         low: the smallest tau, in [0, 1]. Default 0.1.
         high: the largest, >= low. Default 0.8.
         per_sample: a tau and, on a grid, a box per sample instead of one per batch. Default False, as the authors do.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("resizemix", domain="image", num_classes=4, p=1.0)
+        >>> plan = mixer.plan(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> plan.weight.unique()  # a pixel is the sample's or shows its shrunk partner
+        tensor([0., 1.])
     """
 
     needs = frozenset({"partners"})

@@ -32,6 +32,13 @@ class RSMix(Method):
         knn: a ball is the nearest ``ceil(r * (N // 2))`` points, r the Beta's draw, instead of those within the radius,
             so that as many different points are added as the label says. Default False, the paper's: where the
             partner's ball holds fewer points than are erased, they are repeated.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("rsmix", domain="points", num_classes=4, p=1.0)
+        >>> plan = mixer.plan(torch.rand(4, 32, 3), torch.arange(4))
+        >>> plan.shift.shape  # the partner's ball moves to the sample's
+        torch.Size([4, 2, 3])
     """
 
     p = 0.5

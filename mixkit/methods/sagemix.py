@@ -27,6 +27,13 @@ class SageMix(Method):
         query: how the queries are drawn, "sequential" (the method) or its ablations "saliency", "max" and "uniform".
         sharpness: > 0; queries are drawn in proportion to saliency to this power. Default 1, the paper's. Cheap and
             remembered saliencies are smoother than the exact one: 3 or 4 gives their queries its contrast back.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("sagemix", domain="image", num_classes=4, saliency="spectral_residual")
+        >>> plan = mixer.plan(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> plan.weight.shape  # a weight for each pixel
+        torch.Size([4, 2, 64])
     """
 
     def __init__(

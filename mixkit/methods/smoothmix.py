@@ -27,6 +27,13 @@ class SmoothMix(Method):
         low: the smallest sigma, as a share of that side, > 0. Default 0.25.
         high: the largest, >= low. Default 0.5.
         per_sample: a centre and a sigma per sample instead of one per batch. Default False, as the authors do.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("smoothmix", domain="image", num_classes=4, p=1.0)
+        >>> plan = mixer.plan(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> plan.weight.shape
+        torch.Size([4, 2, 64])
     """
 
     needs = frozenset({"partners", "assign"})

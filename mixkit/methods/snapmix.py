@@ -27,6 +27,13 @@ class SnapMix(Method):
     Args:
         alpha: concentration of the Beta, > 0. Default 5.
         per_sample: two boxes per sample instead of two per batch. Default False, as the authors do.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("snapmix", domain="image", num_classes=4, p=1.0, saliency="spectral_residual")
+        >>> plan = mixer.plan(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> plan.weight.shape  # the sample, and the four pixels of its partner that a resized one reads
+        torch.Size([4, 5, 64])
     """
 
     needs = frozenset({"partners", "saliency"})

@@ -37,6 +37,13 @@ class WOLFMix(RSMix):
         degrees: the largest turn about each axis, >= 0. Default 10.
         scale: the largest scale along each axis, >= 1. Default 3.
         shift: the largest shift along each axis, >= 0. Default 0.25.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("wolfmix", domain="points", num_classes=4, degrees=5.0)
+        >>> mixed, targets = mixer(torch.rand(4, 32, 3), torch.arange(4))
+        >>> mixed.shape, targets.shape
+        (torch.Size([4, 32, 3]), torch.Size([4, 4]))
     """
 
     p = 1.0

@@ -25,6 +25,11 @@ class RaggedSet:
         TypeError: coordinates or values that are not floating point.
         ValueError: shapes that do not fit together;
             coordinates that are not finite, which names the sample (read on the CPU only).
+
+    Example:
+        >>> clouds = RaggedSet(torch.rand(5, 3), torch.zeros(5, 0), offsets=torch.tensor([0, 2, 5]))
+        >>> clouds.num_samples, clouds.lengths.tolist()
+        (2, [2, 3])
     """
 
     coords: Tensor

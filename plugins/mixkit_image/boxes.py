@@ -54,6 +54,16 @@ def mix_boxes(
         ValueError: another number of targets than images, a plan that moves pixels or is for another size, boxes that
             are not (n, 4), finite and upright, entries of boxes that are longer or shorter, or images with different
             entries.
+
+    Example:
+        >>> weight = torch.ones(2, 8, 8)
+        >>> weight[:, :, 4:] = 0  # the right half is the partner's
+        >>> plan = MixPlan.pair(torch.tensor([1, 0]), weight.flatten(1))
+        >>> targets = [{"boxes": torch.tensor([[0.0, 0, 8, 8]]), "labels": torch.tensor([k])} for k in (0, 1)]
+        >>> mixed = mix_boxes(plan, targets, grid=(8, 8))[0]
+        >>> mixed["boxes"], mixed["labels"], mixed["scores"]
+        (tensor([[0., 0., 4., 8.],
+                [4., 0., 8., 8.]]), tensor([0, 1]), tensor([0.5000, 0.5000]))
     """
     if len(targets) != plan.num_samples:
         raise ValueError(f"targets must be {plan.num_samples} dicts, one for each image, got {len(targets)}")

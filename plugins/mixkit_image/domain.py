@@ -24,6 +24,11 @@ class PixelGrid(Grid):
         frames: take videos (B, T, C, H, W) as well, all of whose frames are mixed alike. Default False: of five
             dimensions, a volume would look the same. The domain "video" mixes in time as well.
         spacing: see `mixkit.Grid`. Default None: 1, a pixel.
+
+    Example:
+        >>> elements = PixelGrid().elements(torch.rand(2, 3, 32, 32))
+        >>> elements.coords.shape, elements.values.shape, elements.length_scale
+        (torch.Size([2, 1024, 2]), torch.Size([2, 1024, 3]), 8.0)
     """
 
     layouts: ClassVar = ("bchw",)

@@ -31,6 +31,12 @@ class SpectrogramGrid(Grid):
 
     An element is a bin, its coordinates are (time, frequency). With ``bands=True`` a CutMix box is a band of all times
     or of all frequencies. See `mixkit.Grid` for ``spacing`` and ``layout``.
+
+    Example:
+        >>> import mixkit
+        >>> mixer = mixkit.create_mixer("cutmix", domain="spectrogram", num_classes=2, bands=True)
+        >>> mixer(torch.randn(4, 1, 32, 50), torch.tensor([0, 1, 0, 1]))[0].shape
+        torch.Size([4, 1, 32, 50])
     """
 
     layouts: ClassVar = ("bcft", "bctf")
@@ -43,6 +49,12 @@ class VolumeGrid(Grid):
 
     An element is a voxel, its coordinates are (column, row, slice). ``layout="bdhwc"`` takes channels last; contiguous
     and channels_last_3d memory is kept. See `mixkit.Grid` for ``spacing``.
+
+    Example:
+        >>> import mixkit
+        >>> mixer = mixkit.create_mixer("smoothmix", domain="volume", num_classes=2, spacing=(5.0, 0.7, 0.7))
+        >>> mixer(torch.randn(4, 1, 6, 16, 16), torch.tensor([0, 1, 0, 1]))[0].shape
+        torch.Size([4, 1, 6, 16, 16])
     """
 
     layouts: ClassVar = ("bcdhw", "bdhwc")
@@ -56,6 +68,12 @@ class VideoGrid(Grid):
     An element is a pixel of a frame, its coordinates are (column, row, time). Where ``spacing`` is None frames lie so
     far apart that a clip is as long as the shorter side of its frames. To mix all frames alike, take the domain "image"
     with ``frames=True``.
+
+    Example:
+        >>> import mixkit
+        >>> mixer = mixkit.create_mixer("mixup", domain="video", num_classes=2, layout="btchw")
+        >>> mixer(torch.randn(4, 5, 3, 16, 16), torch.tensor([0, 1, 0, 1]))[0].shape
+        torch.Size([4, 5, 3, 16, 16])
     """
 
     layouts: ClassVar = ("bcthw", "btchw")

@@ -10,6 +10,13 @@ from mixkit.registry import accepted, get_method
 from mixkit_image.domain import PixelGrid
 from mixkit_image.transforms import MixTransform
 
+_EXAMPLE = """Example:
+    >>> transform = {name}(num_classes=4, p=1.0)
+    >>> images, targets = transform(torch.rand(4, 3, 16, 16), torch.arange(4))
+    >>> images.shape, targets.shape
+    (torch.Size([4, 3, 16, 16]), torch.Size([4, 4]))
+"""
+
 
 class NamedTransform(MixTransform):
     """A `MixTransform` of one method, whose name in the registry is given where the class is made.
@@ -35,9 +42,11 @@ class NamedTransform(MixTransform):
         ]
         shared = [option for name, option in accepted(MixTransform).items() if name != "method"]
         cls.__signature__ = inspect.Signature([*shared, *of_method])
-        summary, _, options = inspect.cleandoc(made.__doc__ or "").partition("\nArgs:\n")
+        own_help, _, _ = inspect.cleandoc(made.__doc__ or "").partition("\n\nExample:\n")
+        summary, _, options = own_help.partition("\nArgs:\n")
         more = "As a transform: `MixTransform` says what it mixes, and what the arguments are that are not listed here."
-        cls.__doc__ = f"{summary}\n{more}\n\nArgs:\n{textwrap.indent(textwrap.dedent(options), '    ')}"
+        options = textwrap.indent(textwrap.dedent(options), "    ").rstrip()
+        cls.__doc__ = f"{summary}\n{more}\n\nArgs:\n{options}\n\n{_EXAMPLE.format(name=cls.__name__)}"
 
     def __init__(self, **options: Any) -> None:
         super().__init__(self.method_name, **options)

@@ -24,6 +24,13 @@ def spectral_residual(images: Tensor) -> Tensor:
 
     Returns:
         (B, H * W) float32, >= 0, scaled so that each map sums to 1.
+
+    Example:
+        >>> images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        >>> images[:, :, 10:14, 20:24] = 3.0  # a bright square on noise
+        >>> row, column = divmod(int(spectral_residual(images).argmax()), 32)
+        >>> 9 <= row <= 14, 19 <= column <= 24
+        (True, True)
     """
     height, width = images.shape[-2:]
     with torch.autocast(images.device.type, enabled=False):

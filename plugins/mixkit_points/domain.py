@@ -41,6 +41,12 @@ class PointSet(Domain):
     Raises:
         TypeError: an option of another type.
         ValueError: an unknown layout or size, num_coords or radius <= 0, a tolerance below 0.
+
+    Example:
+        >>> import mixkit
+        >>> mixer = mixkit.create_mixer("pointmixup", domain="points", num_classes=3, layout="bcn", tolerance=0.01)
+        >>> mixer(torch.randn(4, 6, 64), torch.tensor([0, 1, 2, 0]))[0].shape  # coordinates and normals, channels first
+        torch.Size([4, 6, 64])
     """
 
     def __init__(

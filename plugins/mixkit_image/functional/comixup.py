@@ -52,6 +52,12 @@ def comixup(
     Raises:
         TypeError: draws of another type.
         ValueError: draws of another shape, or out of range (read on the CPU only); options too.
+
+    Example:
+        >>> saliency, prior = torch.rand(4, 64), torch.full((4,), 0.25).log()
+        >>> plan = comixup(saliency, (8, 8), prior, torch.randint(4, (4, 16)), cells=4, group=4)
+        >>> plan.apply(torch.rand(4, 64, 3)).shape
+        torch.Size([4, 64, 3])
     """
     check_grid(grid)
     rows, columns = cell_shape(grid, cells)

@@ -79,6 +79,12 @@ def puzzlemix(
     Raises:
         TypeError: draws of another type.
         ValueError: draws of another shape, or out of range (read on the CPU only); options too.
+
+    Example:
+        >>> pixels, saliency = torch.rand(2, 64, 3), torch.rand(2, 64)
+        >>> plan = puzzlemix(pixels, (8, 8), saliency, torch.tensor([1, 0]), torch.tensor([0.5]), cells=4)
+        >>> plan.apply(pixels).shape
+        torch.Size([2, 64, 3])
     """
     _check(values, grid, saliency, partner, ratio, cells)
     for name, option in {"beta": beta, "gamma": gamma, "eta": eta, "t_eps": t_eps}.items():

@@ -32,6 +32,13 @@ class CoMixup(Method):
         alpha: the prior over a group's inputs is Dirichlet(alpha), > 0. Default 2.
         omega: share of the distance between salient places in the compatibility, in [0, 1]. Default 0.001.
         sweeps: at most so many passes over a group's outputs, >= 1. Default 4.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("comixup", domain="image", num_classes=4, saliency="spectral_residual")
+        >>> plan = mixer.plan(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> plan.source.shape  # each cell is of a sample of its own, or half of two
+        torch.Size([4, 2, 64])
     """
 
     needs = frozenset({"saliency"})

@@ -36,6 +36,13 @@ class PuzzleMix(Method):
             image's shorter side, which is the paper's 4 on CIFAR.
         std: the standard deviations by which the images were normalised, one per channel, which bring differences of
             pixels back to those of pixels in [0, 1] (of the means they do not depend). Default: none.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("puzzlemix", domain="image", num_classes=4, saliency="spectral_residual")
+        >>> plan = mixer.plan(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> plan.weight.shape
+        torch.Size([4, 2, 64])
     """
 
     needs = frozenset({"partners", "saliency"})

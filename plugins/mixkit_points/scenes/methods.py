@@ -29,7 +29,16 @@ class SceneMethod(Method):
 
 @register_method("mix3d", domains=("scene",))
 class Mix3D(SceneMethod):
-    """Mix3D (Nekrasov et al., 3DV 2021): the union of two scenes, moved so that their centres fall together."""
+    """Mix3D (Nekrasov et al., 3DV 2021): the union of two scenes, moved so that their centres fall together.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("mix3d", domain="scene", num_classes=3)
+        >>> scans, labels = [torch.randn(50, 4), torch.randn(70, 4)], [torch.randint(3, (50,)), torch.randint(3, (70,))]
+        >>> mixed, targets = mixer(scans, labels)
+        >>> [len(scan) for scan in mixed] == [len(target) for target in targets]
+        True
+    """
 
     def plan_ragged(self, elements: RaggedSet, context: PlanContext) -> RaggedPlan:
         """See `Method.plan_ragged`."""
@@ -48,6 +57,14 @@ class LaserMix(SceneMethod):
     Raises:
         TypeError: areas that are no whole numbers, or inclinations that are no numbers.
         ValueError: no areas, areas below 2, or inclinations that do not rise within [-90, 90].
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("lasermix", domain="scene", num_classes=3, areas=(4, 5))
+        >>> scans, labels = [torch.randn(50, 4), torch.randn(70, 4)], [torch.randint(3, (50,)), torch.randint(3, (70,))]
+        >>> mixed, targets = mixer(scans, labels)
+        >>> [len(scan) for scan in mixed] == [len(target) for target in targets]
+        True
     """
 
     def __init__(self, areas: Sequence[int] = (3, 4, 5, 6), inclination: tuple[float, float] = (-25.0, 3.0)) -> None:
@@ -88,6 +105,14 @@ class PolarMix(SceneMethod):
     Raises:
         TypeError: a chance, a width or an angle that is no number, or classes that are no whole numbers.
         ValueError: a chance outside [0, 1], a width outside [0, 360], or a class below 0.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("polarmix", domain="scene", num_classes=3, instance_classes=[1])
+        >>> scans, labels = [torch.randn(50, 4), torch.randn(70, 4)], [torch.randint(3, (50,)), torch.randint(3, (70,))]
+        >>> mixed, targets = mixer(scans, labels)
+        >>> [len(scan) for scan in mixed] == [len(target) for target in targets]
+        True
     """
 
     def __init__(
@@ -144,6 +169,16 @@ class SageMixScene(SceneMethod):
     Raises:
         TypeError: a theta or radius that is no number, or a sharp that is neither True nor False.
         ValueError: a theta or radius <= 0, or an unknown query.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> def intensity(scans):
+        ...     return torch.cat(scans)[:, 3].abs()
+        >>> mixer = create_mixer("sagemix_scene", domain="scene", num_classes=3, saliency=intensity)
+        >>> scans, labels = [torch.randn(50, 4), torch.randn(70, 4)], [torch.randint(3, (50,)), torch.randint(3, (70,))]
+        >>> mixed, targets = mixer(scans, labels)
+        >>> [len(scan) for scan in mixed] == [len(target) for target in targets]
+        True
     """
 
     moves = False
