@@ -1,0 +1,126 @@
+"""What a reader of a page has at hand before a block: a model, data in a loader, an optimiser; by page where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+import mixkit
+from tests.conftest import PointModel
+from tests.test_readme import reader as images_reader
+
+
+def reader(page: str, block: str) -> dict[str, Any]:
+    """The names that a reader of the page has, new ones for each block."""
+    about = images_reader(block)
+    about |= {"mixkit": mixkit, "nn": nn}
+    del about["mixer"]  # pages make theirs
+    for sign, more in _BY_PAGE.get(page, {}).items():
+        if sign in block:
+            about |= more()
+    return about
+
+
+class OfLists(PointModel):
+    """Takes clouds of different sizes in a list."""
+
+    def forward(self, clouds: Any) -> torch.Tensor:
+        return torch.cat([super(OfLists, self).forward(cloud[None]) for cloud in clouds])
+
+
+def _lightning() -> dict[str, Any]:
+    import lightning
+
+    return {"L": lightning}
+
+
+def _accelerate() -> dict[str, Any]:
+    import accelerate
+
+    about = images_reader("")
+    loader = DataLoader(about["data"], batch_size=4)
+    return {**about, "accelerator": accelerate.Accelerator(cpu=True), "loader": loader}
+
+
+def _metrics() -> dict[str, Any]:
+    import torchmetrics
+
+    accuracy = torchmetrics.classification.MulticlassAccuracy(3, ignore_index=-100)
+    return {"accuracy": accuracy, "logits": torch.randn(4, 3), "targets": torch.eye(4, 3)}
+
+
+def _geometric() -> dict[str, Any]:
+    from torch_geometric.data import Batch, Data
+
+    batch = Batch.from_data_list([Data(pos=torch.randn(n, 3), y=torch.tensor([n % 10])) for n in (20, 30, 25)])
+
+    class OfBatches(PointModel):
+        def forward(self, batch: Any) -> torch.Tensor:
+            clouds = batch.pos.split(batch.ptr.diff().tolist())
+            return torch.cat([super(OfBatches, self).forward(cloud[None]) for cloud in clouds])
+
+    return {"loader": [batch], "model": OfBatches(10).eval()}
+
+
+def _labels() -> dict[str, Any]:
+    points = torch.randn(4, 30, 3)
+    return {
+        "points": points, "heights": torch.randn(4, 30), "numbers": torch.randn(4, 30),
+        "mixer": mixkit.create_mixer("mixup", "points"), "class_weights": torch.rand(100),
+    }  # fmt: skip
+
+
+def _loss() -> dict[str, Any]:
+    return {"mixed": torch.randn(4, 3, 32, 32), "targets": torch.eye(4, 100)}
+
+
+def _detection() -> dict[str, Any]:
+    from mixkit_image import MixTransform
+
+    boxes = torch.tensor([[1.0, 1, 20, 20], [4, 4, 30, 30]])
+    data = [(torch.rand(3, 32, 32), {"boxes": boxes, "labels": torch.tensor([1, 2])}) for _ in range(8)]
+    return {"MixTransform": MixTransform, "data": data, "detector": lambda images, targets: {}}
+
+
+def _grids() -> dict[str, Any]:
+    class Pooled(nn.Sequential):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            return super().forward(batch.flatten(2).mean(2))
+
+    video = nn.Sequential()
+    video.add_module("layer1", nn.Conv3d(3, 4, 3))
+    video.add_module("layer2", nn.Conv3d(4, 4, 3))
+    return {"net": Pooled(nn.Linear(3, 10)), "r3d_18": video}
+
+
+def _ragged() -> dict[str, Any]:
+    return {"model": OfLists(10).eval(), "labels": torch.arange(3)}
+
+
+def _scenes() -> dict[str, Any]:
+    import mixkit_points
+
+    scans = [torch.randn(n, 4) * 10 for n in (200, 300, 250)]
+    boxes = [torch.tensor([[0.0, 0, 0, 8, 8, 8, 0]]) for _ in scans]
+    labels = [torch.randint(19, (len(scan),)) for scan in scans]
+    return {"scans": scans, "labels": labels, "boxes": boxes, "mixkit_points": mixkit_points}
+
+
+def _partners() -> dict[str, Any]:
+    return {"points": torch.randn(6, 20, 3), "ages": torch.rand(6) * 80}
+
+
+#: By page, and there by what a block has in it.
+_BY_PAGE: dict[str, dict[str, Callable[[], dict[str, Any]]]] = {
+    "guide/training.md": {"L.": _lightning, "accelerator": _accelerate, "accuracy.": _metrics, "batch.y": _geometric},
+    "guide/labels.md": {"mixkit.Per": _labels, "soft_cross": _loss, "class_weights": _labels},
+    "guide/transforms.md": {"MixTransform": _detection},
+    "guide/grids.md": {"net": _grids},
+    "guide/ragged.md": {"clouds": _ragged},
+    "guide/scenes.md": {"scans": _scenes},
+    "guide/partners.md": {"near": _partners},
+}
