@@ -1,4 +1,4 @@
-"""What a reader of a page has at hand before a block: a model, data in a loader, an optimiser; by page where they differ."""
+"""What a reader of a page has at hand before a block: a model, data, an optimiser; by page where they differ."""
 
 from __future__ import annotations
 
@@ -114,13 +114,32 @@ def _partners() -> dict[str, Any]:
     return {"points": torch.randn(6, 20, 3), "ages": torch.rand(6) * 80}
 
 
+def _calibration() -> dict[str, Any]:
+    about = {"logits": torch.randn(20, 100), "labels": torch.arange(20)}
+    return {**about, "held_logits": 9 * torch.randn(30, 100), "held_labels": torch.arange(30)}
+
+
+def _mixer() -> dict[str, Any]:
+    return {"mixer": mixkit.create_mixer("cutmix", "image", num_classes=100)}
+
+
+def _transformer() -> dict[str, Any]:
+    from torchvision.models import VisionTransformer
+
+    return {"vit": VisionTransformer(32, 8, 1, 2, 16, 16, num_classes=1000)}
+
+
 #: By page, and there by what a block has in it.
 _BY_PAGE: dict[str, dict[str, Callable[[], dict[str, Any]]]] = {
     "guide/training.md": {"L.": _lightning, "accelerator": _accelerate, "accuracy.": _metrics, "batch.y": _geometric},
     "guide/labels.md": {"mixkit.Per": _labels, "soft_cross": _loss, "class_weights": _labels},
+    "guide/troubleshooting.md": {"mixer": _mixer},
     "guide/transforms.md": {"MixTransform": _detection},
     "guide/grids.md": {"net": _grids},
     "guide/ragged.md": {"clouds": _ragged},
     "guide/scenes.md": {"scans": _scenes},
+    "guide/calibration.md": {"logits": _calibration},
+    "guide/manifold.md": {"vit": _transformer},
+    "guide/parallel.md": {"seed": lambda: {"seed": 1, **_mixer()}},
     "guide/partners.md": {"near": _partners},
 }

@@ -13,7 +13,7 @@ SCRIPTS = sorted((ROOT / "docs" / "gallery").glob("*.py"))
 MAY_IMPORT = {
     *("experiments", "mixkit", "mixkit_image", "mixkit_points"),
     *("matplotlib", "numpy", "sklearn", "timm", "torch", "torchvision"),  # what the extras bring
-    *("copy", "functools", "itertools", "math"),
+    *("copy", "functools", "itertools", "json", "math", "pathlib", "statistics", "sys"),
 }
 
 

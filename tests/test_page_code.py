@@ -1,7 +1,7 @@
 """The Python of the site's pages runs as it stands there: in `docs/start`, `docs/guide` and `docs/choose.md`.
 
-A page's blocks run from top to bottom. A newcomer to `docs/start` has nothing but a clone; before each block of other pages its names are
-laid over what came before that this page's reader has at hand (`tests/page_readers.py`): a model, a loader, an optimiser.
+A page's blocks run from top to bottom. A newcomer to `docs/start` has nothing but a clone. On other pages, what the
+page's reader has at hand (`tests/page_readers.py`), a model, a loader, an optimiser, is new before each block.
 """
 
 from __future__ import annotations
@@ -28,10 +28,14 @@ CODE = {str(p.relative_to(DOCS)): found for p in sorted(PAGES) if (found := BLOC
 #: What in a block asks for a package that is no dependency of the library.
 PACKAGES = {
     "accelerator": "accelerate", "batch.y": "torch_geometric", "L.": "lightning", "lightning": "lightning",
-    "plt": "matplotlib", "accuracy.": "torchmetrics",
+    "plt": "matplotlib", "accuracy.": "torchmetrics", "torchmetrics": "torchmetrics",
 }  # fmt: skip
 #: What takes minutes on a page and may be done in a second here.
-SHORTER = {"epochs, size = 20, 64": "epochs, size = 1, 16", "num_workers=4": "num_workers=0"}
+SHORTER = {
+    "epochs, size = 20, 64": "epochs, size = 1, 16",
+    "num_workers=4": "num_workers=0",
+    "torch.compile(model)": "torch.compile(model, backend='eager')",
+}
 ELSEWHERE = "class MixTrainer("  # tests/test_training.py trains with it
 
 
@@ -64,7 +68,9 @@ def test_page(page: str) -> None:
             code = code.replace(long, short)
         exec(compile(code, f"docs/{page}, block {place}", "exec"), about)
         if re.search(r"(optimizer|scaler)\.step\(", code):
-            assert not before or any(not torch.equal(*pair) for pair in zip(before, about["model"].parameters(), strict=True))
+            assert not before or any(
+                not torch.equal(*pair) for pair in zip(before, about["model"].parameters(), strict=True)
+            )
         check(about, code)
     if missing:
         pytest.skip(f"all but the blocks that need {', '.join(sorted(missing))}")
