@@ -52,11 +52,12 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"mixkit {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+TABLES = ("results", "choose", "methods/README")  # pages whose tables can be sorted and filtered
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options: dict[str, Any] = {
     "logo": {"text": "mixkit"},
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 8,
     "navbar_align": "left",
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
@@ -65,7 +66,7 @@ html_theme_options: dict[str, Any] = {
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
 }
-html_sidebars = {"index": []}
+html_sidebars: dict[str, list[str]] = {"index": [], "choose": [], "results": []}  # no page is below these
 project_copyright = "The mixkit founders, MIT licence"
 
 if (HERE / "gallery").is_dir():
@@ -87,7 +88,7 @@ if (HERE / "gallery").is_dir():
 
 
 class OutsideLinks(SphinxTransform):
-    """Links to files of the repository that are no pages of the site, such as ``../README.md``.
+    """Links to files and folders of the repository that are no pages of the site, such as ``../README.md``.
 
     On a repository's page they work as they are. Here they lead to ``repository`` if that is set, as by
     ``-D repository=https://host/owner/mixkit/blob/main``; else their text stands alone.
@@ -106,7 +107,7 @@ class OutsideLinks(SphinxTransform):
                 path = (HERE / f"{target}.md").resolve()
             else:
                 path = (page / unquote(target.partition("#")[0])).resolve()
-            if path.is_relative_to(HERE) or not path.exists():
+            if not path.exists() or (path.is_relative_to(HERE) and not path.is_dir()):
                 continue
             shown = path.relative_to(HERE.parent).as_posix()
             if self.config.repository:
@@ -116,7 +117,27 @@ class OutsideLinks(SphinxTransform):
                 node.replace_self(node.children)
 
 
+class UnbrokenFigures(SphinxTransform):
+    """Figures with their deviation, such as 98.2 ± 0.6, on one line of a table's cell."""
+
+    default_priority = 500
+
+    def apply(self, **kwargs: Any) -> None:
+        """Put no-break spaces around each sign."""
+        for cell in self.document.findall(nodes.entry):
+            for text in [text for text in cell.findall(nodes.Text) if " ± " in text]:
+                text.parent.replace(text, nodes.Text(text.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")))
+
+
+def add_scripts(app: Any, pagename: str, *rest: Any) -> None:
+    """Tables of figures can be sorted and filtered, on the pages that are about them."""
+    if pagename in TABLES:
+        app.add_js_file("tables.js")
+
+
 def setup(app: Any) -> None:
-    """Tell Sphinx of the repository's address and of the links that need it."""
+    """Tell Sphinx of the repository's address, and of what is done to a page beyond what Sphinx does."""
     app.add_config_value("repository", "", "env", [str])
     app.add_transform(OutsideLinks)
+    app.add_transform(UnbrokenFigures)
+    app.connect("html-page-context", add_scripts)
