@@ -15,9 +15,8 @@ from mixkit.checks import check_share
 from mixkit.factory import create_mixer
 from mixkit.grid import patch_tokens
 from mixkit.plan import MixPlan
-from mixkit.running import run_model, takes_labels
-from mixkit.saliency import unwrap
-from mixkit.typed import ManifoldCall
+from mixkit.running import MixerOfModel, run_model
+from mixkit.saliency import frozen, unwrap
 from mixkit.untraced import untraced
 
 
@@ -98,7 +97,7 @@ class ClassAttention:
         self._tokens = _attend(query, key)
 
 
-class AttentionMixer(ManifoldCall):
+class AttentionMixer(MixerOfModel):
     """Mixes a batch, runs a vision transformer on it, and weighs labels by its attention: TransMix (Chen et al. 2022).
 
     ``logits, targets = mixer(batch, labels)``: one pass, in which the attention of the class token is read. With A its
@@ -112,6 +111,9 @@ class AttentionMixer(ManifoldCall):
         layer: the name of the attention module. Default None: the model's last.
         share: how much of a label's weight is attention's, in [0, 1]; the rest is its mean weight. Default 1, the
             paper's; the authors' code takes 0.5.
+        saliency: "attention", for methods that ask for saliency: what the class token attends to of the batch before it
+            is mixed, by a forward pass in eval mode without gradients (SMMix, Chen et al. 2023); or as in
+            `create_mixer`. Default None.
         forward: how the model is run, where it takes more than the batch (`ManifoldMixer`). Default None.
         options: the others of `create_mixer`.
 
@@ -135,24 +137,15 @@ class AttentionMixer(ManifoldCall):
         *,
         layer: str | None = None,
         share: float = 1.0,
+        saliency: Any = None,
         forward: Callable[..., Any] | None = None,
         **options: Any,
     ) -> None:
-        super().__init__()
-        if isinstance(getattr(model, "_orig_mod", None), nn.Module):
-            raise ValueError("a model compiled as a whole skips hooks: give the model itself, and compile its parts")
-        if forward is not None:
-            takes_labels(forward)
+        super().__init__(model, forward)
         self.layer = ClassAttention(model, layer).layer
         self.share = check_share("share", share)
-        self._model = (model,)  # in a tuple, so that nn.Module does not register it
-        self._forward_of_model = forward
-        self.mixer = create_mixer(method, domain, model=model, forward=forward, **options)
-
-    @property
-    def model(self) -> nn.Module:
-        """The transformer."""
-        return self._model[0]
+        saliency = self._attended if saliency == "attention" else saliency
+        self.mixer = create_mixer(method, domain, model=model, forward=forward, saliency=saliency, **options)
 
     @untraced
     def forward(
@@ -175,9 +168,17 @@ class AttentionMixer(ManifoldCall):
         with ClassAttention(self.model, self.layer) as attention:
             mixed = mixer.domain.mix(plan, elements, batch)
             output = run_model(self.model, mixed, read, self._forward_of_model)
-        if not elements.grid:
-            raise ValueError("attention is that of the patches of a grid, and these elements have none")
         return output, mixer.targets(weigh_by_patches(plan, attention.tokens, elements.grid, self.share), read)
+
+    def _attended(self, batch: Tensor) -> Tensor:
+        """(B, N) what the class token attends to of a batch; of a patch, at each of its cells."""
+        grid = self.mixer.domain.elements(batch).grid
+        with frozen(unwrap(self.model)), ClassAttention(self.model, self.layer) as attention:
+            run_model(unwrap(self.model), batch, None, self._forward_of_model)
+        patches, seen = _of_patches(attention.tokens, grid)
+        for axis, (few, side) in enumerate(zip(patches, grid or (), strict=True), start=1):
+            seen = seen.index_select(axis, (torch.arange(side) * few // side).to(seen.device))
+        return seen.flatten(1)
 
     def extra_repr(self) -> str:
         """What ``print(mixer)`` says."""
@@ -187,7 +188,7 @@ class AttentionMixer(ManifoldCall):
         return f"{type(self).__name__}({self.extra_repr()})"
 
 
-def weigh_by_patches(plan: MixPlan, tokens: Tensor, grid: tuple[int, ...], share: float = 1.0) -> MixPlan:
+def weigh_by_patches(plan: MixPlan, tokens: Tensor, grid: tuple[int, ...] | None, share: float = 1.0) -> MixPlan:
     """The plan whose labels weigh what a class token attends to of them (`AttentionMixer`).
 
     Args:
@@ -199,10 +200,9 @@ def weigh_by_patches(plan: MixPlan, tokens: Tensor, grid: tuple[int, ...], share
     Raises:
         ValueError: tokens that are no patches of the grid.
     """
-    patches = patch_tokens(tokens.shape[1] - 1, grid)  # the first is the class token
-    if patches is None or not (count := math.prod(patches)):
-        raise ValueError(f"{tokens.shape[1]} tokens are no class token and patches of a grid of {grid}")
-    seen = tokens[:, -count:]
+    patches, seen = _of_patches(tokens, grid)
+    grid = grid or ()
+    seen = seen.flatten(1)
     axes = [torch.arange(few) * side // few for few, side in zip(patches, grid, strict=True)]
     place = torch.zeros((), dtype=torch.long)
     for axis, side in zip(axes, grid, strict=True):
@@ -217,6 +217,16 @@ def weigh_by_patches(plan: MixPlan, tokens: Tensor, grid: tuple[int, ...], share
     else:
         label = torch.zeros_like(weight).index_copy(2, place, at_patches)
     return replace(plan, label_weight=share * label + (1 - share) * mean)
+
+
+def _of_patches(tokens: Tensor, grid: tuple[int, ...] | None) -> tuple[tuple[int, ...], Tensor]:
+    """The sides of the grid of patches, and of tokens (M, T) those of patches, (M, ...) in these sides."""
+    if not grid:
+        raise ValueError("attention is that of the patches of a grid, and these elements have none")
+    patches = patch_tokens(tokens.shape[1] - 1, grid)  # the first is the class token
+    if patches is None or not (count := math.prod(patches)):
+        raise ValueError(f"{tokens.shape[1]} tokens are no class token and patches of a grid of {grid}")
+    return patches, tokens[:, -count:].unflatten(1, patches)
 
 
 def _is_attention(module: nn.Module) -> bool:

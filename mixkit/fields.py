@@ -34,6 +34,21 @@ def shortest_side(elements: ElementSet, sides: Tensor) -> Tensor:
     return sides.masked_fill(~long, math.inf).amin(1) if any(side > 1 for side in elements.grid) else sides.amax(1)
 
 
+def number_cells(elements: ElementSet, cells: int) -> Tensor:
+    """(B, N) long, on a grid (1, N): the cell of each element, of so many along each axis of the box around its sample.
+
+    They are numbered from 0 by coordinates; more axes than three are cut along the first three.
+    """
+    low, sides = frame(elements)
+    coords = elements.coords if elements.grid is None else elements.coords[:1]
+    place = (coords.to(low.dtype) - low[:, None]) / torch.where(sides > 0, sides, 1)[:, None]
+    cell = (place * cells).long().clamp(0, cells - 1)
+    number = torch.zeros_like(cell[:, :, 0])
+    for axis in range(min(cell.shape[2], 3)):
+        number = number * cells + cell[:, :, axis]
+    return number
+
+
 # ---- fields of low frequencies, as FMix cuts its masks out of
 
 

@@ -18,13 +18,12 @@ from mixkit.factory import create_mixer
 from mixkit.label_tree import map_labels
 from mixkit.partners import PREVIOUS_BATCH
 from mixkit.plan import MixPlan
-from mixkit.running import run_model, takes_labels
+from mixkit.running import MixerOfModel, run_model
 from mixkit.saliency import unwrap
-from mixkit.typed import ManifoldCall
 from mixkit.untraced import untraced
 
 
-class ManifoldMixer(ManifoldCall):
+class ManifoldMixer(MixerOfModel):
     """Mixes at one layer of a model, drawn anew for each batch (Manifold Mixup; SageMix's feature space, appendix B.2).
 
     ``logits, targets = manifold(batch, labels)`` runs the model once, with a forward hook on the drawn layer that is
@@ -75,35 +74,24 @@ class ManifoldMixer(ManifoldCall):
         forward: Callable[..., Any] | None = None,
         **options: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(model, forward)
         if isinstance(layers, str) or not layers:
             raise ValueError(f"layers must be a list of at least one layer's name, got {layers!r}")
         if saliency_at not in ("input", "layer"):
             raise ValueError(f"saliency_at must be 'input' or 'layer', got {saliency_at!r}")
-        if isinstance(getattr(model, "_orig_mod", None), nn.Module):
-            raise ValueError("a model compiled as a whole skips hooks: give the model itself, and compile its parts")
         modules = dict(unwrap(model).named_modules())
         if missing := [name for name in layers if name != "input" and (name not in modules or not name)]:
             raise ValueError(f"the model has no layer {missing[0]!r}; its children: {', '.join(_children(model))}")
-        self._model = (model,)  # in a tuple, so that nn.Module does not register it
         self.layers = list(layers)
         self.saliency_at = saliency_at
         self.channels_last = channels_last
         if isinstance(channels_last, Mapping) and (unused := [name for name in channels_last if name not in layers]):
             raise ValueError(f"channels_last names {unused[0]!r}, which is none of the layers: {', '.join(layers)}")
-        if forward is not None:
-            takes_labels(forward)
-        self._forward_of_model = forward
         self.mixer = create_mixer(method, domain, model=model, forward=forward, inside=True, **options)
         if self.mixer.partners == PREVIOUS_BATCH:
             raise ValueError("a Mixer remembers the batch before, a ManifoldMixer does not: give partners='random'")
         if self.mixer.saliency is not None and self.mixer.saliency.learns:
             raise ValueError("a SaliencyBank learns from the mixed input, so it serves a Mixer, not a ManifoldMixer")
-
-    @property
-    def model(self) -> nn.Module:
-        """The model whose layers are mixed."""
-        return self._model[0]
 
     @untraced
     def forward(

@@ -90,6 +90,48 @@ def test_label_weights_are_those_computed_by_hand(name: str, share: float) -> No
     assert not torch.allclose(targets, plan.targets(LABELS, 4), atol=1e-3)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_smmix_moves_what_the_model_attends_to(name: str) -> None:
+    model, images = MODELS[name](), torch.rand(4, 3, 32, 32)
+    mixer = AttentionMixer(
+        model, "smmix", num_classes=4, saliency="attention", patches=4, low=0.5, high=0.5, partners="reversed"
+    )
+    passes: list[bool] = []
+    model.register_forward_hook(lambda *ignored: passes.append(torch.is_grad_enabled()))
+    logits, targets = mixer(images, LABELS)
+    assert passes == [False, True], "one pass for the attention, one that trains"
+    assert model.training
+    seen = attention_by_hand(model.eval(), images)[:, -16:].unflatten(1, (4, 4))
+    mixed, pasted = images.clone(), torch.zeros(4, 4, 4)
+    for a in range(4):
+        b = 3 - a
+        sums = {
+            (row, column): (float(seen[a, row : row + 2, column : column + 2].sum()),
+                            float(seen[b, row : row + 2, column : column + 2].sum()))
+            for row in range(3)
+            for column in range(3)
+        }  # fmt: skip
+        to, of = min(sums, key=lambda at: sums[at][0]), max(sums, key=lambda at: sums[at][1])
+        region = images[b, :, 8 * of[0] : 8 * of[0] + 16, 8 * of[1] : 8 * of[1] + 16]
+        mixed[a, :, 8 * to[0] : 8 * to[0] + 16, 8 * to[1] : 8 * to[1] + 16] = region
+        pasted[a, to[0] : to[0] + 2, to[1] : to[1] + 2] = 1
+    torch.testing.assert_close(logits, model(mixed))
+    attention = attention_by_hand(model, mixed)[:, -16:].unflatten(1, (4, 4))
+    for a in range(4):
+        share = float((attention[a] * pasted[a]).sum() / attention[a].sum())
+        expected = (1 - share) * torch.eye(4)[a] + share * torch.eye(4)[3 - a]
+        torch.testing.assert_close(targets[a], expected, atol=1e-5, rtol=0)
+
+
+def test_attention_is_a_saliency_of_any_method() -> None:
+    model = torchvision_vit()
+    for method in ("sagemix", "guidedmixup", "saliencygrafting"):
+        mixer = AttentionMixer(model, method, num_classes=4, saliency="attention", p=1.0)
+        logits, targets = mixer(torch.rand(4, 3, 32, 32), LABELS)
+        nn.functional.cross_entropy(logits, targets).backward()
+        torch.testing.assert_close(targets.sum(1), torch.ones(4))
+
+
 def test_one_pass_that_trains_as_any_other() -> None:
     model, images = torchvision_vit(), torch.rand(4, 3, 32, 32)
     passes: list[int] = []

@@ -98,6 +98,12 @@ def of_elements(name: str, size: int, count: int) -> dict[str, Any]:
             "partner_start": start, "partner_size": count - start, "importance": c["keys"],
         },
         "attentivemix": {**both, "saliency": c["keys"], "cell": long(3, size, count), "share": 0.3},
+        "gridmix": {**both, "cell": long(count, size, count), "keys": c["keys"], "count": c["count"]},
+        "saliencygrafting": {
+            **both, "saliency": c["keys"], "cell": long(count, size, count), "uniform": torch.rand(size, count),
+            "rate": 0.5, "threshold": 1.0,
+        },
+        "smmix": {"grid": (count,), "partner": c["partner"], "saliency": c["keys"], "size": (count,), "step": (1,)},
         "remix": {**mix, "counts": c["prior"], "kappa": 3.0, "tau": 0.5},
         "pointwolf": {
             "coords": c["coords"], "start": c["prior"], "angle": torch.randn(size, 2, 3),

@@ -10,6 +10,7 @@ Example:
 from mixkit.functional.attentivemix import attentivemix
 from mixkit.functional.cutmix import cutmix, saliencymix
 from mixkit.functional.fmix import fmix
+from mixkit.functional.gridmix import gridmix
 from mixkit.functional.guidedmixup import guidedmixup
 from mixkit.functional.mixup import mixup, pointmixup
 from mixkit.functional.pointcutmix import pointcutmix_k, pointcutmix_r
@@ -18,6 +19,8 @@ from mixkit.functional.remix import remix
 from mixkit.functional.resizemix import resizemix, resizemix_set
 from mixkit.functional.rsmix import rsmix
 from mixkit.functional.sagemix import sagemix
+from mixkit.functional.saliencygrafting import saliencygrafting
+from mixkit.functional.smmix import smmix
 from mixkit.functional.smoothmix import smoothmix
 from mixkit.functional.snapmix import snapmix
 
@@ -25,6 +28,7 @@ __all__ = [
     "attentivemix",
     "cutmix",
     "fmix",
+    "gridmix",
     "guidedmixup",
     "mixup",
     "pointcutmix_k",
@@ -36,7 +40,9 @@ __all__ = [
     "resizemix_set",
     "rsmix",
     "sagemix",
+    "saliencygrafting",
     "saliencymix",
+    "smmix",
     "smoothmix",
     "snapmix",
 ]

@@ -11,6 +11,7 @@ from mixkit.methods.base import Method, PlanContext
 from mixkit.methods.cmixup import CMixup
 from mixkit.methods.cutmix import CutMix, SaliencyMix
 from mixkit.methods.fmix import FMix
+from mixkit.methods.gridmix import GridMix
 from mixkit.methods.guidedmixup import GuidedMixup
 from mixkit.methods.mixup import ManifoldMixup, Mixup, PointMixup
 from mixkit.methods.pointcutmix import PointCutMixK, PointCutMixR
@@ -19,6 +20,8 @@ from mixkit.methods.remix import Remix
 from mixkit.methods.resizemix import ResizeMix
 from mixkit.methods.rsmix import RSMix
 from mixkit.methods.sagemix import SageMix
+from mixkit.methods.saliencygrafting import SaliencyGrafting
+from mixkit.methods.smmix import SMMix
 from mixkit.methods.smoothmix import SmoothMix
 from mixkit.methods.snapmix import SnapMix
 from mixkit.methods.wolfmix import WOLFMix
@@ -28,6 +31,7 @@ __all__ = [
     "CMixup",
     "CutMix",
     "FMix",
+    "GridMix",
     "GuidedMixup",
     "ManifoldMixup",
     "Method",
@@ -40,7 +44,9 @@ __all__ = [
     "RecursiveMix",
     "Remix",
     "ResizeMix",
+    "SMMix",
     "SageMix",
+    "SaliencyGrafting",
     "SaliencyMix",
     "SmoothMix",
     "SnapMix",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from mixkit import functional
 from mixkit.checks import check_count, check_share
 from mixkit.elements import ElementSet
-from mixkit.fields import frame
+from mixkit.fields import number_cells
 from mixkit.functional.attentivemix import salient_cells
 from mixkit.methods.base import Method, PlanContext
 from mixkit.plan import MixPlan
@@ -49,7 +48,9 @@ class AttentiveMix(Method):
             raise ValueError("AttentiveMix needs saliency (B, N)")
         partner = context.partners(elements)
         assignment = context.assignment(elements, partner)
-        return functional.attentivemix(partner, assignment, context.saliency, self._cells(elements), self.share)
+        return functional.attentivemix(
+            partner, assignment, context.saliency, number_cells(elements, self.cells), self.share
+        )
 
     def plan_ragged(self, elements: RaggedSet, context: PlanContext) -> RaggedPlan:
         """See `Method.plan_ragged`."""
@@ -58,18 +59,7 @@ class AttentiveMix(Method):
         partner, sizes = context.partners(elements), elements.lengths.tolist()
         chosen = []
         for saliency, part in zip(context.saliency.split(sizes), elements.positions.split(sizes), strict=True):
-            cell = self._cells(ElementSet(part[None], part[None, :, :0]))
+            cell = number_cells(ElementSet(part[None], part[None, :, :0]), self.cells)
             chosen.append(salient_cells(saliency[None], cell, self.share)[0])
         pairing = context.pairing(elements, partner)
         return pairing.plan(~torch.cat(chosen)[pairing.other])
-
-    def _cells(self, elements: ElementSet) -> Tensor:
-        """(B or 1, N) long, the cell of each element, numbered from 0 by coordinates."""
-        low, sides = frame(elements)
-        coords = elements.coords if elements.grid is None else elements.coords[:1]
-        place = (coords.to(low.dtype) - low[:, None]) / torch.where(sides > 0, sides, 1)[:, None]
-        cell = (place * self.cells).long().clamp(0, self.cells - 1)
-        number = torch.zeros_like(cell[:, :, 0])
-        for axis in range(min(cell.shape[2], 3)):  # more axes than that are cut along the first three
-            number = number * self.cells + cell[:, :, axis]
-        return number

@@ -140,7 +140,7 @@ class Method(ABC):
         raise TypeError(
             f"{type(self).__name__} mixes samples of one size; those that mix samples of different sizes have a "
             "plan_ragged: SageMix, GuidedMixup, PointMixup, RSMix, WOLFMix, PointCutMix, CutMix, SaliencyMix, FMix, "
-            "SmoothMix, Mixup, CMixup, Remix"
+            "GridMix, SaliencyGrafting, SmoothMix, Mixup, CMixup, Remix"
         )
 
     def __repr__(self) -> str:

@@ -21,6 +21,9 @@ MOVING = [
     "resizemix",
     "attentivemix",
     "recursivemix",
+    "gridmix",
+    "saliencygrafting",
+    "smmix",
 ]
 INTERPOLATING = ["mixup", "pointmixup", "manifold_mixup", "sagemix", "puzzlemix", "comixup"]
 INTERPOLATING += ["guidedmixup", "smoothmix", "snapmix", "cmixup", "remix"]
