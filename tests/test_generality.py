@@ -20,7 +20,8 @@ def test_the_domain_is_listed() -> None:
 @pytest.mark.parametrize("method", mixkit.list_methods("signal"))
 def test_every_method_of_coordinates_mixes_signals(method: str) -> None:
     model = nn.Sequential(nn.Conv1d(2, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 3))
-    mixer = mixkit.create_mixer(method, domain="signal", num_classes=3, model=model, inside=True)
+    by_area = {"labels_by": "weight"} if method == "saliencygrafting" else {}  # whose labels weigh by saliency
+    mixer = mixkit.create_mixer(method, domain="signal", num_classes=3, model=model, inside=True, **by_area)
     signals, labels = torch.randn(6, 2, 40), torch.tensor([0, 1, 2, 0, 1, 2])
     # a signal constant in time makes the mixed signal the weights themselves
     constant = torch.arange(6.0)[:, None, None].expand(6, 2, 40)
