@@ -10,7 +10,7 @@ import matplotlib
 matplotlib.use("Agg")
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -19,10 +19,12 @@ from experiments.report.sheets import A, Cell, Sheet
 BLUE, ORANGE, PANEL = "#56b4e9", "#f0a030", "#10141b"  # sample a, sample b (Okabe-Ito, lightened), behind point sets
 LAMBDA_MAP = LinearSegmentedColormap.from_list("b to a", [ORANGE, "#f2ece4", BLUE])
 SALIENCY_MAP = LinearSegmentedColormap.from_list("saliency", ["#566070", "#7a4f7c", "#d9584a", "#ffb347", "#fff6c8"])
+CLASS_COLOURS = ("#56b4e9", "#f0a030", "#3fc89b", "#f0e442", "#e07bb5", "#f2ece4")
+CLASS_MAP = ListedColormap(CLASS_COLOURS)
 UPRIGHT_Z = ("modelnet10", "sydney")  # beginnings of the names of sets whose up is z
 PAPER, INK, SOFT = "#ffffff", "#1c2330", "#4a5361"
 TEXT_COLOURS = {"a": "#0b6ea8", "b": "#a85f00", "": SOFT}  # those of the page on white
-MAPS = {"own": LAMBDA_MAP, "saliency": SALIENCY_MAP}
+MAPS = {"own": LAMBDA_MAP, "saliency": SALIENCY_MAP, "classes": CLASS_MAP}
 SIDE, GAP, BETWEEN, TOP, LINE = 1.3, 0.07, 0.2, 0.3, 0.155  # of a picture, in inches
 COLOURS = 250  # of a palette; photographs keep their colours
 

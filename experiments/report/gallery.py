@@ -11,10 +11,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from experiments.report.drawing import INK, PAPER, draw_cell
+from experiments.report.drawing import CLASS_COLOURS, INK, PAPER, draw_cell
 from experiments.report.sheets import Cell
 
 EXCERPTS = Path(__file__).parents[2] / "tests" / "data"  #: small parts of data sets; its README says whose they are
@@ -147,11 +148,13 @@ def cloud(
     tint: str = "own",
     data: str = "modelnet40",
 ) -> Picture:
-    """A cloud (N, 3) whose colours are a strength (N,): "own", the share of a in [0, 1], or "saliency".
+    """A cloud (N, 3) whose colours are a strength (N,): "own", the share of a in [0, 1], "saliency", or "classes".
 
     ``data`` says how it is looked at: "modelnet40", the default, and "sydney" have z up, "digits" face the viewer.
     """
     values = torch.as_tensor(strength).detach().float().expand(len(points))
+    if tint == "classes":
+        values = (values + 0.5) / len(CLASS_COLOURS)
     if tint == "saliency":
         values = values / values.max().clamp_min(1e-30)
     shown = points[:, :3].detach().float().numpy()
@@ -165,8 +168,8 @@ def share_of_own(plan: Any, size: int, output: int = 0) -> Tensor:
     return (plan.weight[output].expand(-1, size) * (source == output)).sum(0)
 
 
-def show(pictures: Sequence[Picture], columns: int = 4, reach: float = 1.06, title: str = "") -> None:
-    """Pictures in rows, each with its title above it, as one figure of pyplot.
+def show(pictures: Sequence[Picture], columns: int = 4, reach: float = 1.06, title: str = "") -> list[Axes]:
+    """Pictures in rows, each with its title above it, as one figure of pyplot; returns its axes, to draw more on them.
 
     Args:
         pictures: row by row.
@@ -184,7 +187,7 @@ def show(pictures: Sequence[Picture], columns: int = 4, reach: float = 1.06, tit
     figure = plt.figure(figsize=(width, height), dpi=DPI, facecolor=PAPER)
     if title:
         figure.suptitle(title, size=TITLE + 1, weight="bold", color=INK, y=1 - 0.3 * line / height)
-    y = height - top
+    drawn, y = [], height - top
     for part, count in zip(_rows(pictures, columns), lines, strict=True):
         y -= SIDE + count * line
         for column, picture in enumerate(part):
@@ -192,22 +195,24 @@ def show(pictures: Sequence[Picture], columns: int = 4, reach: float = 1.06, tit
             axes = figure.add_axes((x / width, y / height, SIDE / width, SIDE / height))
             draw_cell(axes, picture.cell, SIDE, reach)
             axes.set_title(picture.title, size=TITLE, color=INK, pad=4)
+            drawn.append(axes)
         y -= gap
+    return drawn
 
 
 def _rows(pictures: Sequence[Picture], columns: int) -> list[Sequence[Picture]]:
     return [pictures[start : start + columns] for start in range(0, len(pictures), columns)]
 
 
-def axes_of(columns: int = 1, height: float = 3.2, width: float = 6.6) -> tuple[Figure, Any]:
-    """A figure of pyplot with axes for curves side by side, in the gallery's style; no boxes around them."""
+def axes_of(columns: int = 1, rows: int = 1, height: float = 3.2, width: float = 6.6) -> tuple[Figure, Any]:
+    """A figure of pyplot with axes for curves in the gallery's style: one, or all of them row by row."""
     with plt.rc_context({"font.size": TITLE, "axes.edgecolor": INK, "axes.titlesize": TITLE, "text.color": INK}):
         figure, axes = plt.subplots(
-            1, columns, figsize=(width, height), dpi=DPI, facecolor=PAPER, layout="constrained", squeeze=False
+            rows, columns, figsize=(width, height), dpi=DPI, facecolor=PAPER, layout="constrained", squeeze=False
         )
-    for each in axes[0]:
+    for each in axes.flat:
         each.spines[["top", "right"]].set_visible(False)
-    return figure, axes[0, 0] if columns == 1 else axes[0]
+    return figure, axes[0, 0] if axes.size == 1 else axes.ravel()
 
 
 __all__ = [
