@@ -69,7 +69,8 @@ for each in axes[:3]:
 # ------------
 # The same recordings as log-mel spectrograms, (B, C, F, T). Here boxes, discs
 # and bands make sense, and all methods of images serve. With ``bands=True``
-# CutMix cuts whole bands of time or of frequency.
+# CutMix cuts whole bands of time or of frequency. Of twenty draws the most
+# even one is shown.
 
 spectra = load_fsdd([], sample=True, spectrogram=True)
 pictures = spectra.prepare(spectra.train)  # (180, 1, 32, 32)
