@@ -74,6 +74,10 @@ def _labels() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _parts() -> dict[str, Any]:
+    return {"points": torch.randn(4, 30, 3), "category": torch.arange(4), "parts": torch.randint(50, (4, 30))}
+
+
 def _loss() -> dict[str, Any]:
     return {"mixed": torch.randn(4, 3, 32, 32), "targets": torch.eye(4, 100)}
 
@@ -95,6 +99,13 @@ def _grids() -> dict[str, Any]:
     video.add_module("layer1", nn.Conv3d(3, 4, 3))
     video.add_module("layer2", nn.Conv3d(4, 4, 3))
     return {"net": Pooled(nn.Linear(3, 10)), "r3d_18": video}
+
+
+def _clouds() -> dict[str, Any]:
+    from mixkit_points import Channels
+
+    labels = torch.arange(4)
+    return {"points": torch.rand(4, 32, 3), "rows": torch.rand(4, 32, 8), "labels": labels, "Channels": Channels}
 
 
 def _ragged() -> dict[str, Any]:
@@ -132,10 +143,11 @@ def _transformer() -> dict[str, Any]:
 #: By page, and there by what a block has in it.
 _BY_PAGE: dict[str, dict[str, Callable[[], dict[str, Any]]]] = {
     "guide/training.md": {"L.": _lightning, "accelerator": _accelerate, "accuracy.": _metrics, "batch.y": _geometric},
-    "guide/labels.md": {"mixkit.Per": _labels, "soft_cross": _loss, "class_weights": _labels},
+    "guide/labels.md": {"category": _parts, "mixkit.Per": _labels, "soft_cross": _loss, "class_weights": _labels},
     "guide/troubleshooting.md": {"mixer": _mixer},
     "guide/transforms.md": {"MixTransform": _detection},
     "guide/grids.md": {"net": _grids},
+    "guide/points.md": {"(points": _clouds},
     "guide/ragged.md": {"clouds": _ragged},
     "guide/scenes.md": {"scans": _scenes},
     "guide/calibration.md": {"logits": _calibration},

@@ -1,4 +1,4 @@
-"""README's table of methods by domain says what the registry says, and every cell of it mixes."""
+"""The table of methods by domain in docs/methods says what the registry says, and every cell of it mixes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 import mixkit
 from mixkit.registry import get_domain, get_method
 
-ROOT = Path(__file__).resolve().parents[1]
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "methods" / "README.md"
 OURS = ("mixkit", "mixkit_image", "mixkit_points")
 BATCHES: dict[str, tuple[int, ...]] = {
     "image": (4, 3, 9, 8),
@@ -26,8 +26,8 @@ BATCHES: dict[str, tuple[int, ...]] = {
 
 
 def table() -> dict[str, list[str]]:
-    """The domains of each method, as README has them."""
-    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    """The domains of each method, as the page has them."""
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
     first = next(k for k, line in enumerate(lines) if line.startswith("| | image |"))
     domains = [cell.strip() for cell in lines[first].strip("|").split("|")][1:]
     found = {}
@@ -36,7 +36,7 @@ def table() -> dict[str, list[str]]:
             break
         name, *marks = [cell.strip() for cell in line.removeprefix("|").removesuffix("|").split("|")]
         method, page = re.fullmatch(r"\[`(\w+)`\]\((\S+)\)", name).groups()  # type: ignore[union-attr]
-        assert (ROOT / page).is_file(), page
+        assert (PAGE.parent / page).is_file(), page
         assert set(marks) <= {"x", ""}
         found[method] = [domain for domain, mark in zip(domains, marks, strict=True) if mark]
     return found
@@ -54,6 +54,8 @@ def test_the_table_is_the_registry() -> None:
         if is_ours(get_method(name))
     }
     assert table() == expected
+    readme = (PAGE.parents[2] / "README.md").read_text(encoding="utf-8")
+    assert f"; {len(expected)} methods, " in readme
 
 
 @pytest.mark.parametrize("domain", BATCHES)

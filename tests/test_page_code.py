@@ -95,4 +95,5 @@ def check(about: dict[str, Any], code: str) -> None:
 
 def test_there_are_pages() -> None:
     assert {"start/first_batch.md", "start/own_data.md", "guide/training.md", "guide/labels.md"} <= CODE.keys()
+    assert sum(map(len, CODE.values())) >= 55
     assert sum(ELSEWHERE in code for code in CODE["guide/training.md"]) == 1

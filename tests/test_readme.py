@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -46,19 +45,12 @@ def reader(snippet: str) -> dict[str, Any]:
     return about
 
 
-@pytest.mark.filterwarnings("ignore:User provided device_type of 'cuda':UserWarning")
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
 def test_snippet(snippet: str) -> None:
     about = reader(snippet)
-    if "L.LightningModule" in snippet:
-        if importlib.util.find_spec("lightning") is None:
-            pytest.skip("lightning is not installed")
-        import lightning
-
-        about["L"] = lightning
     before = [parameter.clone() for parameter in about["model"].parameters()]
     exec(compile(snippet.replace("num_workers=4", "num_workers=0"), "README.md", "exec"), about)
-    if "optimizer.step()" in snippet or "scaler.step(" in snippet:
+    if "optimizer.step()" in snippet:
         changed = [not torch.equal(a, b) for a, b in zip(before, about["model"].parameters(), strict=True)]
         assert any(changed)
     for name in ("loader", "transform"):  # what the snippet made of data is used once
@@ -66,11 +58,7 @@ def test_snippet(snippet: str) -> None:
         if isinstance(made, DataLoader):
             batch, targets = next(iter(made))
             torch.testing.assert_close(targets.sum(1), torch.ones(len(batch)))
-    if "Classifier" in about:
-        module = about["Classifier"](nn.Sequential(nn.Flatten(), nn.Linear(64 * 3, 40)))
-        module.training_step((torch.randn(4, 64, 3), torch.arange(4)), 0).backward()
-        assert not [name for name in module.state_dict() if name.startswith("mixer")]
 
 
 def test_there_are_snippets() -> None:
-    assert len(SNIPPETS) >= 7
+    assert len(SNIPPETS) == 3  # the others stand on the pages that tests/test_page_code.py runs
