@@ -81,10 +81,11 @@ for method, (label, colour, shift) in ARMS.items():
         places = [place + shift for place in range(len(BUDGETS))]
         style = {"fmt": "o", "capsize": 3, "color": colour, "label": label}
         left.errorbar(places, means, halves, **style)
-    for score, line, label in (("ece", "o-", label), ("ece_scaled", "o:", "")):
+    for score, line in (("ece", "o-"), ("ece_scaled", "o:")):
         tables = [scores(RUNS, score, epochs=epochs) for epochs in BUDGETS]
         means = [statistics.fmean(each[method].values()) for each in tables]
-        right.plot(means, line, color=colour, ms=3, label=label or None)
+        label = label if score == "ece" else None
+        right.plot(means, line, color=colour, ms=3, label=label)
 left.axhline(0, color="grey", lw=0.8)
 left.set(title="accuracy less vanilla's, points", xlabel="epochs")
 right.set(title="ECE, %; dotted: scaled", xlabel="epochs")
@@ -101,7 +102,10 @@ save(figure, "budgets.png")
 
 SPECTROGRAMS = {"model": "spectrogram_resnet18"}
 OTHERS = {
-    "spoken digits,\nwaveforms, 60 epochs": ("fsdd.json", {"model": "resnet1d"}),
+    "spoken digits,\nwaveforms, 60 epochs": (
+        "fsdd.json",
+        {"model": "resnet1d"},
+    ),
     "spoken digits,\nspectrograms, 30 epochs": ("fsdd.json", SPECTROGRAMS),
     "street scans, PointNet,\n60 epochs": ("sydney-pointnet.json", {}),
 }
