@@ -26,6 +26,7 @@ COMMANDS = {
     "evaluate": ("commands.evaluate", "robustness, calibration or part scores of a run's checkpoint"),
     "report": ("commands.report", "tables and plots of finished runs, beside the paper's figures"),
     "figures": ("commands.figures", "the paper's Figures 1, 3, 4 and 6 from real samples, as pictures and one page"),
+    "playground": ("commands.playground", "mix two samples by any method in the browser, on this machine alone"),
     "prepare": ("commands.prepare", "make ModelNet's archive from its public releases"),
     "cards": ("commands.cards", "draw the pictures of the method cards"),
     "worker": ("commands.worker", "train the runs of a sweep's folder, beside workers here and on other machines"),
