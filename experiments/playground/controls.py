@@ -59,7 +59,7 @@ def make_controls(method: str, domain: str, length_scale: float) -> list[Control
     Args:
         method: one of `mixkit.list_methods(domain)`.
         domain: one of `OF_DOMAINS`.
-        length_scale: of the samples, which is the default of SageMix's sigma.
+        length_scale: the samples' length scale, which is the default of SageMix's sigma.
     """
     cls, of_domain = get_method(method, domain), get_domain(domain)
     defaults = dict(of_domain.method_defaults.get(method, {}))

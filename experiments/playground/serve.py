@@ -32,7 +32,7 @@ def serve(port: int, roots: tuple[Path, ...], say: Callable[[str], None]) -> Non
     """Serve the app until it is stopped.
 
     Args:
-        port: of 127.0.0.1; 0 for any that is free.
+        port: a port of 127.0.0.1; 0 for any that is free.
         roots: the folders that hold data sets.
         say: is told the URL, once the server can be reached.
 
