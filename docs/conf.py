@@ -28,6 +28,7 @@ extensions = [
     "sphinx.ext.doctest",
     "sphinx_design",
     "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["gallery", "notebooks", "**/.ipynb_checkpoints"]
 suppress_warnings = ["config.cache"]  # the gallery's settings hold functions
@@ -45,6 +46,7 @@ autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 add_module_names = False
+highlight_language = "text"  # of what names no language
 doctest_global_setup = "import torch\nimport mixkit"
 copybutton_exclude = ".linenos, .gp, .go"
 
@@ -52,7 +54,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"mixkit {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-TABLES = ("results", "choose", "methods/README")  # pages whose tables can be sorted and filtered
+TABLES = ("results", "methods/README")  # pages whose tables can be sorted and filtered
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options: dict[str, Any] = {
@@ -69,22 +71,17 @@ html_theme_options: dict[str, Any] = {
 html_sidebars: dict[str, list[str]] = {"index": [], "choose": [], "results": []}  # no page is below these
 project_copyright = "The mixkit founders, MIT licence"
 
-if (HERE / "gallery").is_dir():
-    extensions.append("sphinx_gallery.gen_gallery")
-    sphinx_gallery_conf: dict[str, Any] = {
-        "examples_dirs": "gallery",
-        "gallery_dirs": "examples",
-        "filename_pattern": r"\.py$",
-        "within_subsection_order": "FileNameSortKey",
-        "abort_on_example_error": True,
-        "download_all_examples": False,
-        "remove_config_comments": True,
-        "show_memory": False,
-        "capture_repr": (
-            "_repr_html_",
-        ),  # a cell that ends with a plan shows it, one that ends with axes shows the picture alone
-        "min_reported_time": 60,
-    }
+sphinx_gallery_conf: dict[str, Any] = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "examples",
+    "filename_pattern": r"\.py$",
+    "within_subsection_order": "FileNameSortKey",
+    "capture_repr": ("_repr_html_",),  # of a plan at a cell's end; of axes there, the picture alone
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "min_reported_time": 60,
+}
 
 
 class OutsideLinks(SphinxTransform):
