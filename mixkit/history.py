@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mixkit import draws
 from mixkit.elements import ElementSet
@@ -35,19 +35,34 @@ def check_history(mixer: MixerSteps) -> None:
         )
 
 
-class History:
-    """The last batch that a mixer gave out, with its targets. Copies and pickles of a mixer begin without one."""
+class History(nn.Module):
+    """The last batch that a mixer gave out, with its targets.
+
+    It is in the mixer's ``state_dict()``, so that a run that is resumed meets the batch that it would have met. Copies
+    and pickles of a mixer begin without one.
+    """
 
     def __init__(self) -> None:
+        super().__init__()
         self._last: tuple[Tensor, Any] | None = None
+
+    def get_extra_state(self) -> tuple[Tensor, Any] | None:
+        """What ``state_dict()`` holds: the batch and its targets, None before the first."""
+        return self._last
+
+    def set_extra_state(self, state: tuple[Tensor, Any] | None) -> None:
+        """The inverse of `get_extra_state`."""
+        self._last = None if state is None else _map(torch.clone, state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_last": None}
 
     def fits(self, batch: Tensor) -> bool:
         """Whether there is a batch before this one, of the same kind and at least as many samples."""
         if self._last is None:
             return False
         last = self._last[0]
-        alike = last.shape[1:] == batch.shape[1:] and last.dtype == batch.dtype and last.device == batch.device
-        return alike and len(last) >= len(batch)
+        return last.shape[1:] == batch.shape[1:] and last.dtype == batch.dtype and len(last) >= len(batch)
 
     def forward(
         self, mixer: MixerSteps, elements: ElementSet, batch: Tensor, labels: Any, generator: torch.Generator | None
@@ -77,7 +92,8 @@ class History:
         """Mix each sample with the one at its place in the batch before; labels are as `Mixer.read` returns them."""
         assert self._last is not None
         size = len(batch)
-        both = torch.cat([batch, self._last[0][:size]])
+        last, targets = _map(lambda each: each.to(batch.device), self._last)  # what was loaded may be elsewhere
+        both = torch.cat([batch, last[:size]])
         elements = mixer.domain.elements(both)
         # sample b of this batch meets sample b of the one before, which is sample size + b of both
         partner = torch.arange(2 * size, device=batch.device).roll(size)
@@ -88,7 +104,7 @@ class History:
         plan = first_outputs(plan if spared is None else plan.keep(spared.repeat(2)), size)
         now = mixer.targets(MixPlan.identity(size, batch.device), labels)
         mixed = mixer.domain.mix(plan, elements, batch)
-        return mixed, _zip(lambda here, before: _mix(plan, here, before[:size]), now, self._last[1])
+        return mixed, _zip(lambda here, before: _mix(plan, here, before[:size]), now, targets)
 
 
 def _refuse_element_labels(labels: Any) -> None:

@@ -10,7 +10,6 @@ from torch import Tensor
 from mixkit import draws
 from mixkit.collate import collate_pairs
 from mixkit.elements import ElementSet
-from mixkit.partners import PREVIOUS_BATCH
 from mixkit.plan import MixPlan
 from mixkit.ragged import RaggedBatch, RaggedPlan, mixing, open_form
 from mixkit.steps import MixerSteps
@@ -119,7 +118,7 @@ class Mixer(MixerSteps):
         if not self.training:
             self.forget_clean_loss()
             return dense, self.targets(MixPlan.identity(len(dense), dense.device), labels)
-        if self.partners == PREVIOUS_BATCH:
+        if self.history is not None:
             return self.history.forward(self, elements, dense, labels, generator)
         plan = self._draw_for(elements, dense, labels, saliency, generator, samples)
         mixed = self.watch(self.domain.mix(plan, elements, dense), plan, elements, samples)

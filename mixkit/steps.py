@@ -18,7 +18,7 @@ from mixkit.label_tree import NumClasses, check_ignore_index, check_num_classes,
 from mixkit.labels import Label, Size
 from mixkit.methods.base import Method, Partners, PlanContext
 from mixkit.moving import refuse_integers
-from mixkit.partners import check_partners, choose_partners, classes_of
+from mixkit.partners import PREVIOUS_BATCH, check_partners, choose_partners, classes_of
 from mixkit.plan import MixPlan
 from mixkit.schedule import Schedule
 from mixkit.settings import check_settings, settle
@@ -75,7 +75,7 @@ class MixerSteps(MixerCall):
         self.clean_weight = (method.clean_weight if has_model else 0.0) if clean_weight is None else clean_weight
         self._clean_loss: Tensor | None = None
         self.empty_rows = EmptyRows()
-        self.history = History()
+        self.history = History() if self.partners == PREVIOUS_BATCH else None
         if check_not_negative("clean_weight", self.clean_weight) and not has_model:
             raise ValueError(f"a clean_weight above 0 needs model=, and a method with saliency, got {clean_weight}")
         if missing := what_is_missing(source, type(method).__name__, self.needs, domain):
@@ -110,7 +110,7 @@ class MixerSteps(MixerCall):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles leave the last batch behind."""
-        return {**self.__dict__, "_clean_loss": None, "empty_rows": EmptyRows(), "history": History()}
+        return {**self.__dict__, "_clean_loss": None, "empty_rows": EmptyRows()}
 
     @property
     def needs(self) -> frozenset[str]:

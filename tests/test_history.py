@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import pickle
 from typing import Any
 
@@ -80,7 +81,30 @@ def test_without_a_batch_before_the_batch_is_mixed_within_itself() -> None:
     for each in copies:
         found = each(other, labels, generator=generator.manual_seed(1))
         assert torch.equal(found[0], plain(other, labels, generator=generator.manual_seed(1))[0]), "no memory"
-    assert not mixer.state_dict()
+    assert not plain.state_dict()
+
+
+def test_a_resumed_run_meets_the_batch_before() -> None:
+    """Through a file; and the state that was loaded is a copy."""
+    labels, path = {"kind": torch.arange(3), "age": torch.tensor([1.0, 2.0, 3.0])}, io.BytesIO()
+    made = [create_mixer("recursivemix", "image", num_classes={"kind": 3, "age": None}) for _ in range(2)]
+    whole, resumed = made
+    assert whole.state_dict() == {"history._extra_state": None}
+    generator = torch.Generator().manual_seed(0)
+    for images in batches(3):
+        whole(images, labels, generator=generator)
+    torch.save(whole.state_dict(), path)
+    path.seek(0)
+    state = torch.load(path, weights_only=True)
+    resumed.load_state_dict(state)
+    state["history._extra_state"][0].zero_()
+    images, drawn = torch.rand(3, 2, 12, 9), generator.get_state()
+    expected, targets = whole(images, labels, generator=generator)
+    found, same = resumed(images, labels, generator=generator.set_state(drawn))
+    assert torch.equal(found, expected)
+    assert torch.equal(same["kind"], targets["kind"])
+    assert torch.equal(same["age"], targets["age"])
+    assert resumed.load_state_dict(made[0].state_dict()).missing_keys == []
 
 
 def test_what_is_given_out_may_be_edited() -> None:

@@ -61,6 +61,7 @@ def save_checkpoint(
     optimizer: Optimizer,
     schedule: LRScheduler,
     bank: Any = None,
+    mixer: nn.Module | None = None,
     records: list[EpochRecord],
     origin: Origin | None = None,
     devices: int = 1,
@@ -78,6 +79,7 @@ def save_checkpoint(
         "optimizer": optimizer.state_dict(),
         "schedule": schedule.state_dict(),
         "bank": None if bank is None else bank.state_dict(),
+        "mixer": None if mixer is None else mixer.state_dict(),
         "records": [asdict(record) for record in records],
         "origin": None if origin is None else asdict(origin),
         "devices": devices,
@@ -140,6 +142,7 @@ def restore(
     optimizer: Optimizer,
     schedule: LRScheduler,
     bank: Any = None,
+    mixer: nn.Module | None = None,
     devices: int = 1,
 ) -> list[EpochRecord]:
     """Put a checkpoint's state back; returns the records of the epochs behind it.
@@ -155,6 +158,8 @@ def restore(
         schedule.load_state_dict(content["schedule"])
         if bank is not None:
             bank.load_state_dict(content["bank"])
+        if mixer is not None and content.get("mixer") is not None:  # older files have none
+            mixer.load_state_dict(content["mixer"])
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         first = str(error).strip().split("\n")[0][:160]
         raise ExperimentError(f"the checkpoint is of another model or optimiser: {first}.") from error

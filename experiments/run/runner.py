@@ -142,10 +142,12 @@ def _run(
     data = data.to(fabric.device)
     model = new_model(config, data)
     learner = set_up(fabric, config, data, model)
-    bank = None if learner.mixing is None else learner.mixing.bank
+    bank, mixer = (None, None) if learner.mixing is None else (learner.mixing.bank, learner.mixing.mixer)
+    if fabric.world_size > 1:
+        mixer = None  # each device has another batch before
     parts: dict[str, Any] = {
         "model": model, "optimizer": learner.optimizer, "schedule": learner.schedule, "bank": bank,
-        "devices": fabric.world_size,
+        "mixer": mixer, "devices": fabric.world_size,
     }  # fmt: skip
     records: list[EpochRecord] = []
     if resume and folder.has_checkpoint:

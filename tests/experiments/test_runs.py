@@ -25,6 +25,7 @@ from experiments.base.claims import claim
 from experiments.base.errors import ExperimentError
 from experiments.base.stopping import asked_to_stop, stopped_by_signals
 from experiments.models import MODELS, create_model
+from experiments.run import checkpoint
 from experiments.run.checkpoint import FORMAT, seal
 from experiments.run.config import Config, to_toml
 from experiments.run.folder import LAST, RunFolder
@@ -82,6 +83,24 @@ def test_killed_and_resumed_ends_as_if_it_had_not_been(whole: Path, tmp_path: Pa
     assert main(["pointcloud", "--resume", str(folder), "--threads", "1", "--accelerator", "cpu"]) == 0
     assert curve(folder) == curve(whole)
     assert RunFolder(folder).read().status == "complete"
+
+
+def test_a_resumed_run_meets_the_batch_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command, folder = [*TINY[:-1], "recursivemix", "--output"], tmp_path / "stopped"
+    assert main([*command, str(tmp_path / "whole")]) == 0
+    save, written = checkpoint.save_checkpoint, list[str]()
+
+    def save_two(path: Path, **content: Any) -> None:
+        save(path, **content)
+        written.append(path.name)
+        if written.count(LAST) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_checkpoint", save_two)
+        assert main([*command, str(folder)]) == 130
+    assert main(["pointcloud", "--resume", str(folder), "--threads", "1", "--accelerator", "cpu"]) == 0
+    assert curve(folder) == curve(tmp_path / "whole")
 
 
 SLOWED = """
