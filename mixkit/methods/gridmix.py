@@ -29,6 +29,13 @@ class GridMix(Method):
         alpha: concentration of the Beta, > 0. Default 1.
         cells: along each axis, 1 to 32. Default 4.
         per_sample: a ratio and a choice of cells per sample instead of one per batch. Default False.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> mixer = create_mixer("gridmix", domain="image", num_classes=4, p=1.0, partners="previous")
+        >>> plan = mixer.plan(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> plan.weight.unique()
+        tensor([0., 1.])
     """
 
     needs = frozenset({"partners", "assign"})

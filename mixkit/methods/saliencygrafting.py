@@ -28,6 +28,14 @@ class SaliencyGrafting(Method):
         cells: along each axis, 1 to 32. Default 7.
         rate: >= 0, the probability of a cell of mean saliency. Default 0.5.
         threshold: >= 0, how salient a cell is at least, over the mean. Default 1.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> options = dict(num_classes=4, p=1.0, partners="previous", saliency="spectral_residual")
+        >>> mixer = create_mixer("saliencygrafting", domain="image", **options)
+        >>> plan = mixer.plan(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> plan.weight.shape, plan.label_weight.shape
+        (torch.Size([4, 2, 64]), torch.Size([4, 2, 1]))
     """
 
     needs = frozenset({"partners", "assign", "saliency"})

@@ -25,6 +25,14 @@ class SMMix(Method):
         low: the smallest share of the patches along an axis, in [0, 1]. Default 0.25.
         high: the largest, >= low. Default 0.75.
         patches: along each axis, at least 1; fewer where the grid has fewer cells. Default 14.
+
+    Example:
+        >>> from mixkit import create_mixer
+        >>> options = dict(num_classes=4, p=1.0, partners="previous", saliency="spectral_residual")
+        >>> mixer = create_mixer("smmix", domain="image", **options)
+        >>> plan = mixer.plan(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> plan.weight[:, 1].sum(1).unique().numel()  # boxes of one size
+        1
     """
 
     needs = frozenset({"partners", "saliency"})
