@@ -54,7 +54,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"mixkit {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-TABLES = ("results", "methods/README")  # pages whose tables can be sorted and filtered
+TABLES = ("results", "results/paper", "methods/README")  # pages whose tables can be sorted and filtered
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options: dict[str, Any] = {
@@ -68,7 +68,7 @@ html_theme_options: dict[str, Any] = {
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
 }
-html_sidebars: dict[str, list[str]] = {"index": [], "choose": [], "results": []}  # no page is below these
+html_sidebars: dict[str, list[str]] = {"index": [], "choose": []}  # no page is below these
 project_copyright = "The mixkit founders, MIT licence"
 
 sphinx_gallery_conf: dict[str, Any] = {
