@@ -54,6 +54,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"mixkit {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_context = {"default_mode": "auto"}  # without it the theme complains of none on a first visit
 TABLES = ("results", "results/paper", "methods/README")  # pages whose tables can be sorted and filtered
 html_copy_source = False
 html_show_sourcelink = False
@@ -68,7 +69,7 @@ html_theme_options: dict[str, Any] = {
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
 }
-html_sidebars: dict[str, list[str]] = {"index": [], "choose": []}  # no page is below these
+html_sidebars: dict[str, list[str]] = {"index": [], "choose": [], "playground": []}  # no page is below these
 project_copyright = "The mixkit founders, MIT licence"
 
 sphinx_gallery_conf: dict[str, Any] = {
@@ -132,9 +133,18 @@ def add_scripts(app: Any, pagename: str, *rest: Any) -> None:
         app.add_js_file("tables.js")
 
 
+def write_playground(app: Any, exception: Exception | None) -> None:
+    """The scripts and tables that the page of the playground loads, beside the site's own."""
+    if exception is None and app.builder.format == "html":
+        from experiments.playground.page import write_page
+
+        write_page(Path(app.outdir) / "_static" / "playground")
+
+
 def setup(app: Any) -> None:
     """Tell Sphinx of the repository's address, and of what is done to a page beyond what Sphinx does."""
     app.add_config_value("repository", "", "env", [str])
     app.add_transform(OutsideLinks)
     app.add_transform(UnbrokenFigures)
     app.connect("html-page-context", add_scripts)
+    app.connect("build-finished", write_playground)
