@@ -32,7 +32,11 @@ WORKLOADS = {
     "32 x 1024 points": ("points", (32, 1024, 3)),
 }
 NUM_CLASSES = 100
-EPILOG = """Times are of a whole call, `mixer(batch, labels)`: checks, draws, plan, mixed batch and targets.
+ENOUGH = 2.0  # seconds in which a method is timed, in three repeats at least
+STEP_NUMBERS = 500_000  # of the samples that the training step is timed on: more of 224 x 224 take gigabytes
+EPILOG = """Times are of a whole call, `mixer(batch, labels)`: checks, draws, plan, mixed batch and targets; a method that
+has been timed for 2 seconds in three repeats or more is not timed again. The training step is timed on three samples of
+224 x 224, and multiplied.
 "MB moved" and "moved / floor" are of applying a plan already drawn (for torchvision, of the whole call): for every
 operation that PyTorch runs, the bytes of the tensors it reads and writes. Views move nothing, what an expanded tensor
 repeats counts once, and what is read twice counts twice. The floor is two reads and one write of the batch: 1.00 would
@@ -86,8 +90,11 @@ def measure(
         if method in mixkit.list_methods(domain):
             work[method], apply = _mixing(method, domain, batch, labels)
             moved[method] = bytes_moved(apply)
-    medians = interleaved_medians(work, repeats=repeats)
-    medians |= interleaved_medians({"training step": _step(domain, shape, labels)}, repeats=3, warmup=1)
+    medians = interleaved_medians(work, repeats=repeats, enough=ENOUGH)
+    work.clear()
+    few = max(min(shape[0], STEP_NUMBERS // batch[0].numel()), 2)
+    step = {"training step": _step(domain, (few, *shape[1:]), labels[:few])}
+    medians |= {name: took * shape[0] / few for name, took in interleaved_medians(step, repeats=3, warmup=1).items()}
     floor = medians.pop("copy") * 1.5  # a copy is one read and one write
     return {
         name: {

@@ -20,8 +20,16 @@ from torch.utils._pytree import tree_leaves
 from experiments.base.clock import now
 
 
+_LEAST = 3  # repeats of what is slow
+
+
 def interleaved_medians(
-    work: Mapping[str, Callable[[], object]], *, repeats: int, warmup: int = 2, seconds: float = 0.0
+    work: Mapping[str, Callable[[], object]],
+    *,
+    repeats: int,
+    warmup: int = 2,
+    seconds: float = 0.0,
+    enough: float = math.inf,
 ) -> dict[str, float]:
     """Median seconds of each piece of work, taken in turns, in another order every time.
 
@@ -32,6 +40,7 @@ def interleaved_medians(
         repeats: how often each is timed, at least.
         warmup: calls before that, untimed.
         seconds: go on until each has been timed for so long in all. Default 0.
+        enough: what has taken so many seconds in all, in three repeats at least, is timed no more. Default: no limit.
     """
     for function in work.values():
         for _ in range(warmup):
@@ -39,7 +48,12 @@ def interleaved_medians(
     times: dict[str, list[float]] = {name: [] for name in work}
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     turns, order = list(work.items()), random.Random(0)
-    while any(len(taken) < repeats or sum(taken) < seconds for taken in times.values()):
+    while turns := [
+        (name, function)
+        for name, function in turns
+        if (len(times[name]) < repeats or sum(times[name]) < seconds)
+        and (len(times[name]) < _LEAST or sum(times[name]) < enough)
+    ]:
         order.shuffle(turns)
         for name, function in turns:
             start = now(device)
