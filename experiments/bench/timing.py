@@ -19,7 +19,6 @@ from torch.utils._pytree import tree_leaves
 
 from experiments.base.clock import now
 
-
 _LEAST = 3  # repeats of what is slow
 
 
