@@ -34,9 +34,9 @@ WORKLOADS = {
 NUM_CLASSES = 100
 ENOUGH = 2.0  # seconds in which a method is timed, in three repeats at least
 STEP_NUMBERS = 500_000  # of the samples that the training step is timed on: more of 224 x 224 take gigabytes
-EPILOG = """Times are of a whole call, `mixer(batch, labels)`: checks, draws, plan, mixed batch and targets; a method that
-has been timed for 2 seconds in three repeats or more is not timed again. The training step is timed on three samples of
-224 x 224, and multiplied.
+EPILOG = """Times are of a whole call, `mixer(batch, labels)`: checks, draws, plan, mixed batch and targets; a method
+that has been timed for 2 seconds in three repeats or more is not timed again. The training step is timed on three
+samples of 224 x 224, and multiplied.
 "MB moved" and "moved / floor" are of applying a plan already drawn (for torchvision, of the whole call): for every
 operation that PyTorch runs, the bytes of the tensors it reads and writes. Views move nothing, what an expanded tensor
 repeats counts once, and what is read twice counts twice. The floor is two reads and one write of the batch: 1.00 would
