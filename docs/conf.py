@@ -105,6 +105,10 @@ class OutsideLinks(SphinxTransform):
                 path = (HERE / f"{target}.md").resolve()
             else:
                 path = (page / unquote(target.partition("#")[0])).resolve()
+            if path.parent == HERE / "gallery" and path.suffix == ".py":  # a script, whose page is made of it
+                words = {"refdomain": "std", "reftype": "doc", "refexplicit": True, "refdoc": self.env.docname}
+                node.replace_self(pending_xref("", *node.children, reftarget=f"/examples/{path.stem}", **words))
+                continue
             if not path.exists() or (path.is_relative_to(HERE) and not path.is_dir()):
                 continue
             shown = path.relative_to(HERE.parent).as_posix()
