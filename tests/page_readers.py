@@ -141,6 +141,26 @@ def _transformer() -> dict[str, Any]:
 
 
 #: By page, and there by what a block has in it.
+def _volumes() -> dict[str, Any]:
+    return {"volumes": torch.rand(4, 1, 8, 16, 16), "masks": torch.randint(3, (4, 8, 16, 16))}
+
+
+def _layers_of_points() -> dict[str, Any]:
+    class Largest(nn.Module):
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            return features.amax(1)
+
+    model = nn.Sequential()
+    for name, layer in (
+        ("sa1", nn.Linear(3, 8)),
+        ("sa2", nn.Linear(8, 8)),
+        ("pool", Largest()),
+        ("head", nn.Linear(8, 40)),
+    ):
+        model.add_module(name, layer)
+    return {"point_model": model, "points": torch.randn(4, 64, 3), "labels": torch.arange(4)}
+
+
 _BY_PAGE: dict[str, dict[str, Callable[[], dict[str, Any]]]] = {
     "guide/training.md": {"L.": _lightning, "accelerator": _accelerate, "accuracy.": _metrics, "batch.y": _geometric},
     "guide/labels.md": {"category": _parts, "mixkit.Per": _labels, "soft_cross": _loss, "class_weights": _labels},
@@ -154,4 +174,6 @@ _BY_PAGE: dict[str, dict[str, Callable[[], dict[str, Any]]]] = {
     "guide/manifold.md": {"vit": _transformer},
     "guide/parallel.md": {"seed": lambda: {"seed": 1, **_mixer()}},
     "guide/partners.md": {"near": _partners},
+    "migrate/monai.md": {"volumes": _volumes},
+    "migrate/pointmixup.md": {"point_model": _layers_of_points},
 }

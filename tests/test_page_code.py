@@ -1,4 +1,4 @@
-"""The Python of the site's pages runs as it stands there: in `docs/start`, `docs/guide` and `docs/choose.md`.
+"""The Python of the site's pages runs as it stands there: `docs/start`, `guide`, `migrate` and `choose.md`.
 
 A page's blocks run from top to bottom. A newcomer to `docs/start` has nothing but a clone. On other pages, what the
 page's reader has at hand (`tests/page_readers.py`), a model, a loader, an optimiser, is new before each block.
@@ -22,13 +22,14 @@ from tests.page_readers import reader
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-PAGES = [*DOCS.glob("start/*.md"), *DOCS.glob("guide/*.md"), *DOCS.glob("choose.md")]
+PAGES = [page for name in ("start/*.md", "guide/*.md", "migrate/*.md", "choose.md") for page in DOCS.glob(name)]
 BLOCK = re.compile(r"^```python\n(.*?)^```", flags=re.S | re.M)
 CODE = {str(p.relative_to(DOCS)): found for p in sorted(PAGES) if (found := BLOCK.findall(p.read_text("utf-8")))}
 #: What in a block asks for a package that is no dependency of the library.
 PACKAGES = {
     "accelerator": "accelerate", "batch.y": "torch_geometric", "L.": "lightning", "lightning": "lightning",
     "plt": "matplotlib", "accuracy.": "torchmetrics", "torchmetrics": "torchmetrics",
+    "from monai": "monai", "from timm": "timm",
 }  # fmt: skip
 #: What takes minutes on a page and may be done in a second here.
 SHORTER = {
