@@ -51,6 +51,7 @@ doctest_global_setup = "import torch\nimport mixkit"
 copybutton_exclude = ".linenos, .gp, .go"
 
 html_theme = "pydata_sphinx_theme"
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is
 html_title = f"mixkit {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
@@ -81,7 +82,7 @@ sphinx_gallery_conf: dict[str, Any] = {
     "abort_on_example_error": True,
     "download_all_examples": False,
     "remove_config_comments": True,
-    "min_reported_time": 60,
+    "write_computation_times": False,  # a page that fetches its scripts from elsewhere
 }
 
 

@@ -1,4 +1,7 @@
-"""The broken links within a built site: ``python tests/site_links.py site``. Links to other sites are only counted."""
+"""The broken links within a built site: ``python tests/site_links.py site``; and what it would fetch from others.
+
+Links to other sites are only counted: they are not tried.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,18 @@ from pathlib import Path
 from urllib.parse import unquote
 
 
+def is_elsewhere(target: str) -> bool:
+    """Whether a target is on another site."""
+    return target.startswith(("http:", "https:", "//"))
+
+
 class Page(HTMLParser):
-    """What a page links to, and the names that it can be linked to by."""
+    """What a page links to, what it fetches from other sites, and the names that it can be linked to by."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.targets: list[str] = []
+        self.fetched: list[str] = []
         self.names: set[str] = set()
         self.feed(path.read_text(encoding="utf-8"))
 
@@ -21,18 +30,21 @@ class Page(HTMLParser):
         for key, value in attrs:
             if key in ("href", "src") and value:
                 self.targets.append(value)
+                if tag != "a" and is_elsewhere(value):
+                    self.fetched.append(value)
             elif key == "id" and value:
                 self.names.add(value)
 
 
 def broken_links(site: Path) -> tuple[list[str], int, int]:
-    """The links that lead nowhere, as "page: target", and the numbers of links within the site and to others."""
+    """The links that lead nowhere and what is fetched from elsewhere, and the numbers of links within and to others."""
     paths = [path for path in site.rglob("*.html") if path.name != "webpack-macros.html"]  # the theme's, no page
     pages = {path.resolve(): Page(path) for path in paths}
     broken, within, others = [], 0, 0
     for path, page in pages.items():
+        broken += [f"{path.relative_to(site.resolve())} fetches {target}" for target in page.fetched]
         for target in page.targets:
-            if target.startswith(("http:", "https:", "mailto:", "data:", "javascript:")):
+            if is_elsewhere(target) or target.startswith(("mailto:", "data:", "javascript:")):
                 others += 1
                 continue
             within += 1
