@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from mixkit.weighing import share_of_total
 
 _GRID_BLUR = 3.0  # cells; 7 x 7 of them
 _SET_BLUR = 3 / 8  # of the length scale, which is 8 pixels where the grid's blur is 3
+_CACHED, _ON_DEVICE = 2**16, 2**26  # numbers that are worked on at a time
 _PLACES = 512  # of the lattice on which saliency of sets without a grid is compared
 
 
@@ -75,12 +77,12 @@ def _spread(share: Tensor, coords: Tensor, low: Tensor, high: Tensor) -> Tensor:
     near = away.clamp_max_(40).mul_(-1 / 2).exp_()  # (B, D, side, N), none so small that it is slow
     maps = []
     with torch.autocast(share.device.type, enabled=False):
-        for of, axes in zip(share, near, strict=True):  # one sample's products at a time stay in the cache
-            rows = of[None]  # (places so far, N): a product of axes, as a Gaussian is
-            for axis in axes[:-1]:
-                rows = (rows[:, None] * axis).flatten(0, 1)
-            maps.append((rows @ axes[-1].T).flatten())
-    return torch.stack(maps)
+        for of, axes in _parts(side ** (dim - 1) * share.shape[1], share, near):
+            rows = of[:, None]  # (b, places so far, N): a product of axes, as a Gaussian is
+            for axis in range(dim - 1):
+                rows = (rows[:, :, None] * axes[:, axis, None]).flatten(1, 2)
+            maps.append((rows @ axes[:, -1].mT).flatten(1))
+    return torch.cat(maps)
 
 
 def _blur_grid(share: Tensor, grid: tuple[int, ...], sigma: float) -> Tensor:
@@ -109,7 +111,13 @@ def _blur_set(share: Tensor, coords: Tensor, sigma: float) -> Tensor:
     one = torch.ones_like(half)
     left, right = torch.cat([coords, -half, one], 2), torch.cat([coords, one, -half], 2)
     smoothed = []
-    for of, a, b in zip(share, left, right, strict=True):  # one sample's pairs at a time stay in the cache
-        near = (a @ b.T).clamp_(-60, 0).exp_()  # -|p - q|^2 / (2 sigma^2), and no number so small that it is slow
-        smoothed.append((near @ of.to(near.dtype)) / near.sum(1))
-    return torch.stack(smoothed).to(share.dtype)
+    for of, a, b in _parts(share.shape[1] ** 2, share, left, right):
+        near = (a @ b.mT).clamp_(-60, 0).exp_()  # -|p - q|^2 / (2 sigma^2), and no number so small that it is slow
+        smoothed.append((near @ of.to(near.dtype)[:, :, None])[:, :, 0] / near.sum(2))
+    return torch.cat(smoothed).to(share.dtype)
+
+
+def _parts(numbers: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """As many samples at a time as work on so many numbers each in a CPU's cache, or in a part of a device's memory."""
+    most = _CACHED if tensors[0].device.type == "cpu" else _ON_DEVICE
+    return zip(*(tensor.split(max(most // numbers, 1)) for tensor in tensors), strict=True)

@@ -244,5 +244,17 @@ def test_compiled_blur_is_the_one_in_torch(size: int, dim: int) -> None:
     assert blurred.isfinite().all()
 
 
+def test_sets_are_smoothed_in_parts_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    points, saliency = torch.randn(7, 20, 3).double(), torch.rand(7, 20).double()
+    elements = mixkit.ElementSet(points, points[:, :, :0], length_scale=1.0)
+    found = []
+    for numbers in (1, 3 * 400, 2**20):
+        monkeypatch.setattr("mixkit.smooth._CACHED", numbers)
+        found.append((smooth(saliency, elements), saliency_maps(saliency, elements)))
+    for smoothed, maps in found[1:]:
+        torch.testing.assert_close(smoothed, found[0][0])
+        torch.testing.assert_close(maps, found[0][1])
+
+
 def _flipped(elements: mixkit.ElementSet) -> mixkit.ElementSet:
     return mixkit.ElementSet(elements.coords.flip(1), elements.values, length_scale=elements.length_scale)

@@ -19,8 +19,8 @@ def make_table(title: str, rows: Sequence[dict[str, Any]], width: int = 120) -> 
     """The rows of one arm, as `summary.summarise` gives them, as a table.
 
     Args:
-        title: of the arm.
-        rows: of the arm.
+        title: the arm's title.
+        rows: the arm's rows.
         width: letters in a line. Where not all columns fit, the lesser ones are left out, and the caption names them.
     """
     columns = dict(zip(headings(rows), zip(*(cells(row, rows) for row in rows), strict=True), strict=True))
