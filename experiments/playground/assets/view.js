@@ -141,11 +141,15 @@
     return [row(scene.names[0], scene.targets[0], A), row(scene.names[1], scene.targets[1], B), key];
   }
 
+  let leader = null; // the cloud that is being turned: those that turn with it turn no others
+
   function follow(plots, moved) {
     moved.on("plotly_relayout", (change) => {
-      if (!change["scene.camera"]) return;
-      plots.filter((plot) => plot !== moved && plot.isConnected).forEach((plot) =>
-        Plotly.relayout(plot, { "scene.camera": change["scene.camera"] }).catch(() => {}));
+      if (!change["scene.camera"] || leader) return;
+      leader = moved;
+      const others = plots.filter((plot) => plot !== moved && plot.isConnected);
+      Promise.allSettled(others.map((plot) => Plotly.relayout(plot, { "scene.camera": change["scene.camera"] })))
+        .then(() => { leader = null; });
     });
   }
 
@@ -156,6 +160,7 @@
     if (root.dataset.keys !== keys) {
       (root.plots || []).forEach((plot) => Plotly.purge(plot));
       root.classList.add("mk-view");
+      root.dataset.view = scene.domain;
       root.dataset.keys = keys;
       root.heads = panels.map(() => element("figcaption"));
       root.plots = panels.map((panel) => element("div", { class: "mk-plot", "data-key": panel.key, role: "img" }));
