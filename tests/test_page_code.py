@@ -98,3 +98,10 @@ def test_there_are_pages() -> None:
     assert {"start/first_batch.md", "start/own_data.md", "guide/training.md", "guide/labels.md"} <= CODE.keys()
     assert sum(map(len, CODE.values())) >= 55
     assert sum(ELSEWHERE in code for code in CODE["guide/training.md"]) == 1
+
+
+def test_the_two_commands_are_those_of_the_readme() -> None:
+    shell = re.compile(r"^```bash\n(.*?)^```", flags=re.S | re.M)
+    commands = shell.findall((ROOT / "README.md").read_text("utf-8"))
+    assert len(commands) == 2
+    assert set(commands) <= set(shell.findall((DOCS / "start" / "install.md").read_text("utf-8")))
