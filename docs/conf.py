@@ -51,7 +51,6 @@ doctest_global_setup = "import torch\nimport mixkit"
 copybutton_exclude = ".linenos, .gp, .go"
 
 html_theme = "pydata_sphinx_theme"
-html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is
 html_title = f"mixkit {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
