@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,16 +24,12 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.doctest",
     "sphinx_design",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["gallery", "notebooks", "**/.ipynb_checkpoints"]
 suppress_warnings = ["config.cache"]  # the gallery's settings hold functions
-logging.getLogger("sphinx.sphinx.directives.other").addFilter(  # a section may be empty
-    lambda record: "didn't match any documents" not in str(record.msg)
-)
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
@@ -47,7 +42,6 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 add_module_names = False
 highlight_language = "text"  # of what names no language
-doctest_global_setup = "import torch\nimport mixkit"
 copybutton_exclude = ".linenos, .gp, .go"
 
 html_theme = "pydata_sphinx_theme"

@@ -52,7 +52,7 @@
     label.append("Rows with ");
     const box = document.createElement("input");
     box.type = "search";
-    box.placeholder = "sagemix, vanilla";
+    box.placeholder = [...tables[0].tBodies[0].rows].slice(0, 2).map((row) => textOf(row, 0)).join(", ");
     const said = document.createElement("output");
     const hint = "a click on a heading sorts by it";
     said.textContent = hint;
