@@ -9,7 +9,8 @@ What SageMix's two numbers do, one swept at a time, as in the paper's Figure 3.
 # image. The prior π is the weight of a before distance counts, the bandwidth σ
 # says how fast distance counts::
 #
-#     λ_i = π wa_i / (π wa_i + (1 - π) wb_i),   w_i = exp(-|p_i - q|² / (2 σ²))
+#     λ = π wa / (π wa + (1 - π) wb)
+#     w = exp(-|p - q|² / (2 σ²))
 #
 # The mixer draws queries and prior. Here both are ours to choose, by the pure
 # function behind it.

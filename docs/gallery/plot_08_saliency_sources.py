@@ -10,6 +10,7 @@ A model's gradient, a bank, the image's own spectrum, or your own function.
 # them while this page is built, which is enough to see what its gradient looks
 # like.
 
+# sphinx_gallery_thumbnail_number = 2
 import torch
 import torch.nn.functional as F
 

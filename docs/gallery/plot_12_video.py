@@ -8,6 +8,7 @@ Clips are grids with a third axis, so that regions have an extent in time.
 # Two clips (B, C, T, H, W) of eight frames: a camera pans over each of
 # scikit-learn's photographs.
 
+# sphinx_gallery_thumbnail_number = 2
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_sample_images

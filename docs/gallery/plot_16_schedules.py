@@ -10,6 +10,7 @@ Settings of a mixer as functions of the share of the run that is done.
 # A schedule is a name of `mixkit.list_schedules`. These change the probability
 # that a batch is mixed.
 
+# sphinx_gallery_thumbnail_number = 1
 import torch
 import torch.nn.functional as F
 
