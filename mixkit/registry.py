@@ -45,12 +45,11 @@ def register_domain(name: str, *, override: bool = False) -> Callable[[DomainCla
 
     Example:
         >>> from mixkit import Grid, create_mixer
-        >>> @register_domain("radar_of_the_example")
+        >>> @register_domain("radar")
         ... class Radar(Grid):
         ...     layouts = ("bcrav",)
-        >>> create_mixer("mixup", domain="radar_of_the_example", num_classes=2).domain
+        >>> create_mixer("mixup", domain="radar", num_classes=2).domain
         Radar()
-        >>> del _domains["radar_of_the_example"]
     """
 
     def register(cls: DomainClass) -> DomainClass:
@@ -76,13 +75,12 @@ def register_method(
 
     Example:
         >>> from mixkit.methods import Mixup
-        >>> @register_method("mixup_of_the_example", domains=["image"])
+        >>> @register_method("strong_mixup", domains=["image"])
         ... class StrongMixup(Mixup):
         ...     def __init__(self, alpha: float = 4.0) -> None:
         ...         super().__init__(alpha)
-        >>> "mixup_of_the_example" in list_methods("image"), "mixup_of_the_example" in list_methods("points")
+        >>> "strong_mixup" in list_methods("image"), "strong_mixup" in list_methods("points")
         (True, False)
-        >>> del _methods["mixup_of_the_example"]
     """
 
     def register(cls: MethodClass) -> MethodClass:
