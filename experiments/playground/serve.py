@@ -45,6 +45,7 @@ def serve(port: int, roots: tuple[Path, ...], say: Callable[[str], None]) -> Non
         import gradio
         import uvicorn
         from fastapi import FastAPI, Request, Response
+        from fastapi.middleware.trustedhost import TrustedHostMiddleware
         from fastapi.responses import FileResponse
         from fastapi.staticfiles import StaticFiles
     except ImportError as error:
@@ -57,6 +58,8 @@ def serve(port: int, roots: tuple[Path, ...], say: Callable[[str], None]) -> Non
     digit_model("points")
 
     server = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    # a page of elsewhere whose name leads here is not answered
+    server.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
 
     @server.middleware("http")
     async def stay_here(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:

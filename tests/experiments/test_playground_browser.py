@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,16 @@ def test_it_listens_on_loopback_alone(server: tuple[int, str]) -> None:
             if state == LISTENING and f"socket:[{inode}]" in links:
                 listening.append(local)
     assert listening == [f"{LOOPBACK}:{int(address.rpartition(':')[2]):04X}"]
+
+
+def test_it_answers_to_no_other_name(server: tuple[int, str]) -> None:
+    for host, status in (("elsewhere.example", 400), ("localhost", 200)):
+        call = HTTPConnection(server[1].removeprefix("http://"), timeout=60)
+        call.request("GET", "/", headers={"Host": host})
+        answer = call.getresponse()
+        assert answer.status == status
+        assert "default-src 'self'" in answer.headers["Content-Security-Policy"] or status != 200
+        call.close()
 
 
 def test_images_change_by_every_control(app: Page) -> None:

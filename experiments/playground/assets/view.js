@@ -103,7 +103,7 @@
     const every = Array.from({ length: points.length / 3 }, (_, place) => place);
     return {
       type: "scatter3d", mode: "markers", hoverinfo: "none", ...axes(every, points),
-      marker: { size: 3.6, color: Array.from(colours), colorscale: scale, cmin: 0, cmax: 1, opacity: 1 },
+      marker: { size: window.innerWidth < 640 ? 2.6 : 3.6, color: Array.from(colours), colorscale: scale, cmin: 0, cmax: 1, opacity: 1 },
     };
   }
 
