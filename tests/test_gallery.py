@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import mixkit
+
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "docs" / "gallery").glob("*.py"))
 MAY_IMPORT = {
@@ -46,6 +48,14 @@ def test_a_script_is_a_tutorial(script: Path) -> None:
     assert all(cell.startswith("# ") for cell in prose)
     assert imported(tree) <= MAY_IMPORT
     assert "show(" in text or "axes_of(" in text, "it draws"
+
+
+@pytest.mark.parametrize(
+    ("domain", "page"), [("image", "plot_03_methods_images"), ("points", "plot_04_methods_points")]
+)
+def test_every_method_is_shown(domain: str, page: str) -> None:
+    text = (ROOT / "docs" / "gallery" / f"{page}.py").read_text(encoding="utf-8")
+    assert [method for method in mixkit.list_methods(domain) if f'"{method}"' not in text] == []
 
 
 @pytest.mark.slow

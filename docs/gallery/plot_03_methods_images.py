@@ -78,13 +78,15 @@ show_methods("sagemix", "guidedmixup", "smoothmix")
 # %%
 # Either a or b
 # -------------
-# Boxes (CutMix, SaliencyMix, ResizeMix, RecursiveMix, SnapMix), single pixels
-# or discs (PointCutMix), cells (Attentive CutMix), regions of any shape
-# (FMix). What SnapMix shows weighs by its saliency, so that its shares need
-# not sum to one.
+# Boxes (CutMix, SaliencyMix, ResizeMix, SnapMix), single pixels or discs
+# (PointCutMix), cells (GridMix at random, Attentive CutMix and Saliency
+# Grafting where b is salient), regions of any shape (FMix). SMMix lays the
+# region of b that matters most over the one of a that matters least. What
+# SnapMix shows weighs by its saliency, so that its shares need not sum to one.
 
 show_methods("cutmix", "saliencymix", "resizemix", "snapmix")
-show_methods("fmix", "attentivemix", "pointcutmix_k", "pointcutmix_r")
+show_methods("fmix", "gridmix", "pointcutmix_k", "pointcutmix_r")
+show_methods("attentivemix", "saliencygrafting", "smmix")
 
 # %%
 # Cells that are optimised

@@ -75,15 +75,15 @@ show_methods(
 # Points of either a or b
 # -----------------------
 # Each point is taken whole, from where it lies in its own shape: in a box
-# (CutMix, SaliencyMix), around a point or scattered (PointCutMix), in the
-# cells where b is salient (Attentive CutMix), or in a region of any shape
-# (FMix). SaliencyMix's box stands around the most salient point of b, here the
-# end of a leg of the chair, where the airplane has no points to give way.
+# (CutMix, SaliencyMix), around a point or scattered (PointCutMix), in a region
+# of any shape (FMix), or in cells, drawn at random (GridMix) or by the
+# saliency of b (Attentive CutMix, Saliency Grafting). SaliencyMix's box stands
+# around the most salient point of b, here the end of a leg of the chair, where
+# the airplane has no points to give way.
 
 show_methods(
-    *("cutmix", "saliencymix", "attentivemix"),
-    *("pointcutmix_k", "pointcutmix_r", "fmix"),
-    columns=3,
+    *("cutmix", "saliencymix", "pointcutmix_k", "pointcutmix_r"),
+    *("fmix", "gridmix", "attentivemix", "saliencygrafting"),
 )
 
 # %%
