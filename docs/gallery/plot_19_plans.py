@@ -55,7 +55,7 @@ show(
 # %%
 # Look into it
 # ------------
-# A plan is four tensors. ``weight[m, k, i]`` is how much term k adds to
+# A plan is a few tensors. ``weight[m, k, i]`` is how much term k adds to
 # element i of output m, ``source[m, k]`` the sample that the term reads.
 
 print(
