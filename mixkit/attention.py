@@ -14,8 +14,9 @@ from mixkit import draws
 from mixkit.checks import check_share
 from mixkit.factory import create_mixer
 from mixkit.grid import patch_tokens
+from mixkit.partners import PREVIOUS_BATCH
 from mixkit.plan import MixPlan
-from mixkit.running import MixerOfModel, run_model
+from mixkit.running import MixerOfModel, run_model, takes_labels
 from mixkit.saliency import frozen, unwrap
 from mixkit.untraced import untraced
 
@@ -118,7 +119,8 @@ class AttentionMixer(MixerOfModel):
         options: the others of `create_mixer`.
 
     Raises:
-        ValueError: a model without attention that can be read, one compiled as a whole, or a share out of range.
+        ValueError: a model without attention that can be read, one compiled as a whole, a share out of range, the batch
+            before as partners, or "attention" beside a ``forward`` that takes labels.
 
     Example:
         >>> import torchvision
@@ -144,8 +146,15 @@ class AttentionMixer(MixerOfModel):
         super().__init__(model, forward)
         self.layer = ClassAttention(model, layer).layer
         self.share = check_share("share", share)
-        saliency = self._attended if saliency == "attention" else saliency
+        if isinstance(saliency, str) and saliency == "attention":
+            if forward is not None and takes_labels(forward):
+                raise ValueError(
+                    "saliency='attention' is of the batch alone: give forward=forward(model, batch), without labels"
+                )
+            saliency = self._attended
         self.mixer = create_mixer(method, domain, model=model, forward=forward, saliency=saliency, **options)
+        if self.mixer.partners == PREVIOUS_BATCH:
+            raise ValueError("a Mixer remembers the batch before, an AttentionMixer does not: give partners='random'")
 
     @untraced
     def forward(

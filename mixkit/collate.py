@@ -163,6 +163,10 @@ def mix_alike(mixer: Mixer, batches: list[Any], labels: Any, samples: Any = None
     if len(batches) == 1:
         one, targets = mixer(batches[0], labels, samples=samples)
         return [one], targets
+    if mixer.training and mixer.history is not None:
+        raise ValueError(
+            f"partners='previous_batch' remembers one input of a batch, got {len(batches)}: give partners='random'"
+        )
     first = batches[0]
     if open_form(first) is not None:
         return _mix_forms_alike(mixer, batches, labels, samples)

@@ -179,6 +179,10 @@ def test_other_layers_and_what_is_refused() -> None:
         AttentionMixer(nn.Linear(3, 4))
     with pytest.raises(ValueError, match=r"share must lie in \[0, 1\], got 2"):
         AttentionMixer(model, share=2)
+    with pytest.raises(ValueError, match="remembers the batch before, an AttentionMixer does not"):
+        AttentionMixer(model, "recursivemix")
+    with pytest.raises(ValueError, match=r"give forward=forward\(model, batch\), without labels"):
+        AttentionMixer(model, "smmix", saliency="attention", forward=lambda model, batch, labels: model(batch))
     with pytest.raises(RuntimeError, match="did not run, so its attention is not known"):
         _ = ClassAttention(model).tokens
     plan = MixPlan.pair(torch.tensor([1, 0]), torch.rand(1, 1024))

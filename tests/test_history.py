@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+from torchvision import tv_tensors
 
 import mixkit
 from mixkit import PerElement, create_mixer
@@ -190,3 +192,48 @@ def test_labels_of_elements_are_refused() -> None:
         mixer(torch.rand(2, 1, 4, 4), PerElement(torch.zeros(2, 4, 4).long()))
     with pytest.raises(ValueError, match=r"alpha must lie in \[0, 1\], got 2"):
         mixkit.methods.RecursiveMix(alpha=2)
+
+
+@pytest.mark.parametrize("form", ["pair", "dict", "image", "collate"])
+def test_transforms_and_collate_meet_the_batch_before(form: str) -> None:
+    labels, transform = torch.arange(3), RecursiveMix(num_classes=3, alpha=0.5)
+    before, now = torch.zeros(3, 1, 9, 9), torch.ones(3, 1, 9, 9)
+
+    def mix(images: Tensor) -> tuple[Tensor, Tensor]:
+        if form == "dict":
+            found = transform({"image": images, "labels": labels, "name": "kept"})
+            assert found["name"] == "kept"
+            return found["image"], found["labels"]
+        if form == "collate":
+            return transform.collate(list(zip(images, labels.tolist(), strict=True)))
+        return transform(tv_tensors.Image(images) if form == "image" else images, labels)
+
+    first, _ = mix(before)
+    assert first.sum() == 0
+    mixed, targets = mix(now)
+    assert isinstance(mixed, tv_tensors.Image) == (form == "image")
+    share = 1 - mixed.flatten(1).mean(1)
+    assert (share > 0).all(), "what is 0 is the batch before's"
+    torch.testing.assert_close(targets, torch.eye(3), msg="of one class, as both batches have the same labels")
+    assert transform.eval()(now, labels)[0] is now
+
+
+def test_a_compiled_transform_meets_the_batch_before() -> None:
+    transform = RecursiveMix(num_classes=3)
+    compiled = torch.compile(transform, backend="eager", fullgraph=True)
+    compiled(torch.zeros(3, 1, 9, 9), torch.arange(3))
+    assert (compiled(torch.ones(3, 1, 9, 9), torch.arange(3))[0] == 0).any()
+
+
+def test_more_than_one_input_has_no_batch_before() -> None:
+    images, labels = torch.rand(3, 1, 8, 8), torch.arange(3)
+    mask = tv_tensors.Mask(torch.zeros(3, 8, 8).long())
+    with pytest.raises(ValueError, match="remembers one batch of images and its labels"):
+        RecursiveMix(num_classes=3, mask_classes=2)(images, labels, mask)
+    both = {"left": tv_tensors.Image(images), "right": tv_tensors.Image(images), "labels": labels}
+    with pytest.raises(ValueError, match="remembers one batch of images and its labels"):
+        RecursiveMix(num_classes=3)(both)
+    assert RecursiveMix(num_classes=3).eval()(both)["left"] is both["left"]
+    mixer = create_mixer("recursivemix", "image", num_classes=3)
+    with pytest.raises(ValueError, match="remembers one input of a batch, got 2"):
+        mixkit.Collate(mixer, [0, 1], 2)([(image, image, 0) for image in images])

@@ -18,6 +18,7 @@ from mixkit.methods import Method
 from mixkit.methods.base import Partners
 from mixkit.saliency import Loss
 from mixkit.source import Saliency
+from mixkit_image.before import mix_with_batch_before
 from mixkit_image.boxes import is_detection, mix_boxes
 from mixkit_image.samples import (
     Getter,
@@ -190,7 +191,8 @@ class MixTransform(TransformCall):
 
         Returns:
             "plan", a `mixkit.MixPlan`, "labels", how these and a mask are "read", "batch_size", the "grid" (H, W),
-            "samples", and "watched", the images from whose gradient a bank learns, or None.
+            "samples", and "watched", the images from whose gradient a bank learns, or None. With the batch before no
+            plan of this batch alone says all: "plan" is None, and beside "labels" are "image", "mixed" and "targets".
         """
         masks = [leaf for leaf in flat_inputs if isinstance(leaf, tv_tensors.Mask) and not leaf.is_floating_point()]
         images = [leaf for leaf in flat_inputs if isinstance(leaf, Tensor) and not isinstance(leaf, tv_tensors.Mask)]
@@ -204,6 +206,8 @@ class MixTransform(TransformCall):
         by_kind: dict[str, Any] = {"mask": _plain(masks[0])} if masks else {}
         if isinstance(labels, Tensor):
             by_kind["labels"] = checked_labels(labels, self.num_classes, first)
+        if self.training and self.mixer.history is not None:
+            return mix_with_batch_before(self.mixer, flat_inputs, labels, by_kind)
         plan, watched = MixPlan.identity(len(first), first.device), None
         if self.training:
             plan = self.mixer.plan(first, by_kind, samples=samples)
@@ -214,6 +218,10 @@ class MixTransform(TransformCall):
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Apply a plan to the labels, an image, a video or a mask; anything else comes back as it is."""
+        if params["plan"] is None:  # mixed already
+            return (
+                params["mixed"] if inpt is params["image"] else params["targets"] if inpt is params["labels"] else inpt
+            )
         plan: MixPlan = params["plan"]
         if inpt is params["labels"] and inpt is not None:
             if is_detection(inpt):
