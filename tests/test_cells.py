@@ -142,14 +142,17 @@ def test_smmix_as_a_loop_moves_regions(grid: tuple[int, int]) -> None:
     (height, width), patches = grid, 4
     images, labels, saliency = torch.rand(4, 3, *grid), torch.arange(4), torch.rand(4, *grid)
     mixer = create_mixer("smmix", "image", num_classes=4, saliency=lambda batch: saliency, patches=patches, high=1.0)
-    down, right = height // patches, width // patches
+    down, right = max(height // patches, 1), max(width // patches, 1)
     sizes = set()
     for seed in range(8):
         mixed, targets = mixer(images, labels, generator=seeded(seed))
         drawn = seeded(seed)
         partner = torch.randperm(4, generator=drawn)
-        count = 1 + int(float(torch.rand(1, generator=drawn)) * 4)  # of 1 to 4 patches
-        rows, columns = count * down, count * right
+        uniform = float(torch.rand(1, generator=drawn))
+        rows, columns = (  # a quarter of the patches to all of them
+            apart * (int(fit / 4) + int(uniform * (fit - int(fit / 4) + 1)))
+            for apart, fit in ((down, height // down), (right, width // right))
+        )
         places = [
             (top, left) for top in range(0, height - rows + 1, down) for left in range(0, width - columns + 1, right)
         ]
@@ -167,8 +170,19 @@ def test_smmix_as_a_loop_moves_regions(grid: tuple[int, int]) -> None:
             assert torch.equal(mixed[a], expected)
             share = rows * columns / (height * width)
             torch.testing.assert_close(targets[a], (1 - share) * torch.eye(4)[a] + share * torch.eye(4)[b])
-        sizes.add(count)
+        sizes.add((rows, columns))
     assert len(sizes) > 2
+
+
+@pytest.mark.parametrize("side", [15, 27, 28, 32, 41, 64])
+def test_smmix_takes_a_quarter_to_three_quarters_of_any_side(side: int) -> None:
+    saliency = torch.rand(2, side)
+    mixer = create_mixer("smmix", "image", num_classes=2, saliency=lambda batch: saliency, partners="previous")
+    images, labels = torch.rand(2, 1, 1, side), torch.arange(2)
+    shares = {float(mixer.plan(images, labels, generator=seeded(k)).sample_weights[0, 1]) for k in range(80)}
+    patch = max(side // 14, 1) / side
+    assert 0.25 - patch <= min(shares) <= 0.25 + patch
+    assert 0.75 - 2 * patch <= max(shares) <= 0.75
 
 
 def test_smmix_leaves_short_sides_whole() -> None:

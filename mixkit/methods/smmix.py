@@ -24,7 +24,8 @@ class SMMix(Method):
     Args:
         low: the smallest share of the patches along an axis, in [0, 1]. Default 0.25.
         high: the largest, >= low. Default 0.75.
-        patches: along each axis, at least 1; fewer where the grid has fewer cells. Default 14.
+        patches: along each axis, at least 1; fewer where the grid has fewer cells. Where they do not divide it, a patch
+            has the whole cells of one such share, and there are as many of them as fit. Default 14.
 
     Example:
         >>> from mixkit import create_mixer
@@ -52,8 +53,8 @@ class SMMix(Method):
         drawn = float(draws.uniform((1,), context.generator, torch.device("cpu")))
         size, step = [], []
         for side in elements.grid:
-            patches = min(self.patches, side)
+            step.append(max(side // self.patches, 1))
+            patches = side // step[-1]
             least, most = int(patches * self.low), int(patches * self.high)
-            step.append(side // patches)
             size.append(side if side == 1 else (least + int(drawn * (most - least + 1))) * step[-1])
         return functional.smmix(elements.grid, partner, context.saliency, size, step)
