@@ -88,8 +88,8 @@ def _row(properties: list[tuple[str, str]], order: str) -> np.dtype:
 
 def _binary(body: memoryview, order: str, count: int, properties: list[tuple[str, str]], offset: int) -> np.ndarray:
     row = _row(properties, order)
-    if (there := max(len(body) - offset, 0)) < count * row.itemsize:
-        raise ValueError(f"its PLY header promises {count:,} vertices and {there // row.itemsize:,} follow")
+    if (there := len(body) - offset) < count * row.itemsize:
+        raise ValueError(f"its PLY header promises {count:,} vertices and {max(there, 0) // row.itemsize:,} follow")
     rows = np.frombuffer(body, row, count, offset)
     places = {name: f"{place}" for place, (name, _) in enumerate(properties)}
     with np.errstate(all="ignore"):

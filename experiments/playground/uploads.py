@@ -47,8 +47,8 @@ def read_upload(path: str | Path, domain: str) -> np.ndarray:
         domain: "image" or "points".
 
     Returns:
-        An image (H, W, 3) uint8, whose longer side is at most `IMAGE_SIDE`, or a cloud (N, 3) float64, finite, in the
-        file's own units.
+        An image (H, W, 3) uint8, on white where it is transparent, whose longer side is at most `IMAGE_SIDE`, or a cloud
+        (N, 3) float64, finite, in the file's own units.
 
     Raises:
         ExperimentError: one sentence, which names the file, what it holds and what was wanted.
@@ -88,8 +88,15 @@ def _image(content: bytes) -> np.ndarray:
                 if width * height > MAX_PIXELS:
                     raise ValueError(f"it claims {width:,} x {height:,} pixels")
                 image.draft("RGB", (IMAGE_SIDE, IMAGE_SIDE))
-                upright = ImageOps.exif_transpose(image.convert("RGB"))
+                if image.mode.startswith("I"):  # 16 bits of grey, which a conversion would cut off at 255
+                    upright = Image.fromarray((np.asarray(ImageOps.exif_transpose(image)) >> 8).astype(np.uint8))
+                else:
+                    kept = "RGBA" if image.has_transparency_data else "RGB"
+                    upright = ImageOps.exif_transpose(image.convert(kept))
                 upright.thumbnail((IMAGE_SIDE, IMAGE_SIDE))
+                if upright.mode == "RGBA":
+                    upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
+                upright = upright.convert("RGB")
     except Image.UnidentifiedImageError:
         raise ValueError(f"it holds {_guess(content) or 'nothing that is known as an image'}") from None
     except Image.DecompressionBombError:

@@ -344,3 +344,23 @@ def test_every_kind_of_pixel_becomes_three_channels(mode: str, tmp_path: Path) -
     path = tmp_path / "picture.png"
     Image.new(mode, (9, 5)).save(path)
     assert read_upload(path, "image").shape == (5, 9, 3)
+
+
+def test_a_picture_of_sixteen_bits_keeps_its_greys(tmp_path: Path) -> None:
+    Image.fromarray(np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)).save(tmp_path / "grey.png")
+    image = read_upload(tmp_path / "grey.png", "image")
+    np.testing.assert_allclose(image[:, :, 0].ravel(), np.linspace(0, 255, 64), atol=1)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_is_white_and_not_what_it_hides(mode: str, tmp_path: Path) -> None:
+    hidden = Image.new("P", (8, 8), 0) if mode == "P" else Image.new(mode, (8, 8), (0,) * len(mode))
+    hidden.save(tmp_path / "hidden.png", **({"transparency": 0} if mode == "P" else {}))
+    assert (read_upload(tmp_path / "hidden.png", "image") == 255).all()
+
+
+def test_no_vertices_where_the_file_ends_before_them(tmp_path: Path) -> None:
+    before = "element camera 5\nproperty double f"
+    (tmp_path / "short.ply").write_bytes(ply(b"", 0, "binary_little_endian", before=before))
+    with pytest.raises(ExperimentError, match="its PLY header promises 0 vertices and 0 follow"):
+        read_upload(tmp_path / "short.ply", "points")
