@@ -47,8 +47,8 @@ def read_upload(path: str | Path, domain: str) -> np.ndarray:
         domain: "image" or "points".
 
     Returns:
-        An image (H, W, 3) uint8, on white where it is transparent, whose longer side is at most `IMAGE_SIDE`, or a cloud
-        (N, 3) float64, finite, in the file's own units.
+        An image (H, W, 3) uint8, on white where it is transparent, whose longer side is at most `IMAGE_SIDE`, or a
+        cloud (N, 3) float64, finite, in the file's own units.
 
     Raises:
         ExperimentError: one sentence, which names the file, what it holds and what was wanted.
