@@ -79,7 +79,7 @@ for tolerance, each in zip(tolerances, found, strict=True):
 
 # %%
 # The true gap is never above the certified one, and the certified one never
-# above the tolerance. The default, which the mixers use, is 0.01.
+# above the tolerance. The default is 0.01; mixers pair at 0.05.
 
 figure, axes = axes_of()
 kept = [k for k, tolerance in enumerate(tolerances) if tolerance > 0]
