@@ -28,8 +28,8 @@ model = create_model("preact_resnet18", channels=3, num_classes=20, width=8)
 # A bank learns along
 # -------------------
 # A `SaliencyBank` remembers what training steps show: the gradient that
-# reaches the mixed batch is carried back to the samples. It costs next to
-# nothing and is there when training ends.
+# reaches the mixed batch is carried back to the samples. It costs
+# little and is there when training ends.
 
 bank = mixkit.SaliencyBank(len(images))
 mixer = mixkit.create_mixer(

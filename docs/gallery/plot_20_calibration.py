@@ -1,7 +1,7 @@
 """Calibration with and without mixing
 ===================================
 
-Mixing makes a network cautious; one temperature sets it right.
+Mixing makes a network cautious; one temperature takes most of that back.
 """
 
 # %%
