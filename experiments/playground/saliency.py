@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Sequence
 
 import torch
@@ -21,6 +22,7 @@ WIDTH = 8
 BATCH_SIZE = 32
 RATE = 3e-3
 Spots = tuple[Sequence[int], Sequence[int]]
+_LEARNING = threading.Lock()  # two at once would share torch's seed, and be two models
 
 
 def find_saliency(domain: str, batch: Tensor, kind: str, painted: Spots = ((), ())) -> Tensor:
@@ -58,12 +60,17 @@ def _around(elements: mixkit.ElementSet, sample: int, spots: Sequence[int]) -> T
     return torch.exp(-2 * (distance / elements.length_scale).square()).sum(1)
 
 
-@functools.cache
 def digit_model(domain: str) -> nn.Module:
     """A small classifier of the digits, trained on the spot, the same one every time, in evaluation mode.
 
     Images of any size and number of channels are shrunk to the digits' grey grid first.
     """
+    with _LEARNING:
+        return _trained(domain)
+
+
+@functools.cache
+def _trained(domain: str) -> nn.Module:
     data = load_data(domain, "digits", ())
     name, epochs = MODELS[domain]
     samples = data.train if domain == "image" else data.train[:, :128]

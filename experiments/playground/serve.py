@@ -63,7 +63,11 @@ def serve(port: int, roots: tuple[Path, ...], say: Callable[[str], None]) -> Non
 
     @server.middleware("http")
     async def stay_here(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await answer(request)
+        origin = request.headers.get("origin")
+        if origin is not None and origin != f"http://{request.headers.get('host')}":
+            response = Response("a page of elsewhere is not answered", 403)
+        else:
+            response = await answer(request)
         response.headers["Content-Security-Policy"] = POLICY
         return response
 

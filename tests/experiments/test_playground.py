@@ -6,6 +6,8 @@ import base64
 import json
 import re
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from mixkit.registry import accepted, get_domain, get_method
 
 CASES = [(domain, method) for domain in KINDS for method in mixkit.list_methods(domain)]
 SCALE = {"image": 2.0, "points": 0.3}
+DIGIT_MODEL = saliency_module.digit_model
 
 
 class Mean(nn.Module):
@@ -343,3 +346,19 @@ def test_every_source_of_the_embedded_data_needs_no_files() -> None:
         assert load_pair(domain, "digits/0", "digits/1").isfinite().all()
     assert load_pair("image", "photographs/temple", "photographs/flower").shape == (2, 3, LARGEST_SIDE, LARGEST_SIDE)
     assert set(SOURCES) == set(KINDS)
+
+
+def test_two_that_ask_at_once_get_one_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    @cache
+    def slowly(domain: str) -> nn.Module:
+        made.append(domain)
+        time.sleep(0.05)
+        return Mean()
+
+    monkeypatch.setattr(saliency_module, "_trained", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        models = list(pool.map(DIGIT_MODEL, ["image"] * 4))
+    assert made == ["image"]
+    assert len(set(map(id, models))) == 1

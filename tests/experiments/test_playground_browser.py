@@ -135,10 +135,16 @@ def test_it_listens_on_loopback_alone(server: tuple[int, str]) -> None:
     assert listening == [f"{LOOPBACK}:{int(address.rpartition(':')[2]):04X}"]
 
 
-def test_it_answers_to_no_other_name(server: tuple[int, str]) -> None:
-    for host, status in (("elsewhere.example", 400), ("localhost", 200)):
+def test_it_answers_to_no_other_name_or_page(server: tuple[int, str]) -> None:
+    for host, origin, status in (
+        ("elsewhere.example", None, 400),
+        ("localhost", None, 200),
+        ("localhost", "http://localhost", 200),
+        ("localhost", "http://elsewhere.example", 403),
+        ("localhost", "null", 403),
+    ):
         call = HTTPConnection(server[1].removeprefix("http://"), timeout=60)
-        call.request("GET", "/", headers={"Host": host})
+        call.request("GET", "/", headers={"Host": host, **({"Origin": origin} if origin else {})})
         answer = call.getresponse()
         assert answer.status == status
         assert "default-src 'self'" in answer.headers["Content-Security-Policy"] or status != 200
