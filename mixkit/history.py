@@ -51,7 +51,9 @@ class History(nn.Module):
         return self._last
 
     def set_extra_state(self, state: tuple[Tensor, Any] | None) -> None:
-        """The inverse of `get_extra_state`."""
+        """The inverse of `get_extra_state`. Raises TypeError for what is no such state."""
+        if state is not None and not (isinstance(state, tuple) and len(state) == 2 and isinstance(state[0], Tensor)):
+            raise TypeError(f"the batch before must be a batch and its targets, or None, got {type(state).__name__}")
         self._last = None if state is None else _map(torch.clone, state)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -103,6 +105,8 @@ class History(nn.Module):
         spared = mixer.draw_spared(batch, labels, generator)
         plan = first_outputs(plan if spared is None else plan.keep(spared.repeat(2)), size)
         now = mixer.targets(MixPlan.identity(size, batch.device), labels)
+        if (wanted := _map(_kind, now)) != (kept := _map(_kind, targets)):
+            raise ValueError(f"the batch before has targets {kept}, which do not mix with {wanted} of this one")
         mixed = mixer.domain.mix(plan, elements, batch)
         return mixed, _zip(lambda here, before: _mix(plan, here, before[:size]), now, targets)
 
@@ -113,6 +117,11 @@ def _refuse_element_labels(labels: Any) -> None:
     map_labels(lambda label: places.append(isinstance(label, Label) and label.places is not None), labels)
     if any(places):
         raise ValueError(f"partners='{PREVIOUS_BATCH}' mixes labels of samples, got labels of elements")
+
+
+def _kind(targets: Tensor) -> str:
+    """What targets of any number of samples have in common."""
+    return f"({', '.join(['B', *map(str, targets.shape[1:])])})"
 
 
 def _mix(plan: MixPlan, now: Tensor, before: Tensor) -> Tensor:

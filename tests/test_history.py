@@ -237,3 +237,26 @@ def test_more_than_one_input_has_no_batch_before() -> None:
     mixer = create_mixer("recursivemix", "image", num_classes=3)
     with pytest.raises(ValueError, match="remembers one input of a batch, got 2"):
         mixkit.Collate(mixer, [0, 1], 2)([(image, image, 0) for image in images])
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "labels", "wanted"),
+    [
+        (4, torch.arange(3), r"targets \(B, 3\), which do not mix with \(B, 4\) of this one"),
+        (None, torch.rand(3), r"targets \(B, 3\), which do not mix with \(B\) of this one"),
+        ({"kind": 3}, {"kind": torch.arange(3)}, r"targets \(B, 3\), which do not mix with {'kind': '\(B, 3\)'}"),
+    ],
+)
+def test_a_state_of_other_targets_is_refused(num_classes: Any, labels: Any, wanted: str) -> None:
+    of_three, images = create_mixer("recursivemix", "image", num_classes=3), torch.rand(3, 1, 8, 8)
+    of_three(images, torch.arange(3))
+    other = create_mixer("recursivemix", "image", num_classes=num_classes)
+    other.load_state_dict(of_three.state_dict())
+    with pytest.raises(ValueError, match=wanted):
+        other(images, labels)
+
+
+def test_what_is_no_state_is_refused() -> None:
+    mixer = create_mixer("recursivemix", "image", num_classes=3)
+    with pytest.raises(TypeError, match="must be a batch and its targets, or None, got int"):
+        mixer.load_state_dict({"history._extra_state": 3})
