@@ -47,13 +47,16 @@ class NearLabel:
         pairs = others & apart.isfinite()
         apart = torch.where(pairs, apart, 0)
         # the mean over pairs is twice the variance
-        variance = apart.sum() / pairs.sum().clamp_min(1) / 8 if self.sigma is None else apart.new_tensor(self.sigma**2)
-        scaled = apart / (2 * variance.clamp_min(torch.finfo(torch.float64).tiny))
+        if self.sigma is None:
+            variance = apart.sum() / pairs.sum().clamp_min(1) / 8
+        else:
+            variance = apart.new_tensor(self.sigma).square()  # inf where a float's ** raises
+        wide = 2 * variance.clamp_min(torch.finfo(torch.float64).tiny)
         if self.far:
-            weight = -torch.expm1(-scaled)
+            weight = -torch.expm1(-apart / wide)
         else:  # from the nearest on, so that some weight is 1 however small sigma is
-            nearest = torch.where(pairs, scaled, torch.inf).amin(1, keepdim=True)
-            weight = torch.exp(torch.where(nearest.isfinite(), nearest, 0) - scaled)
+            nearest = torch.where(pairs, apart, torch.inf).amin(1, keepdim=True)
+            weight = torch.exp(-(apart - torch.where(nearest.isfinite(), nearest, 0)) / wide)
         weight = torch.where(pairs, weight, 0)
         weight = torch.where(weight.sum(1, keepdim=True) > 0, weight, others.double())
         device = elements.coords.device

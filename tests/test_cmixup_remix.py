@@ -28,6 +28,16 @@ def test_cmixup_draws_partners_by_their_labels() -> None:
         torch.testing.assert_close(count[i] / 2500, expected, atol=0.05, rtol=0)
 
 
+@pytest.mark.parametrize("sigma", [1e-300, 1e-160, 1e160, 1e300])
+def test_a_width_whose_square_is_no_number_finds_partners(sigma: float) -> None:
+    labels = torch.tensor([0.0, 1.0, 2.0, 9.0])
+    mixer = create_mixer("cmixup", "points", sigma=sigma)
+    plan = mixer.plan(torch.randn(4, 12, 3), labels, generator=torch.Generator().manual_seed(0))
+    partner = plan.source[:, 1, 0]
+    assert (partner != torch.arange(4)).all()
+    assert sigma > 1 or partner[3] == 2  # the nearest alone, and any where sigma is wide
+
+
 def test_cmixup_is_mixup_otherwise() -> None:
     images, values = torch.rand(4, 3, 5, 5), torch.rand(4, 2)
     mixer = create_mixer("cmixup", "image", partners="previous")

@@ -54,7 +54,8 @@ def test_every_method_that_serves_a_grid_does_what_its_plan_says(case: str) -> N
     names = mixkit.list_methods(domain)
     assert set(names) >= {"cutmix", "mixup", "pointcutmix_k", "pointmixup", "sagemix", "saliencymix"}
     for name in names:
-        mixer = mixkit.create_mixer(name, domain, num_classes=4, model=model, inside=True, p=1.0, **options)
+        by_area = {"labels_by": "weight"} if name == "saliencygrafting" else {}  # whose labels weigh by saliency
+        mixer = mixkit.create_mixer(name, domain, num_classes=4, model=model, inside=True, p=1.0, **options, **by_area)
         plan = mixer.plan(batch, labels).validate()
         mixed, targets = mixer.apply_plan(plan, batch, labels)
         assert mixed.shape == batch.shape
