@@ -143,7 +143,10 @@ class Mixer(MixerSteps):
         samples: Any = None,
         mask: Tensor | None = None,
     ) -> MixPlan | RaggedPlan:
-        """Draw a plan without applying it; arguments as for `forward`. A bank learns only what it takes exactly."""
+        """Draw a plan without applying it; arguments as for `forward`.
+
+        A bank learns only what it takes exactly, and partners of the batch before are drawn within this one.
+        """
         if (form := open_form(batch, mask)) is not None:
             return mixing.draw(self, form, *mixing.read(self, form, labels), saliency, generator, samples)
         elements, labels = self.read(batch, labels)

@@ -137,10 +137,12 @@ class Method(ABC):
         Raises:
             TypeError: the method mixes samples of one size only, as it does unless it says how otherwise.
         """
+        from mixkit.registry import get_method, list_methods  # which imports every plugin
+
+        able = [name for name in list_methods() if get_method(name).plan_ragged is not Method.plan_ragged]
         raise TypeError(
             f"{type(self).__name__} mixes samples of one size; those that mix samples of different sizes have a "
-            "plan_ragged: SageMix, GuidedMixup, PointMixup, RSMix, WOLFMix, PointCutMix, CutMix, SaliencyMix, FMix, "
-            "GridMix, SaliencyGrafting, SmoothMix, Mixup, CMixup, Remix"
+            f"plan_ragged: {', '.join(able)}"
         )
 
     def __repr__(self) -> str:

@@ -404,3 +404,16 @@ def test_the_same_seed_gives_the_same_mix() -> None:
         mixer = mixer_of(method, model=RaggedModel(), size=size)
         first, second = (mixer(batch, labels, generator=torch.Generator().manual_seed(5)) for _ in range(2))
         torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+class OneSize(mixkit.methods.Method):
+    needs = frozenset({"partners"})
+
+    def plan(self, elements: mixkit.ElementSet, context: mixkit.methods.PlanContext) -> mixkit.MixPlan:
+        return mixkit.MixPlan.pair(context.partners(elements), torch.ones(1, 1))
+
+
+def test_who_mixes_one_size_names_all_that_mix_others() -> None:
+    mixer = mixkit.create_mixer(OneSize(), "points", num_classes=2)
+    with pytest.raises(TypeError, match=r"OneSize mixes samples of one size; .*attentivemix.*gridmix.*resizemix"):
+        mixer([torch.rand(3, 3), torch.rand(4, 3)], torch.arange(2))
