@@ -112,6 +112,16 @@ def check_numbers(
             raise ValueError(f"{name} must {wanted}, got {least:g} to {most:g}")
 
 
+def check_rows(
+    name: str, numbers: Tensor, size: int, low: float = -math.inf, high: float = math.inf, *, shared: bool = False
+) -> int:
+    """Return the columns of (size, columns) numbers as for `check_numbers`; where ``shared``, one row may serve all."""
+    columns = numbers.shape[-1] if isinstance(numbers, Tensor) and numbers.dim() == 2 else 0
+    shapes = [(rows, columns or -1) for rows in ((size, 1) if shared else (size,))]
+    check_numbers(name, numbers, shapes, low, high)
+    return columns
+
+
 def _check_tensor(name: str, tensor: object) -> None:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from mixkit.elements import ElementSet
+from mixkit.ragged import RaggedSet
 
+CUT_AXES = 3  #: along which the box around a sample is cut into cells, at most
 _MODES = 3  # waves along each axis of a set without a grid, at most; those beyond have no weight to speak of
 _MOST_COEFFICIENTS = 4096
 
@@ -44,9 +46,20 @@ def number_cells(elements: ElementSet, cells: int) -> Tensor:
     place = (coords.to(low.dtype) - low[:, None]) / torch.where(sides > 0, sides, 1)[:, None]
     cell = (place * cells).long().clamp(0, cells - 1)
     number = torch.zeros_like(cell[:, :, 0])
-    for axis in range(min(cell.shape[2], 3)):
+    for axis in range(min(cell.shape[2], CUT_AXES)):
         number = number * cells + cell[:, :, axis]
     return number
+
+
+def number_cells_ragged(elements: RaggedSet, cells: int) -> list[Tensor]:
+    """(n,) long for each sample of n elements: what `number_cells` gives for samples of one size."""
+    parts = elements.positions.split(elements.lengths.tolist())
+    return [number_cells(ElementSet(part[None], part[None, :, :0]), cells)[0] for part in parts]
+
+
+def count_cells(elements: ElementSet | RaggedSet, cells: int) -> int:
+    """How many cells `number_cells` tells apart."""
+    return cells ** min(elements.coords.shape[-1], CUT_AXES)
 
 
 # ---- fields of low frequencies, as FMix cuts its masks out of

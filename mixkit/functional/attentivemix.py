@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mixkit.checks import check_assignment, check_index, check_numbers, check_partner, check_share
+from mixkit.checks import check_assignment, check_index, check_partner, check_rows, check_share
 from mixkit.elements import take_samples
 from mixkit.plan import MixPlan
 
@@ -38,8 +38,7 @@ def attentivemix(
                 [1., 1., 0., 0.]])
     """
     size = check_partner(partner)
-    num_elements = saliency.shape[-1] if isinstance(saliency, Tensor) and saliency.dim() == 2 else 0
-    check_numbers("saliency", saliency.nan_to_num() if num_elements else saliency, ((size, num_elements or -1),))
+    num_elements = check_rows("saliency", saliency.nan_to_num() if isinstance(saliency, Tensor) else saliency, size)
     check_assignment(assignment, size, num_elements)
     rows = len(cell) if isinstance(cell, Tensor) and cell.dim() == 2 and len(cell) == 1 else size
     check_index("cell", cell, (rows, num_elements), 2**31)

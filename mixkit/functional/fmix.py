@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mixkit.checks import check_assignment, check_numbers, check_partner
+from mixkit.checks import check_assignment, check_numbers, check_partner, check_rows
 from mixkit.plan import MixPlan
 
 
@@ -33,8 +33,7 @@ def fmix(partner: Tensor, assignment: Tensor | None, field: Tensor, count: Tenso
         tensor([0., 1., 1.])
     """
     size = check_partner(partner)
-    num_elements = field.shape[-1] if isinstance(field, Tensor) and field.dim() == 2 else 0
-    check_numbers("field", field, ((size, num_elements or -1), (1, num_elements or -1)))
+    num_elements = check_rows("field", field, size, shared=True)
     check_assignment(assignment, size, num_elements)
     check_numbers("count", count, ((size,), (1,)), 0, num_elements, integer=True)
     rank = field.argsort(dim=1, descending=True, stable=True).argsort(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mixkit.checks import check_assignment, check_index, check_numbers, check_partner
+from mixkit.checks import check_assignment, check_index, check_numbers, check_partner, check_rows
 from mixkit.plan import MixPlan
 
 
@@ -32,15 +32,19 @@ def gridmix(partner: Tensor, assignment: Tensor | None, cell: Tensor, keys: Tens
         tensor([0., 0., 0., 1.])
     """
     size = check_partner(partner)
-    num_cells = keys.shape[-1] if isinstance(keys, Tensor) and keys.dim() == 2 else 0
-    check_numbers("keys", keys, ((size, num_cells or -1), (1, num_cells or -1)))
+    num_cells = check_rows("keys", keys, size, shared=True)
     check_numbers("count", count, ((size,), (1,)), 0, num_cells, integer=True)
     check_cell(cell, size, None, num_cells)
     check_assignment(assignment, size, cell.shape[1])
-    replaced = keys.argsort(dim=1, stable=True).argsort(1) < count[:, None]  # (B or 1, C)
+    replaced = first_cells(keys, count)
     rows = max(len(replaced), len(cell))
     stays = ~replaced.expand(rows, -1).gather(1, cell.expand(rows, -1))
     return MixPlan.pair(partner, stays.to(torch.float32), assignment)
+
+
+def first_cells(keys: Tensor, count: Tensor) -> Tensor:
+    """(B or 1, C) bool, as many cells as ``count`` says, those of the smallest keys; arguments as for `gridmix`."""
+    return keys.argsort(dim=1, stable=True).argsort(1) < count[:, None]
 
 
 def check_cell(cell: Tensor, size: int, num_elements: int | None, num_cells: int) -> None:

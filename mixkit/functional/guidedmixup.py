@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mixkit.checks import LARGEST_OPTION, check_assignment, check_numbers, check_partner
+from mixkit.checks import LARGEST_OPTION, check_assignment, check_partner, check_rows
 from mixkit.elements import take_samples
 from mixkit.plan import MixPlan
 
@@ -31,8 +31,7 @@ def guidedmixup(partner: Tensor, saliency: Tensor, assignment: Tensor | None = N
                 [0.2500, 0.6667]])
     """
     size = check_partner(partner)
-    num_elements = saliency.shape[-1] if isinstance(saliency, Tensor) and saliency.dim() == 2 else 0
-    check_numbers("saliency", saliency, ((size, num_elements or -1),), 0, LARGEST_OPTION)
+    num_elements = check_rows("saliency", saliency, size, 0, LARGEST_OPTION)
     check_assignment(assignment, size, num_elements)
     own = saliency.float()
     other = take_samples(own, partner)

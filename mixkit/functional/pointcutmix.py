@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mixkit.checks import check_assignment, check_coords, check_index, check_numbers, check_partner
+from mixkit.checks import check_assignment, check_coords, check_index, check_numbers, check_partner, check_rows
 from mixkit.elements import take_elements
 from mixkit.plan import MixPlan
 
@@ -33,8 +33,7 @@ def pointcutmix_r(partner: Tensor, assignment: Tensor | None, keys: Tensor, coun
                 [0., 0., 1.]])
     """
     size = check_partner(partner)
-    num_elements = keys.shape[-1] if isinstance(keys, Tensor) and keys.dim() == 2 else 0
-    check_numbers("keys", keys, ((size, num_elements or -1),))
+    num_elements = check_rows("keys", keys, size)
     check_assignment(assignment, size, num_elements)
     check_numbers("count", count, ((size,), (1,)), 0, num_elements, integer=True)
     rank = keys.argsort(dim=1, stable=True).argsort(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mixkit.checks import check_assignment, check_not_negative, check_numbers, check_partner
+from mixkit.checks import check_assignment, check_not_negative, check_partner, check_rows
 from mixkit.elements import take_samples
 from mixkit.functional.gridmix import check_cell
 from mixkit.plan import MixPlan
@@ -50,10 +50,8 @@ def saliencygrafting(
         (tensor([0., 1., 1., 0.]), tensor([0.5000, 0.5000]))
     """
     size = check_partner(partner)
-    num_elements = saliency.shape[-1] if isinstance(saliency, Tensor) and saliency.dim() == 2 else 0
-    check_numbers("saliency", saliency.nan_to_num() if num_elements else saliency, ((size, num_elements or -1),))
-    num_cells = uniform.shape[-1] if isinstance(uniform, Tensor) and uniform.dim() == 2 else 0
-    check_numbers("uniform", uniform, ((size, num_cells or -1),), 0, 1)
+    num_elements = check_rows("saliency", saliency.nan_to_num() if isinstance(saliency, Tensor) else saliency, size)
+    num_cells = check_rows("uniform", uniform, size, 0, 1)
     check_cell(cell, size, num_elements, num_cells)
     check_assignment(assignment, size, num_elements)
     rate, threshold = check_not_negative("rate", rate), check_not_negative("threshold", threshold)

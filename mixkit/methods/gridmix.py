@@ -8,7 +8,8 @@ from torch import Tensor
 from mixkit import draws, functional
 from mixkit.checks import check_concentration, check_count, check_flag
 from mixkit.elements import ElementSet
-from mixkit.fields import number_cells
+from mixkit.fields import count_cells, number_cells, number_cells_ragged
+from mixkit.functional.gridmix import first_cells
 from mixkit.methods.base import Method, PlanContext
 from mixkit.plan import MixPlan
 from mixkit.ragged import RaggedPlan, RaggedSet
@@ -49,23 +50,22 @@ class GridMix(Method):
     def plan(self, elements: ElementSet, context: PlanContext) -> MixPlan:
         """See `Method.plan`."""
         partner = context.partners(elements)
-        keys, count = self._draw(elements.num_samples, elements.coords, context)
+        keys, count = self._draw(elements, context)
         cell = number_cells(elements, self.cells)
         return functional.gridmix(partner, context.assignment(elements, partner), cell, keys, count)
 
     def plan_ragged(self, elements: RaggedSet, context: PlanContext) -> RaggedPlan:
         """See `Method.plan_ragged`."""
-        partner, sizes = context.partners(elements), elements.lengths.tolist()
-        keys, count = self._draw(elements.num_samples, elements.coords, context)
-        replaced = (keys.argsort(1).argsort(1) < count[:, None]).expand(elements.num_samples, -1)
-        parts = zip(replaced, elements.positions.split(sizes), strict=True)
-        rows = [of[number_cells(ElementSet(at[None], at[None, :, :0]), self.cells)[0]] for of, at in parts]
+        partner = context.partners(elements)
+        replaced = first_cells(*self._draw(elements, context)).expand(elements.num_samples, -1)
+        numbered = zip(replaced, number_cells_ragged(elements, self.cells), strict=True)
         pairing = context.pairing(elements, partner)
-        return pairing.plan(~torch.cat(rows)[pairing.own])
+        return pairing.plan(~torch.cat([of[cell] for of, cell in numbered])[pairing.own])
 
-    def _draw(self, size: int, coords: Tensor, context: PlanContext) -> tuple[Tensor, Tensor]:
+    def _draw(self, elements: ElementSet | RaggedSet, context: PlanContext) -> tuple[Tensor, Tensor]:
         """The order in which cells are replaced, (B or 1, C), and how many are, (B or 1,)."""
-        rows, num_cells = size if self.per_sample else 1, self.cells ** min(coords.shape[-1], 3)
-        stays = torch.sigmoid(draws.beta_log_ratio(self.alpha, rows, context.generator, coords.device))
-        keys = draws.uniform((rows, num_cells), context.generator, coords.device)
+        device = elements.coords.device
+        rows, num_cells = elements.num_samples if self.per_sample else 1, count_cells(elements, self.cells)
+        stays = torch.sigmoid(draws.beta_log_ratio(self.alpha, rows, context.generator, device))
+        keys = draws.uniform((rows, num_cells), context.generator, device)
         return keys, num_cells - (stays * num_cells).round().long()

@@ -7,7 +7,7 @@ import torch
 from mixkit import draws, functional
 from mixkit.checks import check_count, check_not_negative
 from mixkit.elements import ElementSet
-from mixkit.fields import number_cells
+from mixkit.fields import count_cells, number_cells, number_cells_ragged
 from mixkit.functional.saliencygrafting import drawn_cells
 from mixkit.methods.base import Method, PlanContext
 from mixkit.methods.gridmix import MOST_CELLS
@@ -62,14 +62,13 @@ class SaliencyGrafting(Method):
             raise ValueError("SaliencyGrafting needs saliency (L,)")
         partner, sizes = context.partners(elements), elements.lengths.tolist()
         uniform, chosen = self._uniform(elements, context), []
-        parts = zip(context.saliency.split(sizes), elements.positions.split(sizes), uniform, strict=True)
-        for saliency, at, numbers in parts:
-            cell = number_cells(ElementSet(at[None], at[None, :, :0]), self.cells)
-            chosen.append(drawn_cells(saliency[None], cell, numbers[None], self.rate, self.threshold)[0])
+        cells = number_cells_ragged(elements, self.cells)
+        for saliency, cell, numbers in zip(context.saliency.split(sizes), cells, uniform, strict=True):
+            chosen.append(drawn_cells(saliency[None], cell[None], numbers[None], self.rate, self.threshold)[0])
         pairing = context.pairing(elements, partner)
         return pairing.plan(~torch.cat(chosen)[pairing.other]).weigh_labels(context.saliency)
 
     def _uniform(self, elements: ElementSet | RaggedSet, context: PlanContext) -> torch.Tensor:
         """(B, C) a number for each cell of each sample."""
-        num_cells = self.cells ** min(elements.coords.shape[-1], 3)
-        return draws.uniform((elements.num_samples, num_cells), context.generator, elements.coords.device)
+        shape = elements.num_samples, count_cells(elements, self.cells)
+        return draws.uniform(shape, context.generator, elements.coords.device)
