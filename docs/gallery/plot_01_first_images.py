@@ -18,7 +18,7 @@ from experiments.report.gallery import (
     heat,
     image,
     photographs,
-    share_of_own,
+    share_of_a,
     show,
 )
 
@@ -72,7 +72,7 @@ show(
 
 generator = torch.Generator().manual_seed(3)
 plan = mixer.plan(images, labels, generator=generator)
-weight = share_of_own(plan, 128 * 128)
+weight = share_of_a(plan, 128 * 128)
 saliency = mixkit_image.spectral_residual(images)
 show(
     [

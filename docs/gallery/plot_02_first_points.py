@@ -16,7 +16,7 @@ import torch
 
 import mixkit
 from experiments.models import create_model
-from experiments.report.gallery import cloud, shapes, share_of_own, show, train
+from experiments.report.gallery import cloud, shapes, share_of_a, show, train
 
 points, labels, classes = shapes()
 show([cloud(points[i], classes[labels[i]]) for i in range(0, 24, 3)])
@@ -59,7 +59,7 @@ mixed, targets = mixer(batch, pair, generator=generator)
 # one to the other.
 
 generator = torch.Generator().manual_seed(1)
-weight = share_of_own(mixer.plan(batch, pair, generator=generator), 1024)
+weight = share_of_a(mixer.plan(batch, pair, generator=generator), 1024)
 saliency = mixkit.GradientSaliency(model).find(batch, pair, mixer.domain)
 a, b = targets[0, pair]
 show(

@@ -17,7 +17,7 @@ from experiments.report.gallery import (
     heat,
     image,
     photographs,
-    share_of_own,
+    share_of_a,
     show,
 )
 
@@ -48,7 +48,7 @@ def show_methods(*methods: str) -> None:
         mixed, targets = mixer.apply_plan(plan, images, labels)
         a, b = targets[0]
         mixes.append(image(mixed[0], f"{method}\n{a:.0%} a, {b:.0%} b"))
-        weight = share_of_own(plan, 128 * 128).reshape(128, 128)
+        weight = share_of_a(plan, 128 * 128).reshape(128, 128)
         weights.append(heat(weight, tint="own"))
     show(mixes + weights, columns=len(methods))
 

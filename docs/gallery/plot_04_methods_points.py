@@ -13,7 +13,7 @@ import torch
 
 import mixkit
 from experiments.models import create_model
-from experiments.report.gallery import cloud, shapes, share_of_own, show, train
+from experiments.report.gallery import cloud, shapes, share_of_a, show, train
 
 points, labels, classes = shapes()
 torch.manual_seed(0)
@@ -44,7 +44,7 @@ def show_methods(*methods: str, columns: int = 4) -> None:
         mixed, targets = mixer.apply_plan(plan, batch, pair)
         a, b = targets[0, pair]
         title = f"{method}\n{a:.0%} a, {b:.0%} b"
-        pictures.append(cloud(mixed[0], title, share_of_own(plan, 1024)))
+        pictures.append(cloud(mixed[0], title, share_of_a(plan, 1024)))
     show(pictures, columns)
 
 

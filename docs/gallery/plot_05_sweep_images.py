@@ -24,7 +24,7 @@ from experiments.report.gallery import (
     heat,
     image,
     photographs,
-    share_of_own,
+    share_of_a,
     show,
 )
 
@@ -52,7 +52,7 @@ def show_plans(plans: list[mixkit.MixPlan], names: list[str]) -> None:
     for plan, name in zip(plans, names, strict=True):
         mixed, targets = mixer.apply_plan(plan, images, labels)
         mixes.append(image(mixed[0], f"{name}\n{targets[0, 0]:.0%} a"))
-        weight = share_of_own(plan, 128 * 128).reshape(128, 128)
+        weight = share_of_a(plan, 128 * 128).reshape(128, 128)
         weights.append(heat(weight, marks=marks, tint="own"))
     show(mixes + weights, columns=len(plans))
 

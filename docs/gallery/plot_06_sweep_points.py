@@ -17,7 +17,7 @@ from experiments.report.gallery import (
     axes_of,
     cloud,
     shapes,
-    share_of_own,
+    share_of_a,
     show,
     train,
 )
@@ -65,7 +65,7 @@ def show_plans(plans: list[mixkit.MixPlan], names: list[str]) -> None:
     for plan, name in zip(plans, names, strict=True):
         mixed, targets = mixer.apply_plan(plan, batch, pair)
         title = f"{name}\n{targets[0, pair[0]]:.0%} airplane"
-        weight = share_of_own(plan, 1024)
+        weight = share_of_a(plan, 1024)
         pictures.append(cloud(mixed[0], title, weight, marks))
     show(pictures)
 
@@ -102,7 +102,7 @@ show_plans(
 
 figure, axes = axes_of()
 for sigma in sigmas:
-    weight = share_of_own(sagemix(0.5, sigma), 1024).sort().values
+    weight = share_of_a(sagemix(0.5, sigma), 1024).sort().values
     axes.plot(weight, label=f"σ = {sigma:g}", linewidth=2)
 axes.set(xlabel="points, sorted", ylabel="weight of a", ylim=(-0.02, 1.02))
 axes.set_title("Weights of the points at four bandwidths")

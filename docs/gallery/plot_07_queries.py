@@ -28,7 +28,7 @@ from experiments.report.gallery import (
     heat,
     image,
     photographs,
-    share_of_own,
+    share_of_a,
     show,
     train,
 )
@@ -105,7 +105,7 @@ for rule, mixer in mixers.items():
     generator = torch.Generator().manual_seed(0)
     plan = mixer.plan(two, own, generator=generator)
     mixed, _ = mixer.apply_plan(plan, two, own)
-    weight = share_of_own(plan, 256)
+    weight = share_of_a(plan, 256)
     pictures.append(cloud(mixed[0], rule, weight, data="digits"))
 show(pictures)
 

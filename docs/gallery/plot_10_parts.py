@@ -13,7 +13,7 @@ For part segmentation every point has a label, and mixed points have shares.
 import torch
 
 import mixkit
-from experiments.report.gallery import cloud, shapes, share_of_own, show
+from experiments.report.gallery import cloud, shapes, share_of_a, show
 
 points, labels, classes = shapes()
 batch, categories = points[[11, 21]], torch.tensor([0, 1])  # a chair, a table
@@ -63,7 +63,7 @@ largest = shares.argmax(1)
 certain = shares.amax(1)
 show(
     [
-        cloud(mixed[0], f"{targets[0, 0]:.0%} a", share_of_own(plan, 1024)),
+        cloud(mixed[0], f"{targets[0, 0]:.0%} a", share_of_a(plan, 1024)),
         cloud(mixed[0], "largest share", largest[0], tint="classes"),
         cloud(mixed[0], "how large it is", certain[0] ** 2, tint="saliency"),
     ],

@@ -16,7 +16,7 @@ import torch
 import mixkit
 from experiments.data.fsdd import load_fsdd
 from experiments.models import create_model
-from experiments.report.gallery import axes_of, share_of_own, train
+from experiments.report.gallery import axes_of, share_of_a, train
 
 data = load_fsdd([], sample=True)
 waves, labels = data.train.float(), data.train_labels  # (180, 1, 4096)
@@ -38,7 +38,7 @@ batch, own = waves[pair], labels[pair]
 generator = torch.Generator().manual_seed(0)
 plan = mixer.plan(batch, own, generator=generator)
 mixed, targets = mixer.apply_plan(plan, batch, own)
-weight = share_of_own(plan, 4096)
+weight = share_of_a(plan, 4096)
 
 # %%
 # The weight of a (blue) falls from one query to the other, and the sound fades

@@ -18,7 +18,7 @@ from experiments.report.gallery import (
     axes_of,
     heat,
     image,
-    share_of_own,
+    share_of_a,
     show,
 )
 from mixkit_image import spectral_residual
@@ -70,7 +70,7 @@ mixer = mixkit.create_mixer(
 generator = torch.Generator().manual_seed(5)
 plan = mixer.plan(clips, labels, generator=generator)
 mixed, targets = mixer.apply_plan(plan, clips, labels)
-weight = share_of_own(plan, FRAMES * SIDE * SIDE).view(FRAMES, SIDE, SIDE)
+weight = share_of_a(plan, FRAMES * SIDE * SIDE).view(FRAMES, SIDE, SIDE)
 
 # %%
 # A region in space and time
@@ -101,7 +101,7 @@ for method, options in (("cutmix", {"bands": True}), ("smoothmix", {})):
     )
     generator = torch.Generator().manual_seed(1)
     plan = other.plan(clips, labels, generator=generator)
-    share = share_of_own(plan, FRAMES * SIDE * SIDE).view(FRAMES, -1).mean(1)
+    share = share_of_a(plan, FRAMES * SIDE * SIDE).view(FRAMES, -1).mean(1)
     axes.plot(share, label=method, linewidth=2)
 axes.set(xlabel="frame", ylabel="share of a", ylim=(-0.02, 1.02))
 axes.set_title("Share of a in each frame")

@@ -15,6 +15,7 @@ import mixkit
 from experiments.data.digits import load_digit_points
 from experiments.report.drawing import sheet_png
 from experiments.report.gallery import photographs
+from experiments.report.pairs import share_of_a
 from experiments.report.sheets import Cell, Sheet
 
 SIDE = 128
@@ -63,9 +64,7 @@ def mix(method: str, domain: str, batch: Tensor) -> tuple[Tensor, Tensor, Tensor
     plans = [mixer.plan(batch, labels, generator=torch.Generator().manual_seed(seed)) for seed in range(200)]
     plan = min(plans, key=lambda plan: abs(float(plan.sample_weights[0, 0]) - 0.5))
     mixed, _ = mixer.apply_plan(plan, batch, labels)
-    source = plan.source[0].expand(-1, mixer.domain.elements(batch).num_elements)
-    weight = (plan.weight[0].expand_as(source) * (source == 0)).sum(0)
-    return weight, mixed[0], plan.sample_weights[0]
+    return share_of_a(plan, mixer.domain.elements(batch).num_elements), mixed[0], plan.sample_weights[0]
 
 
 def draw(method: str, batches: dict[str, Tensor], path: Path) -> None:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from experiments.report.drawing import CLASS_COLOURS, INK, PAPER, draw_cell
+from experiments.report.pairs import share_of_a
 from experiments.report.sheets import Cell
 
 EXCERPTS = Path(__file__).parents[2] / "tests" / "data"  #: small parts of data sets; its README says whose they are
@@ -162,12 +163,6 @@ def cloud(
     return Picture(title, Cell("points", kind, shown, tint, values.numpy(), tuple(marks)))
 
 
-def share_of_own(plan: Any, size: int, output: int = 0) -> Tensor:
-    """(size,) how much of each element of an output is its own sample's, the rest is its partner's."""
-    source = plan.source[output].expand(-1, size)
-    return (plan.weight[output].expand(-1, size) * (source == output)).sum(0)
-
-
 def show(pictures: Sequence[Picture], columns: int = 4, reach: float = 1.06, title: str = "") -> list[Axes]:
     """Pictures in rows, each with its title above it, as one figure of pyplot; returns its axes, to draw more on them.
 
@@ -224,7 +219,7 @@ __all__ = [
     "image",
     "photographs",
     "shapes",
-    "share_of_own",
+    "share_of_a",
     "show",
     "small_images",
     "street_objects",

@@ -196,13 +196,17 @@ def apply(pair: Pair, plan: MixPlan, *, output: int = 0, marks: bool = False) ->
     mixer = mixkit.create_mixer("mixup", domain=pair.data.domain, num_classes=len(pair.data.classes))
     mixed, targets = mixer.apply_plan(plan, pair.batch, pair.labels)
     size = pair.elements.num_elements
-    weight = plan.weight[output].expand(-1, size)
-    source = plan.source[output].expand(-1, size)
     marked: tuple[int, ...] = ()
     if marks:
         origins = torch.arange(size) if plan.index is None else plan.index[output, 1]
         marked = pair.query[0], int((origins == pair.query[1]).nonzero()[0, 0])
-    return Mix(plan, mixed[output], (weight * (source == 0)).sum(0), float(targets[output, pair.labels[0]]), marked)
+    return Mix(plan, mixed[output], share_of_a(plan, size, output), float(targets[output, pair.labels[0]]), marked)
+
+
+def share_of_a(plan: MixPlan, size: int, output: int = 0) -> Tensor:
+    """(size,) how much of each element of an output is of sample 0, which is called a."""
+    source = plan.source[output].expand(-1, size)
+    return (plan.weight[output].expand(-1, size) * (source == 0)).sum(0)
 
 
 def _make_pair(data: DataSet, model: nn.Module, places: tuple[int, int], generator: torch.Generator) -> Pair:
