@@ -6,6 +6,7 @@ from mixkit.assignment import assign, assign_cost
 from mixkit.attention import AttentionMixer
 from mixkit.bank import SaliencyBank
 from mixkit.collate import Collate
+from mixkit.confidence import label_confidence
 from mixkit.domain import Domain
 from mixkit.draws import rank_generator
 from mixkit.elements import ElementSet
@@ -56,6 +57,7 @@ __all__ = [
     "create_mixer",
     "functional",
     "hard_targets",
+    "label_confidence",
     "list_domains",
     "list_methods",
     "list_schedules",

@@ -56,6 +56,11 @@ def label_confidence(output: Any, labels: Any) -> Tensor:
 
     Raises:
         TypeError: an output without logits, or labels that are no classes for it, such as regression targets.
+
+    Example:
+        >>> logits = torch.tensor([[0.0, 0.0], [9.0, 0.0]])
+        >>> label_confidence(logits, torch.tensor([0, 1]))
+        tensor([5.0000e-01, 1.2339e-04])
     """
     leaves: list[Label] = []
     map_leaves(lambda leaf: leaves.append(as_label(leaf)) if isinstance(leaf, (Label, Tensor)) else None, labels)

@@ -140,7 +140,10 @@ def _transformer() -> dict[str, Any]:
     return {"vit": VisionTransformer(32, 8, 1, 2, 16, 16, num_classes=1000)}
 
 
-#: By page, and there by what a block has in it.
+def _held_out() -> dict[str, Any]:
+    return {"held_images": torch.randn(10, 3, 32, 32), "held_labels": torch.arange(10)}
+
+
 def _volumes() -> dict[str, Any]:
     return {"volumes": torch.rand(4, 1, 8, 16, 16), "masks": torch.randint(3, (4, 8, 16, 16))}
 
@@ -161,6 +164,7 @@ def _layers_of_points() -> dict[str, Any]:
     return {"point_model": model, "points": torch.randn(4, 64, 3), "labels": torch.arange(4)}
 
 
+#: By page, and there by what a block has in it.
 _BY_PAGE: dict[str, dict[str, Callable[[], dict[str, Any]]]] = {
     "guide/training.md": {"L.": _lightning, "accelerator": _accelerate, "accuracy.": _metrics, "batch.y": _geometric},
     "guide/labels.md": {"category": _parts, "mixkit.Per": _labels, "soft_cross": _loss, "class_weights": _labels},
@@ -171,6 +175,7 @@ _BY_PAGE: dict[str, dict[str, Callable[[], dict[str, Any]]]] = {
     "guide/ragged.md": {"clouds": _ragged},
     "guide/scenes.md": {"scans": _scenes},
     "guide/calibration.md": {"logits": _calibration},
+    "guide/schedules.md": {"held_": _held_out},
     "guide/manifold.md": {"vit": _transformer},
     "guide/parallel.md": {"seed": lambda: {"seed": 1, **_mixer()}},
     "guide/partners.md": {"near": _partners},

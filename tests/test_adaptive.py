@@ -255,3 +255,85 @@ def test_steady_looks_ahead_and_ends_plain() -> None:
     assert mixkit.steady(5, p=1.0).at(1.0) == {"p": 1.0}
     with pytest.raises(ValueError, match="give schedule=mixkit"):
         mixkit.create_mixer("mixup", "image", num_classes=5, schedule="steady")
+
+
+# ---- beside samples that are not trained on
+
+
+def _mixer(schedule: Adaptive, sure: float = 0.6) -> mixkit.Mixer:
+    return mixkit.create_mixer(
+        "mixup", "image", num_classes=5, model=Knows(torch.full((6,), sure)), schedule=schedule, per_sample=True
+    )
+
+
+def test_batches_are_mixed_as_far_as_the_network_overfits() -> None:
+    schedule = Adaptive(1e-6, margin=0.4)
+    mixer = _mixer(schedule)
+    mixer(IMAGES, LABELS)
+    assert schedule.overfit is None
+    assert schedule.mixed == 1
+    for held_out, share in ((0.2, 1.0), (0.5, 0.5), (0.6, 0.0), (0.9, 0.0)):
+        schedule.held_out = held_out
+        assert schedule.overfit == pytest.approx(max(0.6 - held_out, 0) / (1 - held_out), abs=1e-5)
+        shares = []
+        for _ in range(400):
+            mixer(IMAGES, LABELS)
+            shares.append(float(schedule.mixed))
+        assert sum(shares) / 400 == pytest.approx(share, abs=0.07 if 0 < share < 1 else 0)
+
+
+def test_what_is_not_mixed_is_measured_once_after_each_report() -> None:
+    schedule = Adaptive()
+    mixer = _mixer(schedule, sure=0.7)
+    model = mixer.model.model
+    schedule.held_out = 0.1
+    assert schedule.overfit == 0  # nobody has measured the training samples
+    for _ in range(5):
+        mixed, _ = mixer(IMAGES, LABELS)
+        assert torch.equal(mixed, IMAGES)
+    assert model.calls == 1
+    schedule.held_out = torch.tensor(0.2)
+    assert schedule.overfit == pytest.approx(0.5 / 0.8)
+    schedule.held_out = 0.3  # told twice without a batch between: the training samples were measured all the same
+    assert schedule.overfit == pytest.approx(0.4 / 0.7)
+    mixer(IMAGES, LABELS)
+    assert schedule.mixed == 1
+    schedule = mixkit.steady(10)
+    mixer = _mixer(schedule)
+    schedule.share = 0.5
+    mixer(IMAGES, LABELS)
+    for share, mixed in ((0.5, 1.0), (0.9, 0.0)):
+        schedule.share, schedule.held_out = share, 0.0
+        for _ in range(3):
+            mixer(IMAGES, LABELS)
+            assert schedule.mixed == mixed  # plain epochs are plain, measured or not
+        assert schedule.at(share) == {"p": mixed}
+    schedule.held_out = 1.0
+    assert schedule.overfit == 0
+    for wrong in (-0.1, 1.5, math.nan):
+        with pytest.raises(ValueError, match=r"held_out must (lie in \[0, 1\]|be a number), got"):
+            schedule.held_out = wrong
+    with pytest.raises(ValueError, match="margin must be > 0"):
+        Adaptive(margin=0)
+
+
+def test_what_was_measured_travels_in_the_state() -> None:
+    def run(schedule: Adaptive, start: int, stop: int) -> list[float]:
+        mixer, shares = _mixer(schedule), []
+        for step in range(start, stop):
+            if step % 3 == 0:
+                schedule.held_out = 0.5
+            mixer(IMAGES, LABELS, generator=torch.Generator().manual_seed(step))
+            shares.append(float(schedule.mixed))
+        return shares
+
+    whole = run(Adaptive(0.9, margin=0.2), 0, 20)
+    for cut in (6, 10, 11):
+        first, second = Adaptive(0.9, margin=0.2), Adaptive(0.9, margin=0.2)
+        before = run(first, 0, cut)
+        second.load_state_dict(first.state_dict())
+        assert before + run(second, cut, 20) == whole
+    assert len(set(whole)) > 2
+    old = Adaptive()
+    old.load_state_dict({"_extra_state": {"start": 0.5, "counted": 2}})  # of a release that measured nothing
+    assert (old.overfit, old.held_out) == (None, None)

@@ -34,6 +34,7 @@ class Board:
         """Write one epoch; RunStoppedError where that cannot be done."""
         values = {"train/loss": record.train_loss, "train/lr": record.lr, "time/step_ms": record.step_ms}
         values.update({} if record.mixed is None else {"train/mixed": record.mixed})
+        values.update({} if record.overfit is None else {"train/overfit": record.overfit})
         values.update({f"{self._scored}/{name}": value for name, value in record.scores.items()})
         try:
             for name, value in values.items():

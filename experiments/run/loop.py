@@ -13,6 +13,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
+import mixkit
 from experiments.base.clock import now
 from experiments.base.errors import ExperimentError, RunStoppedError
 from experiments.base.stopping import asked_to_stop
@@ -22,7 +23,7 @@ from experiments.run.config import Config
 from experiments.run.mixing import Mixing
 from experiments.run.optim import clean_loss_scale, make_loss, smooth
 from experiments.run.records import EpochRecord
-from experiments.run.tasks import Batch, Task, evaluate
+from experiments.run.tasks import Batch, Task, evaluate, held_out_confidence
 
 ORDER, MODEL, MIXING = range(3)  # what is drawn, each with a stream of its own
 
@@ -82,11 +83,14 @@ def train(
     watcher = watcher or Watcher()
     steps = steps_per_epoch(data, config, fabric.world_size)
     loss_function, clean_scale = make_loss(config), clean_loss_scale(config, len(data.classes))
+    follower = None if learner.mixing is None else learner.mixing.follower
     for epoch in range(first_epoch, config.epochs + 1):
         torch.manual_seed(seed_of(config.seed, MODEL, epoch, fabric.global_rank))
         if learner.mixing is not None:
             learner.mixing.generator.manual_seed(seed_of(config.seed, MIXING, epoch, fabric.global_rank))
         _same_buffers(fabric, learner.model)
+        if follower is not None:
+            _tell_held_out(follower, fabric, learner, data)
         learner.wrapped.train()
         losses: list[float] = []
         step_seconds: list[float] = []
@@ -127,6 +131,7 @@ def train(
             cost=sum(step_seconds) / (sum(step_seconds) - mixing_seconds) if separable else None,
             scores={},
             mixed=statistics.fmean(mixed) if mixed else None,
+            overfit=None if follower is None else follower.overfit,
         )
         _end_epoch(fabric, learner, data, config, record, watcher)
 
@@ -160,6 +165,18 @@ def _same_buffers(fabric: Fabric, model: nn.Module) -> None:
     if fabric.world_size > 1:
         for buffer in model.buffers():
             torch.distributed.broadcast(buffer, 0)
+
+
+def _tell_held_out(schedule: mixkit.Adaptive, fabric: Fabric, learner: Learner, data: DataSet) -> None:
+    """Tell a schedule how sure the model is of samples that it does not train on, where there are some.
+
+    Every device finds it by itself: they have the same weights and the same samples.
+    """
+    learner.model.eval()
+    with fabric.autocast():
+        confidence = held_out_confidence(learner.task, learner.model, data)
+    if confidence is not None:
+        schedule.held_out = confidence
 
 
 def _mean_over_devices(fabric: Fabric, loss: Tensor) -> float:

@@ -18,7 +18,8 @@ from mixkit.registry import accepted, get_domain, get_method, unknown
 VANILLA = "vanilla"
 SPACES = ("input", "feature")
 THRESHOLD = 0.5  # of `mixkit.Adaptive`, unless given
-OF_RUNS = ("adaptive", "steady")  # schedules that are made for a run's number of epochs
+STEADY = "steady"
+OF_RUNS = ("adaptive", STEADY)  # schedules that are made for a run's number of epochs
 # options of every method, beside its own and its domain's
 SHARED: dict[str, Any] = {
     "space": str, "saliency": str, "resolution": float, "adaptive": float | None, "p": float, "clean_weight": float,
@@ -50,7 +51,7 @@ class ScheduleSpec:
         """What `mixkit.create_mixer` takes, for a run of so many epochs."""
         if self.name == "adaptive":
             return mixkit.Adaptive(self.threshold, epochs=epochs)
-        return mixkit.steady(epochs) if self.name == "steady" else self.name
+        return mixkit.steady(epochs) if self.name == STEADY else self.name
 
 
 @dataclass(frozen=True)

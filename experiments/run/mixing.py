@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import mixkit
 from experiments.base.clock import now
-from experiments.run.methods import MethodSpec
+from experiments.run.methods import STEADY, MethodSpec
 
 
 class Mixing:
@@ -67,6 +67,10 @@ class Mixing:
             self.mixer = self._manifold.mixer
         else:
             self.mixer = mixkit.create_mixer(spec.name, domain=domain, num_classes=num_classes, model=model, **options)
+        #: The schedule that wants to be told of held-out samples, if the method has such a one.
+        self.follower: mixkit.Adaptive | None = None
+        if spec.schedule is not None and spec.schedule.name == STEADY:
+            self.follower = options["schedule"]
 
     @property
     def separable(self) -> bool:

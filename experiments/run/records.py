@@ -37,7 +37,7 @@ MACHINE: dict[str, Any] = {
 }  # fmt: skip
 EPOCH: dict[str, Any] = {
     "epoch": int, "train_loss": float, "lr": float, "seconds": float, "step_ms": float, "cost": float | None,
-    "mixed": float | None,
+    "mixed": float | None, "overfit": float | None,
 }  # fmt: skip
 
 
@@ -56,6 +56,7 @@ class EpochRecord:
         scores: the scores of the test samples, in %; empty where the epoch was not tested. The last epoch's may also
             have the ECE after temperature scaling and the temperature, and accuracies under corruptions.
         mixed: mean share of a batch's samples that was mixed, where a schedule measures it; else None.
+        overfit: `mixkit.Adaptive`'s, before the epoch, where a schedule is told of held-out samples; else None.
     """
 
     epoch: int
@@ -66,6 +67,7 @@ class EpochRecord:
     cost: float | None
     scores: dict[str, float]
     mixed: float | None = None
+    overfit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def check_record(values: Mapping[str, Any], config: Config, epoch: int) -> Epoch
     own = {name: value for name, value in values.items() if name != "scores"}
     if unknown := set(own) - set(EPOCH):
         raise ValueError(f"unknown name {plain(unknown.pop())!r}")
-    if missing := set(EPOCH) - {"mixed"} - set(own):
+    if missing := set(EPOCH) - {"mixed", "overfit"} - set(own):
         raise ValueError(f"it lacks {missing.pop()}")
     own = known(own, EPOCH)
     if own["epoch"] != epoch or epoch > config.epochs:
@@ -156,6 +158,8 @@ def check_record(values: Mapping[str, Any], config: Config, epoch: int) -> Epoch
     for name in ("seconds", "step_ms", "cost", "mixed"):
         if own.get(name) is not None and not 0 <= own[name] <= 1e12:
             raise ValueError(f"{name} is {own[name]!r}")
+    if own.get("overfit") is not None and not 0 <= own["overfit"] <= 1:
+        raise ValueError(f"overfit is {own['overfit']!r}")
     return EpochRecord(**own, scores=scores_of(values["scores"], first=True))
 
 

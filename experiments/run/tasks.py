@@ -15,8 +15,10 @@ from experiments.data.corruptions import Corruption, corrupted
 from experiments.run.config import Config
 from experiments.run.metrics import classification_scores, fit_temperature, part_scores
 from experiments.run.mixing import Mixing
+from mixkit import label_confidence
 
 TEST_BATCH = 256
+MOST_WATCHED = 256  # held-out samples, each time that a schedule is told of them
 NONE: Mapping[str, Corruption] = {}
 
 
@@ -84,6 +86,10 @@ class Classification:
         """The temperature that prepared samples, which were not trained on, ask for."""
         return fit_temperature(self._logits(model, inputs), labels)
 
+    def confidence(self, model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
+        """The model's mean confidence in the labels of prepared samples, in eval mode."""
+        return float(label_confidence(self._logits(model, inputs), labels).mean())
+
     @staticmethod
     @torch.no_grad()
     def _logits(model: nn.Module, inputs: Tensor) -> Tensor:
@@ -121,6 +127,9 @@ class PartSegmentation:
 
     def temperature(self, model: nn.Module, inputs: Tensor, labels: Tensor) -> None:
         """None: parts are scored by IoU alone."""
+
+    def confidence(self, model: nn.Module, inputs: Tensor, labels: Tensor) -> None:
+        """None: no parts are held out."""
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module, samples: Prepared, temperature: float | None = None) -> dict[str, float]:
@@ -171,6 +180,14 @@ def fitted_temperature(task: Task, model: nn.Module, data: DataSet) -> float | N
     if data.held is None or data.held_labels is None:
         return None
     return task.temperature(model, data.prepare(data.held), data.held_labels)
+
+
+def held_out_confidence(task: Task, model: nn.Module, data: DataSet) -> float | None:
+    """The model's mean confidence in the labels of up to 256 held-out samples, in eval mode; None as above."""
+    if data.held is None or data.held_labels is None:
+        return None
+    step = -(-len(data.held) // MOST_WATCHED)  # they may be sorted by class
+    return task.confidence(model, data.prepare(data.held[::step]), data.held_labels[::step])
 
 
 class ShapeLabeller(nn.Module):

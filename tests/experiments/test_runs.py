@@ -85,8 +85,12 @@ def test_killed_and_resumed_ends_as_if_it_had_not_been(whole: Path, tmp_path: Pa
     assert RunFolder(folder).read().status == "complete"
 
 
-def test_a_resumed_run_meets_the_batch_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    command, folder = [*TINY[:-1], "recursivemix", "--output"], tmp_path / "stopped"
+@pytest.mark.parametrize("method", ["recursivemix", "sagemix:schedule=steady"])
+def test_a_resumed_run_goes_on_with_what_its_mixer_remembers(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch before, or how far the network overfits."""
+    command, folder = [*TINY[:-1], method, "--output"], tmp_path / "stopped"
     assert main([*command, str(tmp_path / "whole")]) == 0
     save, written = checkpoint.save_checkpoint, list[str]()
 
@@ -101,6 +105,17 @@ def test_a_resumed_run_meets_the_batch_before(tmp_path: Path, monkeypatch: pytes
         assert main([*command, str(folder)]) == 130
     assert main(["pointcloud", "--resume", str(folder), "--threads", "1", "--accelerator", "cpu"]) == 0
     assert curve(folder) == curve(tmp_path / "whole")
+    ends = [RunFolder(place).read().records[-1] for place in (folder, tmp_path / "whole")]
+    assert ends[0].overfit == ends[1].overfit
+    assert (ends[0].overfit is None) == (method == "recursivemix")
+
+
+def test_a_run_without_held_out_samples_mixes_by_confidence_alone(tmp_path: Path) -> None:
+    command = [*TINY[:-1], "sagemix:schedule=steady", "--limit", "1300", "--epochs", "1"]  # leaves 43 out: too few
+    assert main([*command, "--output", str(tmp_path / "run")]) == 0
+    (record,) = RunFolder(tmp_path / "run").read().records
+    assert record.overfit is None
+    assert record.mixed is not None
 
 
 SLOWED = """
