@@ -10,15 +10,15 @@ here: every run is kept in ``docs/results``.
 # The runs
 # --------
 # A file of ``docs/results`` has a line for each run: its settings, and its
-# scores on the test set.
+# scores on the test set. `experiments.report.export` reads it.
 
-import json
 import statistics
 import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 
+from experiments.report.export import read_export
 from experiments.report.paired import paired_difference
 
 here = Path("docs").is_dir()  # in a clone; the site is built from within docs
@@ -31,16 +31,15 @@ ARMS = {  # the name here, the colour, a shift that keeps intervals apart
 }
 
 
-def scores(file, score="accuracy", **wanted):
+def scores(file, score="final", **wanted):
     """{method: {what pairs runs: score}} of the runs with these settings."""
     found = {}
-    for run in json.loads((RESULTS / file).read_text())["runs"]:
-        config = run["config"]
-        if all(config.get(name) == value for name, value in wanted.items()):
-            draw = config["seed"], config.get("dataset")
-            method = config["method"].replace(":sigma=2.0,", ":")
+    for run in read_export(RESULTS / file):
+        config = run.config
+        if all(getattr(config, name) == each for name, each in wanted.items()):
+            method = config.method.replace(":sigma=2.0,", ":")
             by_draw = found.setdefault(method.replace(":sigma=2.0", ""), {})
-            by_draw[draw] = run["scores"][score]
+            by_draw[config.seed, config.dataset] = run.scores()[score]
     return found
 
 
