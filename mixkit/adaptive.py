@@ -8,24 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixkit.checks import LARGEST_OPTION, check_positive, check_share
+from mixkit.checks import LARGEST_OPTION, check_positive
 from mixkit.schedule import Schedule, Setting, off_at_end
-
-
-class _Mean:
-    """A running mean of numbers on whatever device, read once in a while: adding waits for no device."""
-
-    def __init__(self, value: float = 0.0, count: int = 0) -> None:
-        self.total: Tensor | float = value * count
-        self.count = count
-
-    def add(self, number: Tensor) -> None:
-        self.total = self.total + number
-        self.count += 1
-
-    @property
-    def value(self) -> float:
-        return float(self.total) / max(self.count, 1)
 
 
 class Adaptive(Schedule):
@@ -39,16 +23,13 @@ class Adaptive(Schedule):
     in long runs, and halves for each ``patience`` epochs that are still to come: threshold * 2 ** (-left / patience).
     Five epochs are then almost plain, a hundred are mixed nearly from the start.
 
-    Confidence alone does not tell knowledge from memory. Samples that are not trained on do: after each epoch set
-    ``schedule.held_out`` to the model's mean confidence h in their labels (`label_confidence`). From then on a batch is
-    mixed with probability min(overfit / margin, 1), where ``overfit`` is (t - h) / (1 - h) and t the mean confidence in
-    the training samples, as the mixer met them since: of what the model lacks with strangers, the share that it does
-    not lack with what it trains on. StyleGAN2-ADA compares the two for augmentation (Karras et al. 2020, arXiv
-    2006.06676, section 3). A network that is no surer of its training samples than of others is not mixed, at hardly
-    more than the plain step's cost: the first batch after each report is measured, the others as they are mixed.
+    Confidence alone does not tell knowledge from memory. Samples that are not trained on do: `tell` the schedule now and
+    then how sure the model is of some samples of either kind. From then on a batch is mixed with probability
+    min(overfit / margin, 1), so that a network that is no surer of its training samples than of others trains plainly,
+    at the plain step's cost.
 
-    The confidence comes out of the saliency pass, at no cost, or for a method without saliency out of a forward pass
-    more, in eval mode. Processes that share a batch need not talk: each goes by the confidence in its own part.
+    The confidence in the samples of a batch comes out of the saliency pass, at no cost, or for a method without
+    saliency out of a forward pass more, in eval mode. Processes that share a batch need not talk.
 
     Args:
         threshold: the confidence from which on a sample is always mixed, above 0. Near 0 every sample is mixed, as
@@ -56,7 +37,7 @@ class Adaptive(Schedule):
         epochs: how often the run shows each sample, above 0; the share of the run must be known then (`Schedule`).
             Default None: the threshold stays.
         patience: epochs, above 0. Default 20, about as many as a network needs to learn its samples by heart.
-        margin: the overfit from which on every batch is mixed, above 0, once ``held_out`` is set. Default 0.1.
+        margin: the overfit from which on every batch is mixed, above 0, once `tell` was called. Default 0.1.
         total_steps: see `Schedule`.
         settings: see `Schedule`.
 
@@ -72,9 +53,10 @@ class Adaptive(Schedule):
         >>> schedule.share = 0.5  # 40 epochs left
         >>> schedule.current_threshold
         0.125
-        >>> schedule.held_out = 0.3  # nothing was measured of the training samples yet
-        >>> schedule.overfit
-        0.0
+        >>> sure, unsure = torch.full((100,), 0.8), torch.full((100,), 0.3)
+        >>> schedule.tell(sure, unsure)
+        >>> round(schedule.overfit, 2)  # 0.5 of the 0.7 that are lacking with others
+        0.71
     """
 
     measures = True
@@ -94,10 +76,7 @@ class Adaptive(Schedule):
         self.epochs = None if epochs is None else check_positive("epochs", epochs, limit=LARGEST_OPTION)
         self.patience = check_positive("patience", patience)
         self.margin = check_positive("margin", margin)
-        self._held_out: float | None = None
-        self._trained = _Mean()  # confidence in the training samples since the last report, or the one before
-        self._reported = False  # and nothing was measured since
-        self.overfit: float | None = None  #: in [0, 1], 0 where nothing was measured; None: no held-out confidence
+        self.overfit: float | None = None  #: in [0, 1], as `tell` has found it; None where nothing was told
 
     @property
     def needs_share(self) -> bool:
@@ -111,70 +90,76 @@ class Adaptive(Schedule):
             return self.threshold
         return self.threshold * 2 ** (-self.epochs * (1 - (self.share or 0.0)) / self.patience)
 
-    @property
-    def held_out(self) -> float | None:
-        """The mean confidence in [0, 1] in the labels of samples that are not trained on; set it after each epoch."""
-        return self._held_out
+    def tell(self, trained: Tensor, held_out: Tensor) -> None:
+        """Say how sure the model is of training samples and of others, at the same weights, as after each epoch.
 
-    @held_out.setter
-    def held_out(self, confidence: float | Tensor) -> None:
-        self._held_out = check_share("held_out", float(confidence))
-        lead = self._trained.value - self._held_out if self._trained.count else 0.0
-        self.overfit = min(max(lead, 0.0) / max(1 - self._held_out, 1e-6), 1.0)
-        self._reported = True
+        ``overfit`` is then (t - h) / (1 - h) with the means t and h of the two: of what the model lacks with others,
+        the share that it does not lack with what it trains on. Chance is taken off t - h first, two standard errors
+        of it, so that some hundreds of samples of either kind serve best. StyleGAN2-ADA compares the two for
+        augmentation (Karras et al. 2020, arXiv 2006.06676, section 3).
+
+        Args:
+            trained: (n,) confidences in the labels of training samples, augmented as in training, n >= 2, in eval mode
+                (`mixkit.label_confidence`).
+            held_out: (m,) likewise of samples that are not trained on, m >= 2.
+
+        Raises:
+            TypeError: no tensors.
+            ValueError: of other shapes, or a confidence that is not in [0, 1].
+        """
+        t, t_error = _mean_and_error("trained", trained)
+        h, h_error = _mean_and_error("held_out", held_out)
+        lead = t - h - 2 * (t_error + h_error) ** 0.5
+        self.overfit = max(lead, 0.0) / (1 - h) if h < 1 else 0.0
 
     def at(self, share: float) -> dict[str, float]:
-        """See `Schedule.at`; the p of a batch to be measured is 1, and `draw_spared` spares it by the true p."""
+        """See `Schedule.at`; p follows ``overfit``."""
         values = super().at(share)
         if self.overfit is None:
             return values
-        return {**values, "p": 1.0 if self._reported else values.get("p", 1.0) * min(self.overfit / self.margin, 1.0)}
+        return {**values, "p": values.get("p", 1.0) * min(self.overfit / self.margin, 1.0)}
 
     def chances(self, confidence: Tensor) -> Tensor:
         """(B,) the probability with which each sample is mixed, given the confidence (B,) in its own label."""
         least = torch.finfo(confidence.dtype).tiny  # a threshold that is 0 in this dtype would make NaN of confidence 0
         return (confidence / max(self.current_threshold, least)).clamp(0, 1)
 
-    def draw_spared(self, confidence: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """See `Schedule.draw_spared`; the confidence counts as that in the training samples."""
-        first, self._reported = self._reported, False
-        if first:
-            self._trained = _Mean()
-        self._trained.add(confidence.mean())
-        spared = super().draw_spared(confidence, generator)
-        p = self.at(self.share or 0.0)["p"] if first else 1.0
-        if p < 1 and torch.rand((), generator=generator) >= p:
-            self.mixed, spared = torch.zeros(()), torch.ones_like(spared)
-        return spared
-
     def get_extra_state(self) -> dict[str, Any]:
-        """See `Schedule.get_extra_state`; what was measured and told as well."""
-        measured = (self._held_out, self.overfit, self._reported, self._trained.value, self._trained.count)
-        return {**super().get_extra_state(), "measured": measured}
+        """See `Schedule.get_extra_state`; ``overfit`` too."""
+        return {**super().get_extra_state(), "overfit": self.overfit}
 
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `get_extra_state`; a state without measures has none."""
+        """The inverse of `get_extra_state`."""
         super().set_extra_state(state)
-        self._held_out, self.overfit, self._reported, *trained = state.get("measured", (None, None, False, 0.0, 0))
-        self._trained = _Mean(*trained)
+        self.overfit = state.get("overfit")
 
     def extra_repr(self) -> str:
         """What ``print(schedule)`` says."""
         words = [f"threshold={self.threshold:g}"]
         if self.epochs is not None:
             words.append(f"epochs={self.epochs:g}, patience={self.patience:g}")
+        if self.overfit is not None:
+            words.append(f"margin={self.margin:g}, overfit={self.overfit:.3g}")
         return ", ".join(filter(None, [*words, super().extra_repr()]))
 
 
-def steady(epochs: float, *, total_steps: int | None = None, p: Setting = off_at_end, **settings: Setting) -> Adaptive:
+def steady(
+    epochs: float,
+    *,
+    margin: float = 0.1,
+    total_steps: int | None = None,
+    p: Setting = off_at_end,
+    **settings: Setting,
+) -> Adaptive:
     """The recommended schedule: adaptive with a known end, and plain epochs in the last 15 % of the run.
 
     What it is made of are the defaults of `Adaptive` and of `off_at_end`; a run of five epochs is almost plain, one of
     two hundred is mixed nearly all the time, and either ends on the samples as they are. Where there are samples that
-    are not trained on, set its ``held_out`` after each epoch: it then mixes only as far as the network overfits.
+    are not trained on, tell it of them (`Adaptive.tell`): it then mixes only as far as the network overfits.
 
     Args:
         epochs: how often the run shows each sample, above 0.
+        margin: see `Adaptive`.
         total_steps: see `Schedule`.
         p: see `Schedule`. Default: `off_at_end`, the plain epochs at the end.
         settings: see `Schedule`.
@@ -187,4 +172,18 @@ def steady(epochs: float, *, total_steps: int | None = None, p: Setting = off_at
         >>> steady(epochs=80, total_steps=1600)
         Adaptive(threshold=0.5, epochs=80, patience=20, p=off_at_end, total_steps=1600)
     """
-    return Adaptive(0.5, epochs=epochs, patience=20.0, margin=0.1, total_steps=total_steps, p=p, **settings)
+    return Adaptive(0.5, epochs=epochs, patience=20.0, margin=margin, total_steps=total_steps, p=p, **settings)
+
+
+def _mean_and_error(name: str, confidence: Tensor) -> tuple[float, float]:
+    """The mean of confidences (n,), and the square of its standard error."""
+    if not isinstance(confidence, Tensor):
+        raise TypeError(f"{name} must be a tensor (n,) of confidences, got {type(confidence).__name__}")
+    if confidence.dim() != 1 or len(confidence) < 2:
+        raise ValueError(f"{name} must be confidences (n,) of at least 2 samples, got {tuple(confidence.shape)}")
+    numbers = confidence.detach().float()
+    if not bool(((numbers >= 0) & (numbers <= 1)).all()):  # NaN is neither
+        low, high = numbers.min(), numbers.max()
+        raise ValueError(f"{name} must be confidences in [0, 1], got numbers from {low:g} to {high:g}")
+    variance, mean = torch.var_mean(numbers)
+    return float(mean), float(variance) / len(numbers)

@@ -10,7 +10,6 @@ from typing import Any
 
 from torch import nn
 
-from mixkit.adaptive import Adaptive
 from mixkit.bank import SaliencyBank
 from mixkit.mixer import Mixer
 from mixkit.schedule import Schedule
@@ -41,30 +40,9 @@ class ScheduleCallback(_Callback):
     ``Trainer(callbacks=[ScheduleCallback()])``. The share is the optimiser's steps so far over all that the trainer
     expects, so accumulated batches have the same one, and a run that goes on needs no count.
 
-    Args:
-        held_out: the name by which the module logs its mean confidence in the labels of its validation samples
-            (`mixkit.label_confidence`); every `mixkit.Adaptive` hears of it after each validation. Default None: of
-            none.
-
     Raises:
-        ValueError: when training starts: no schedule in the module, or a trainer whose run has no end. When a
-            validation ends that has logged nothing by the name of `held_out`.
+        ValueError: when training starts: no schedule in the module, or a trainer whose run has no end.
     """
-
-    def __init__(self, held_out: str | None = None) -> None:
-        super().__init__()
-        self.held_out = held_out
-
-    def on_validation_end(self, trainer: Any, pl_module: nn.Module) -> None:
-        """Tell the adaptive schedules how sure the model is of samples that it does not train on."""
-        if self.held_out is None or trainer.sanity_checking:
-            return
-        metrics = trainer.callback_metrics
-        if self.held_out not in metrics:
-            raise ValueError(f"the validation logged no {self.held_out!r}, only {sorted(metrics)}")
-        for schedule in _schedules(pl_module):
-            if isinstance(schedule, Adaptive):
-                schedule.held_out = float(metrics[self.held_out])
 
     def on_train_start(self, trainer: Any, pl_module: nn.Module) -> None:
         """Find the schedules, and tell them before the first batch is made."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -260,80 +261,85 @@ def test_steady_looks_ahead_and_ends_plain() -> None:
 # ---- beside samples that are not trained on
 
 
-def _mixer(schedule: Adaptive, sure: float = 0.6) -> mixkit.Mixer:
+def _mixer(schedule: Adaptive) -> mixkit.Mixer:
     return mixkit.create_mixer(
-        "mixup", "image", num_classes=5, model=Knows(torch.full((6,), sure)), schedule=schedule, per_sample=True
+        "mixup", "image", num_classes=5, model=Knows(torch.full((6,), 0.6)), schedule=schedule, per_sample=True
     )
 
 
+@pytest.mark.parametrize(
+    ("trained", "held_out", "overfit"),
+    [(0.6, 0.2, 0.5), (0.6, 0.6, 0.0), (0.6, 0.9, 0.0), (1.0, 0.99, 1.0), (1.0, 1.0, 0.0), (0.0, 0.0, 0.0)],
+)
+def test_overfit_is_the_share_of_what_is_lacking_with_others(trained: float, held_out: float, overfit: float) -> None:
+    schedule = Adaptive(margin=0.8)
+    schedule.tell(torch.full((50,), trained), torch.full((70,), held_out))
+    assert schedule.overfit == pytest.approx(overfit, abs=1e-5)
+    assert schedule.at(0.0) == pytest.approx({"p": min(overfit / 0.8, 1)}, abs=1e-5)
+
+
+def test_chance_is_no_overfit() -> None:
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for mean in (0.02, 0.5, 0.97):
+        for _ in range(200):
+            odds = math.log(mean / (1 - mean)) + 2 * torch.randn(512, generator=generator)
+            same = odds.sigmoid()
+            schedule = Adaptive()
+            schedule.tell(same[:256], same[256:])
+            found.append(schedule.overfit > 0)
+    assert sum(found) / len(found) < 0.05
+    few = torch.tensor([0.2, 0.9])
+    schedule.tell(few + 0.05, few)
+    assert schedule.overfit == 0
+
+
 def test_batches_are_mixed_as_far_as_the_network_overfits() -> None:
-    schedule = Adaptive(1e-6, margin=0.4)
+    schedule = Adaptive(1e-6, margin=0.8)
     mixer = _mixer(schedule)
     mixer(IMAGES, LABELS)
-    assert schedule.overfit is None
     assert schedule.mixed == 1
-    for held_out, share in ((0.2, 1.0), (0.5, 0.5), (0.6, 0.0), (0.9, 0.0)):
-        schedule.held_out = held_out
-        assert schedule.overfit == pytest.approx(max(0.6 - held_out, 0) / (1 - held_out), abs=1e-5)
-        shares = []
+    for held_out, share in ((0.0, 0.75), (0.2, 0.625), (0.6, 0.0)):
+        schedule.tell(torch.full((9,), 0.6), torch.full((9,), held_out))
+        calls, shares = mixer.model.model.calls, []
         for _ in range(400):
             mixer(IMAGES, LABELS)
             shares.append(float(schedule.mixed))
-        assert sum(shares) / 400 == pytest.approx(share, abs=0.07 if 0 < share < 1 else 0)
+        assert sum(shares) / 400 == pytest.approx(share, abs=0.07 if share else 0)
+        assert mixer.model.model.calls - calls == sum(shares)  # what is not mixed costs no pass
+    schedule = mixkit.steady(10, margin=0.2)
+    schedule.tell(torch.ones(9), torch.zeros(9))
+    assert (schedule.at(0.5), schedule.at(0.9)) == ({"p": 1}, {"p": 0})  # plain epochs are plain all the same
 
 
-def test_what_is_not_mixed_is_measured_once_after_each_report() -> None:
+def test_what_was_told_travels_in_the_state() -> None:
+    first, second = Adaptive(), Adaptive()
+    first.tell(torch.tensor([0.7, 0.8, 0.9]), torch.tensor([0.1, 0.2]))
+    second.load_state_dict(first.state_dict())
+    assert second.overfit == first.overfit
+    assert 0 < second.overfit < 1
+    assert repr(second).endswith(f"margin=0.1, overfit={second.overfit:.3g})")
+    second.load_state_dict({"_extra_state": {"start": 0.5, "counted": 2}})  # as an earlier version wrote it
+    assert second.overfit is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        (0.5, TypeError, "trained must be a tensor .n,. of confidences, got float"),
+        (torch.tensor(0.5), ValueError, r"of at least 2 samples, got \(\)"),
+        (torch.rand(1), ValueError, r"of at least 2 samples, got \(1,\)"),
+        (torch.rand(4, 2), ValueError, r"got \(4, 2\)"),
+        (torch.tensor([0.5, 1.5]), ValueError, r"in \[0, 1\], got numbers from 0.5 to 1.5"),
+        (torch.tensor([0.5, math.nan]), ValueError, r"in \[0, 1\], got numbers from nan to nan"),
+    ],
+)
+def test_what_is_no_confidence_is_refused(wrong: Any, error: type[Exception], message: str) -> None:
     schedule = Adaptive()
-    mixer = _mixer(schedule, sure=0.7)
-    model = mixer.model.model
-    schedule.held_out = 0.1
-    assert schedule.overfit == 0  # nobody has measured the training samples
-    for _ in range(5):
-        mixed, _ = mixer(IMAGES, LABELS)
-        assert torch.equal(mixed, IMAGES)
-    assert model.calls == 1
-    schedule.held_out = torch.tensor(0.2)
-    assert schedule.overfit == pytest.approx(0.5 / 0.8)
-    schedule.held_out = 0.3  # told twice without a batch between: the training samples were measured all the same
-    assert schedule.overfit == pytest.approx(0.4 / 0.7)
-    mixer(IMAGES, LABELS)
-    assert schedule.mixed == 1
-    schedule = mixkit.steady(10)
-    mixer = _mixer(schedule)
-    schedule.share = 0.5
-    mixer(IMAGES, LABELS)
-    for share, mixed in ((0.5, 1.0), (0.9, 0.0)):
-        schedule.share, schedule.held_out = share, 0.0
-        for _ in range(3):
-            mixer(IMAGES, LABELS)
-            assert schedule.mixed == mixed  # plain epochs are plain, measured or not
-        assert schedule.at(share) == {"p": mixed}
-    schedule.held_out = 1.0
-    assert schedule.overfit == 0
-    for wrong in (-0.1, 1.5, math.nan):
-        with pytest.raises(ValueError, match=r"held_out must (lie in \[0, 1\]|be a number), got"):
-            schedule.held_out = wrong
+    with pytest.raises(error, match=message):
+        schedule.tell(wrong, torch.rand(3))
+    with pytest.raises(error, match=message.replace("trained", "held_out")):
+        schedule.tell(torch.rand(3), wrong)
+    assert schedule.overfit is None
     with pytest.raises(ValueError, match="margin must be > 0"):
         Adaptive(margin=0)
-
-
-def test_what_was_measured_travels_in_the_state() -> None:
-    def run(schedule: Adaptive, start: int, stop: int) -> list[float]:
-        mixer, shares = _mixer(schedule), []
-        for step in range(start, stop):
-            if step % 3 == 0:
-                schedule.held_out = 0.5
-            mixer(IMAGES, LABELS, generator=torch.Generator().manual_seed(step))
-            shares.append(float(schedule.mixed))
-        return shares
-
-    whole = run(Adaptive(0.9, margin=0.2), 0, 20)
-    for cut in (6, 10, 11):
-        first, second = Adaptive(0.9, margin=0.2), Adaptive(0.9, margin=0.2)
-        before = run(first, 0, cut)
-        second.load_state_dict(first.state_dict())
-        assert before + run(second, cut, 20) == whole
-    assert len(set(whole)) > 2
-    old = Adaptive()
-    old.load_state_dict({"_extra_state": {"start": 0.5, "counted": 2}})  # of a release that measured nothing
-    assert (old.overfit, old.held_out) == (None, None)

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import mixkit
 import mixkit_image
-from mixkit import Adaptive, ManifoldMixer, Mixer, Schedule, create_mixer
+from mixkit import ManifoldMixer, Mixer, Schedule, create_mixer
 from mixkit.methods import Mixup
 from mixkit.schedule import linear, make_schedule, off_at_end, warmup
 from tests.conftest import ImageModel, PointModel
@@ -319,9 +319,6 @@ def test_in_lightning(package: str, tmp_path: Any) -> None:
             images, targets = self.mixer(*batch)
             return F.cross_entropy(self.model(images), targets)
 
-        def validation_step(self, batch: Any, _: int) -> None:
-            self.log("val_sure", mixkit.label_confidence(self.model(batch[0]), batch[1]).mean())
-
         def configure_optimizers(self) -> Any:
             return torch.optim.SGD(self.parameters(), 0.1)
 
@@ -338,13 +335,6 @@ def test_in_lightning(package: str, tmp_path: Any) -> None:
     trainer = lightning.Trainer(max_epochs=1, callbacks=[module.ScheduleCallback()], **quiet)
     with pytest.raises(ValueError, match="no mixer with a schedule in Classifier"):
         trainer.fit(Classifier(), DataLoader(data, batch_size=2))
-    told = Classifier(schedule=Adaptive(epochs=2))
-    trainer = lightning.Trainer(max_epochs=2, callbacks=[module.ScheduleCallback(held_out="val_sure")], **quiet)
-    trainer.fit(told, DataLoader(data, batch_size=2), DataLoader(data, batch_size=8))
-    assert 0 < told.mixer.schedule.held_out < 1
-    trainer = lightning.Trainer(max_epochs=1, callbacks=[module.ScheduleCallback(held_out="sure")], **quiet)
-    with pytest.raises(ValueError, match=r"the validation logged no 'sure', only \['val_sure'\]"):
-        trainer.fit(Classifier(schedule=Adaptive(epochs=2)), DataLoader(data, batch_size=2), DataLoader(data))
 
 
 def test_without_lightning_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

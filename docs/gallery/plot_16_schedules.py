@@ -90,8 +90,9 @@ def follow(schedule: mixkit.Schedule, told: bool = False) -> list[float]:
         if told:
             model.eval()
             with torch.no_grad():
-                sure = mixkit.label_confidence(model(others), others_labels)
-            schedule.held_out = sure.mean()
+                trained = mixkit.label_confidence(model(digits), labels)
+                held = mixkit.label_confidence(model(others), others_labels)
+            schedule.tell(trained, held)
             model.train()
     return mixed_shares
 

@@ -23,9 +23,10 @@ from experiments.run.config import Config
 from experiments.run.mixing import Mixing
 from experiments.run.optim import clean_loss_scale, make_loss, smooth
 from experiments.run.records import EpochRecord
-from experiments.run.tasks import Batch, Task, evaluate, held_out_confidence
+from experiments.run.tasks import Batch, Task, confidences, evaluate
 
-ORDER, MODEL, MIXING = range(3)  # what is drawn, each with a stream of its own
+ORDER, MODEL, MIXING, WATCHING = range(4)  # what is drawn, each with a stream of its own
+TELLINGS = 20  # times in a run, at least, that a schedule is told how far the model overfits; not more than epochs
 
 
 def seed_of(seed: int, purpose: int, epoch: int = 0, rank: int = 0) -> int:
@@ -89,14 +90,15 @@ def train(
         if learner.mixing is not None:
             learner.mixing.generator.manual_seed(seed_of(config.seed, MIXING, epoch, fabric.global_rank))
         _same_buffers(fabric, learner.model)
-        if follower is not None:
-            _tell_held_out(follower, fabric, learner, data)
+        began = now(fabric.device)
+        if follower is not None and (epoch - 1) % max(1, config.epochs // TELLINGS) == 0:
+            _tell(follower, fabric, learner, data, seed_of(config.seed, WATCHING, epoch))
+        telling_seconds = now(fabric.device) - began
         learner.wrapped.train()
         losses: list[float] = []
         step_seconds: list[float] = []
         mixing_seconds = 0.0
         mixed: list[float] = []
-        began = now(fabric.device)
         order = torch.Generator().manual_seed(seed_of(config.seed, ORDER, epoch))
         for batch in training_batches(data, config.batch_size, order, fabric.global_rank, fabric.world_size):
             if learner.mixing is not None:  # known here, so that a run that goes on needs no count
@@ -128,7 +130,7 @@ def train(
             lr=float(learner.schedule.get_last_lr()[0]),
             seconds=seconds,
             step_ms=1000 * statistics.fmean(step_seconds),
-            cost=sum(step_seconds) / (sum(step_seconds) - mixing_seconds) if separable else None,
+            cost=1 + (mixing_seconds + telling_seconds) / (sum(step_seconds) - mixing_seconds) if separable else None,
             scores={},
             mixed=statistics.fmean(mixed) if mixed else None,
             overfit=None if follower is None else follower.overfit,
@@ -167,16 +169,16 @@ def _same_buffers(fabric: Fabric, model: nn.Module) -> None:
             torch.distributed.broadcast(buffer, 0)
 
 
-def _tell_held_out(schedule: mixkit.Adaptive, fabric: Fabric, learner: Learner, data: DataSet) -> None:
-    """Tell a schedule how sure the model is of samples that it does not train on, where there are some.
+def _tell(follower: mixkit.Adaptive, fabric: Fabric, learner: Learner, data: DataSet, seed: int) -> None:
+    """Tell a schedule how sure the model is of what it trains on and of what it does not, where there is such.
 
-    Every device finds it by itself: they have the same weights and the same samples.
+    Every device finds it by itself: they have the same weights, samples and draws.
     """
     learner.model.eval()
     with fabric.autocast():
-        confidence = held_out_confidence(learner.task, learner.model, data)
-    if confidence is not None:
-        schedule.held_out = confidence
+        found = confidences(learner.task, learner.model, data, torch.Generator().manual_seed(seed))
+    if found is not None:
+        follower.tell(*found)
 
 
 def _mean_over_devices(fabric: Fabric, loss: Tensor) -> float:

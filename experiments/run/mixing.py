@@ -67,7 +67,7 @@ class Mixing:
             self.mixer = self._manifold.mixer
         else:
             self.mixer = mixkit.create_mixer(spec.name, domain=domain, num_classes=num_classes, model=model, **options)
-        #: The schedule that wants to be told of held-out samples, if the method has such a one.
+        #: The schedule that wants to be told how far the model overfits, if the method has such a one.
         self.follower: mixkit.Adaptive | None = None
         if spec.schedule is not None and spec.schedule.name == STEADY:
             self.follower = options["schedule"]

@@ -51,12 +51,12 @@ class EpochRecord:
         lr: after the epoch.
         seconds: the seconds of training only.
         step_ms: mean step, mixing included, data loading and augmentation not.
-        cost: time of the steps over that of the same steps without mixing; None where part of the mixing is inside the
-            model's own passes.
+        cost: time of the steps, and of telling a schedule how far the model overfits, over that of the same steps
+            without mixing; None where part of the mixing is inside the model's own passes.
         scores: the scores of the test samples, in %; empty where the epoch was not tested. The last epoch's may also
             have the ECE after temperature scaling and the temperature, and accuracies under corruptions.
         mixed: mean share of a batch's samples that was mixed, where a schedule measures it; else None.
-        overfit: `mixkit.Adaptive`'s, before the epoch, where a schedule is told of held-out samples; else None.
+        overfit: `mixkit.Adaptive`'s in this epoch, where a schedule is told of held-out samples; else None.
     """
 
     epoch: int

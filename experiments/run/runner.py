@@ -144,7 +144,7 @@ def _run(
     learner = set_up(fabric, config, data, model)
     bank, mixer = (None, None) if learner.mixing is None else (learner.mixing.bank, learner.mixing.mixer)
     if fabric.world_size > 1:
-        mixer = None  # each device has another batch before
+        mixer = None if mixer is None else mixer.schedule  # each device has another batch before
     parts: dict[str, Any] = {
         "model": model, "optimizer": learner.optimizer, "schedule": learner.schedule, "bank": bank,
         "mixer": mixer, "devices": fabric.world_size,

@@ -18,7 +18,7 @@ from experiments.run.mixing import Mixing
 from mixkit import label_confidence
 
 TEST_BATCH = 256
-MOST_WATCHED = 256  # held-out samples, each time that a schedule is told of them
+MOST_WATCHED = 512  # samples of either kind, each time that a schedule is told of them
 NONE: Mapping[str, Corruption] = {}
 
 
@@ -86,9 +86,9 @@ class Classification:
         """The temperature that prepared samples, which were not trained on, ask for."""
         return fit_temperature(self._logits(model, inputs), labels)
 
-    def confidence(self, model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
-        """The model's mean confidence in the labels of prepared samples, in eval mode."""
-        return float(label_confidence(self._logits(model, inputs), labels).mean())
+    def confidence(self, model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+        """(n,) the model's confidence in the labels of prepared samples, in eval mode."""
+        return label_confidence(self._logits(model, inputs), labels)
 
     @staticmethod
     @torch.no_grad()
@@ -127,9 +127,6 @@ class PartSegmentation:
 
     def temperature(self, model: nn.Module, inputs: Tensor, labels: Tensor) -> None:
         """None: parts are scored by IoU alone."""
-
-    def confidence(self, model: nn.Module, inputs: Tensor, labels: Tensor) -> None:
-        """None: no parts are held out."""
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module, samples: Prepared, temperature: float | None = None) -> dict[str, float]:
@@ -182,12 +179,19 @@ def fitted_temperature(task: Task, model: nn.Module, data: DataSet) -> float | N
     return task.temperature(model, data.prepare(data.held), data.held_labels)
 
 
-def held_out_confidence(task: Task, model: nn.Module, data: DataSet) -> float | None:
-    """The model's mean confidence in the labels of up to 256 held-out samples, in eval mode; None as above."""
-    if data.held is None or data.held_labels is None:
+def confidences(
+    task: Task, model: nn.Module, data: DataSet, generator: torch.Generator
+) -> tuple[Tensor, Tensor] | None:
+    """Confidences in the labels of up to 512 training samples, augmented, and of as many held-out ones, in eval mode.
+
+    None where none are held out, or for parts.
+    """
+    if data.held is None or data.held_labels is None or isinstance(task, PartSegmentation):
         return None
-    step = -(-len(data.held) // MOST_WATCHED)  # they may be sorted by class
-    return task.confidence(model, data.prepare(data.held[::step]), data.held_labels[::step])
+    some, others = (slice(None, None, -(-len(of) // MOST_WATCHED)) for of in (data.train, data.held))
+    stored, _ = data.augment(data.train[some], generator)
+    trained = task.confidence(model, data.prepare(stored), data.train_labels[some])
+    return trained, task.confidence(model, data.prepare(data.held[others]), data.held_labels[others])
 
 
 class ShapeLabeller(nn.Module):
