@@ -23,8 +23,8 @@ class Adaptive(Schedule):
     in long runs, and halves for each ``patience`` epochs that are still to come: threshold * 2 ** (-left / patience).
     Five epochs are then almost plain, a hundred are mixed nearly from the start.
 
-    Confidence alone does not tell knowledge from memory. Samples that are not trained on do: `tell` the schedule now and
-    then how sure the model is of some samples of either kind. From then on a batch is mixed with probability
+    Confidence alone does not tell knowledge from memory. Samples that are not trained on do: `tell` the schedule now
+    and then how sure the model is of some samples of either kind. From then on a batch is mixed with probability
     min(overfit / margin, 1), so that a network that is no surer of its training samples than of others trains plainly,
     at the plain step's cost.
 

@@ -142,9 +142,11 @@ def _run(
     data = data.to(fabric.device)
     model = new_model(config, data)
     learner = set_up(fabric, config, data, model)
-    bank, mixer = (None, None) if learner.mixing is None else (learner.mixing.bank, learner.mixing.mixer)
-    if fabric.world_size > 1:
-        mixer = None if mixer is None else mixer.schedule  # each device has another batch before
+    bank: Any = None
+    mixer: nn.Module | None = None
+    if learner.mixing is not None:  # of several devices each has another batch before, but all were told the same
+        bank = learner.mixing.bank
+        mixer = learner.mixing.mixer if fabric.world_size == 1 else learner.mixing.mixer.schedule
     parts: dict[str, Any] = {
         "model": model, "optimizer": learner.optimizer, "schedule": learner.schedule, "bank": bank,
         "mixer": mixer, "devices": fabric.world_size,
