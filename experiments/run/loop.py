@@ -90,10 +90,10 @@ def train(
         if learner.mixing is not None:
             learner.mixing.generator.manual_seed(seed_of(config.seed, MIXING, epoch, fabric.global_rank))
         _same_buffers(fabric, learner.model)
-        began = now(fabric.device)
+        began, telling_seconds = now(fabric.device), 0.0
         if follower is not None and (epoch - 1) % max(1, config.epochs // TELLINGS) == 0:
             _tell(follower, fabric, learner, data, seed_of(config.seed, WATCHING, epoch))
-        telling_seconds = now(fabric.device) - began
+            telling_seconds = now(fabric.device) - began
         learner.wrapped.train()
         losses: list[float] = []
         step_seconds: list[float] = []
