@@ -18,8 +18,8 @@ from mixkit.registry import accepted, get_domain, get_method, unknown
 VANILLA = "vanilla"
 SPACES = ("input", "feature")
 THRESHOLD = 0.5  # of `mixkit.Adaptive`, unless given
-STEADY = "steady"
-OF_RUNS = ("adaptive", STEADY)  # schedules that are made for a run's number of epochs
+TOLD = "told"
+OF_RUNS = ("adaptive", "steady", TOLD)  # schedules that are made for a run's number of epochs
 # options of every method, beside its own and its domain's
 SHARED: dict[str, Any] = {
     "space": str, "saliency": str, "resolution": float, "adaptive": float | None, "p": float, "clean_weight": float,
@@ -33,7 +33,8 @@ class ScheduleSpec:
     """A schedule by its name, as long as it is not known how long the run is.
 
     Attributes:
-        name: one of `mixkit.list_schedules`, or "adaptive" (`mixkit.Adaptive`), or "steady" (`mixkit.steady`).
+        name: one of `mixkit.list_schedules`, or "adaptive" (`mixkit.Adaptive`), "steady" (`mixkit.steady`), or "told":
+            steady, told before epochs how far the model overfits, by samples that the run has held out.
         threshold: the threshold of the adaptive one.
     """
 
@@ -45,13 +46,15 @@ class ScheduleSpec:
         """How tables call it."""
         if self.name == "adaptive" and self.threshold != THRESHOLD:
             return f"adaptive {self.threshold:g}"
+        if self.name == TOLD:
+            return "steady, told"
         return self.name if self.name in OF_RUNS else f"schedule {self.name}"
 
     def make(self, epochs: int) -> Any:
         """What `mixkit.create_mixer` takes, for a run of so many epochs."""
         if self.name == "adaptive":
             return mixkit.Adaptive(self.threshold, epochs=epochs)
-        return mixkit.steady(epochs) if self.name == STEADY else self.name
+        return mixkit.steady(epochs) if self.name in OF_RUNS else self.name
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import mixkit
 from experiments.base.clock import now
-from experiments.run.methods import STEADY, MethodSpec
+from experiments.run.methods import TOLD, MethodSpec
 
 
 class Mixing:
@@ -69,7 +69,7 @@ class Mixing:
             self.mixer = mixkit.create_mixer(spec.name, domain=domain, num_classes=num_classes, model=model, **options)
         #: The schedule that wants to be told how far the model overfits, if the method has such a one.
         self.follower: mixkit.Adaptive | None = None
-        if spec.schedule is not None and spec.schedule.name == STEADY:
+        if spec.schedule is not None and spec.schedule.name == TOLD:
             self.follower = options["schedule"]
 
     @property

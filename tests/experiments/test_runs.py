@@ -85,7 +85,7 @@ def test_killed_and_resumed_ends_as_if_it_had_not_been(whole: Path, tmp_path: Pa
     assert RunFolder(folder).read().status == "complete"
 
 
-@pytest.mark.parametrize("method", ["recursivemix", "sagemix:schedule=steady"])
+@pytest.mark.parametrize("method", ["recursivemix", "sagemix:schedule=told"])
 def test_a_resumed_run_goes_on_with_what_its_mixer_remembers(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +111,7 @@ def test_a_resumed_run_goes_on_with_what_its_mixer_remembers(
 
 
 def test_a_run_without_held_out_samples_mixes_by_confidence_alone(tmp_path: Path) -> None:
-    command = [*TINY[:-1], "sagemix:schedule=steady", "--limit", "1300", "--epochs", "1"]  # leaves 43 out: too few
+    command = [*TINY[:-1], "sagemix:schedule=told", "--limit", "1300", "--epochs", "1"]  # leaves 43 out: too few
     assert main([*command, "--output", str(tmp_path / "run")]) == 0
     (record,) = RunFolder(tmp_path / "run").read().records
     assert record.overfit is None
