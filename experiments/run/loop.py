@@ -170,15 +170,13 @@ def _same_buffers(fabric: Fabric, model: nn.Module) -> None:
 
 
 def _tell(follower: mixkit.Adaptive, fabric: Fabric, learner: Learner, data: DataSet, seed: int) -> None:
-    """Tell a schedule how sure the model is of what it trains on and of what it does not, where there is such.
+    """Tell a schedule how sure the model is of what it trains on and of what it does not.
 
     Every device finds it by itself: they have the same weights, samples and draws.
     """
     learner.model.eval()
     with fabric.autocast():
-        found = confidences(learner.task, learner.model, data, torch.Generator().manual_seed(seed))
-    if found is not None:
-        follower.tell(*found)
+        follower.tell(*confidences(learner.task, learner.model, data, torch.Generator().manual_seed(seed)))
 
 
 def _mean_over_devices(fabric: Fabric, loss: Tensor) -> float:

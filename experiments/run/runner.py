@@ -58,7 +58,11 @@ def new_model(config: Config, data: DataSet) -> nn.Module:
 
 
 def set_up(fabric: Fabric, config: Config, data: DataSet, model: nn.Module) -> Learner:
-    """Everything that training changes, on the fabric's device."""
+    """Everything that training changes, on the fabric's device.
+
+    Raises:
+        ExperimentError: a schedule that wants to be told of held-out samples, and none are held out.
+    """
     task = make_task(config, data)
     optimizer = make_optimizer(config, model.parameters())
     schedule = make_schedule(config, optimizer, steps_per_epoch(data, config, fabric.world_size))
@@ -78,6 +82,9 @@ def set_up(fabric: Fabric, config: Config, data: DataSet, model: nn.Module) -> L
             num_elements=data.train.shape[1] if config.domain == "points" else math.prod(data.train.shape[2:]),
             **task.mixing_options(model),
         )
+        if mixing.follower is not None and (data.held is None or config.parts):
+            remedy = "parts are not held out" if config.parts else "give --limit, or calibration in a recipe"
+            raise ExperimentError(f"--method {config.method}: nothing is held out that it could be told of: {remedy}.")
     return Learner(model, wrapped, optimizer, schedule, task, mixing)
 
 

@@ -179,15 +179,11 @@ def fitted_temperature(task: Task, model: nn.Module, data: DataSet) -> float | N
     return task.temperature(model, data.prepare(data.held), data.held_labels)
 
 
-def confidences(
-    task: Task, model: nn.Module, data: DataSet, generator: torch.Generator
-) -> tuple[Tensor, Tensor] | None:
-    """Confidences in the labels of up to 512 training samples, augmented, and of as many held-out ones, in eval mode.
-
-    None where none are held out, or for parts.
-    """
-    if data.held is None or data.held_labels is None or isinstance(task, PartSegmentation):
-        return None
+def confidences(task: Task, model: nn.Module, data: DataSet, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Confidences in the labels of up to 512 training samples, augmented, and of held-out ones, in eval mode."""
+    assert data.held is not None
+    assert data.held_labels is not None
+    assert isinstance(task, Classification)
     some, others = (slice(None, None, -(-len(of) // MOST_WATCHED)) for of in (data.train, data.held))
     stored, _ = data.augment(data.train[some], generator)
     trained = task.confidence(model, data.prepare(stored), data.train_labels[some])

@@ -110,12 +110,14 @@ def test_a_resumed_run_goes_on_with_what_its_mixer_remembers(
     assert (ends[0].overfit is None) == (method == "recursivemix")
 
 
-def test_a_run_without_held_out_samples_mixes_by_confidence_alone(tmp_path: Path) -> None:
-    command = [*TINY[:-1], "sagemix:schedule=told", "--limit", "1300", "--epochs", "1"]  # leaves 43 out: too few
-    assert main([*command, "--output", str(tmp_path / "run")]) == 0
-    (record,) = RunFolder(tmp_path / "run").read().records
-    assert record.overfit is None
-    assert record.mixed is not None
+def test_a_schedule_that_nobody_tells_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    command = [*TINY[:-1], "sagemix:schedule=told", "--limit", "1300"]  # leaves 43 out: too few
+    assert main([*command, "--output", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert "nothing is held out that it could be told of: give --limit, or calibration in a recipe" in said
+    assert main([*command, "--limit", "1200", "--epochs", "1", "--output", str(tmp_path / "other")]) == 0
+    (record,) = RunFolder(tmp_path / "other").read().records
+    assert record.overfit is not None
 
 
 SLOWED = """
