@@ -329,7 +329,7 @@ class Plain(nn.Module):  # neither BatchNorm nor dropout: halves of a batch do n
         return self.head(self.point(points).amax(1))
 
 class InParts:  # one process that mixes as several would
-    inside, bank, separable, clean_loss, seconds, mixed = False, None, True, 0.0, 0.0, None
+    inside, bank, separable, clean_loss, seconds, mixed, follower = False, None, True, 0.0, 0.0, None, None
     def __init__(self, mixing):
         self.mixing, self.generator, self.others = mixing, self, [torch.Generator() for _ in range(devices * nodes)]
     def manual_seed(self, seed):

@@ -42,7 +42,7 @@ def run(fabric: Fabric, data: DataSet, change: Callable[[Any], None] = lambda le
 class Spy:
     """Stands in for `methods.Mixing`: a function of the batch and its one-hot targets."""
 
-    inside, bank, separable, clean_loss, seconds, mixed = False, None, True, torch.zeros(()), 0.0, None
+    inside, bank, separable, clean_loss, seconds, mixed, follower = False, None, True, torch.zeros(()), 0.0, None, None
 
     def __init__(self, function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], draws: int = 0) -> None:
         self.function, self.draws, self.seen = function, draws, []
