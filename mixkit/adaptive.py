@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mixkit.checks import LARGEST_OPTION, check_positive
 from mixkit.schedule import Schedule, Setting, off_at_end
+from mixkit.settings import check_settings
 
 
 class Adaptive(Schedule):
@@ -26,7 +27,10 @@ class Adaptive(Schedule):
     Confidence alone does not tell knowledge from memory. Samples that are not trained on do: `tell` the schedule now
     and then how sure the model is of some samples of either kind. From then on a batch is mixed with probability
     min(overfit / margin, 1), so that a network that is no surer of its training samples than of others trains plainly,
-    at the plain step's cost.
+    at the plain step's cost. One that overfits far is mixed harder: from an overfit of ``full`` on no sample is spared,
+    and the settings are those of ``when_overfit``. With ``epochs`` a long run need not wait until it is seen: overfit
+    counts double for each ``patience`` still to come after the first. While more than two are to come, a part of the
+    way is presumed: half of it with three, three quarters with four.
 
     The confidence in the samples of a batch comes out of the saliency pass, at no cost, or for a method without
     saliency out of a forward pass more, in eval mode. Processes that share a batch need not talk.
@@ -38,12 +42,17 @@ class Adaptive(Schedule):
             Default None: the threshold stays.
         patience: epochs, above 0. Default 20, about as many as a network needs to learn its samples by heart.
         margin: the overfit from which on every batch is mixed, above 0, once `tell` was called. Default 0.1.
+        full: the overfit from which on the settings are those of ``when_overfit``, above 0. Default 0.5.
+        when_overfit: settings of a network that overfits: each moves from its value in ``settings`` to this one,
+            linearly as overfit goes from 0 to ``full``. ``{"theta": 8.0}`` brings the prior of SageMix near 1/2.
+            Default None: they stay.
         total_steps: see `Schedule`.
         settings: see `Schedule`.
 
     Raises:
         TypeError: a setting that is neither a number nor a function.
-        ValueError: a threshold, epochs, patience or margin that is not above 0, or total_steps below 1.
+        ValueError: a threshold, epochs, patience, margin or full that is not above 0, total_steps below 1, or a setting
+            of ``when_overfit`` that ``settings`` has not, other than p.
 
     Example:
         >>> import torch
@@ -68,20 +77,27 @@ class Adaptive(Schedule):
         epochs: float | None = None,
         patience: float = 20.0,
         margin: float = 0.1,
+        full: float = 0.5,
+        when_overfit: Mapping[str, Setting] | None = None,
         total_steps: int | None = None,
         **settings: Setting,
     ) -> None:
         super().__init__(total_steps, **settings)
+        self.when_overfit = Schedule(None, **(when_overfit or {})).settings
+        if missing := sorted(self.when_overfit.keys() - {"p", *settings}):
+            name = missing[0]
+            raise ValueError(f"when_overfit gives {name} at its end: give {name}= too, from which it sets out")
         self.threshold = check_positive("threshold", threshold)
         self.epochs = None if epochs is None else check_positive("epochs", epochs, limit=LARGEST_OPTION)
         self.patience = check_positive("patience", patience)
         self.margin = check_positive("margin", margin)
+        self.full = check_positive("full", full)
         self.overfit: float | None = None  #: in [0, 1], as `tell` has found it; None where nothing was told
 
     @property
     def needs_share(self) -> bool:
         """Whether anything depends on how much of the run is done."""
-        return self.epochs is not None or super().needs_share
+        return self.epochs is not None or super().needs_share or any(map(callable, self.when_overfit.values()))
 
     @property
     def current_threshold(self) -> float:
@@ -113,16 +129,39 @@ class Adaptive(Schedule):
         self.overfit = max(lead, 0.0) / (1 - h) if h < 1 else 0.0
 
     def at(self, share: float) -> dict[str, float]:
-        """See `Schedule.at`; p follows ``overfit``."""
-        values = super().at(share)
-        if self.overfit is None:
-            return values
-        return {**values, "p": values.get("p", 1.0) * min(self.overfit / self.margin, 1.0)}
+        """See `Schedule.at`; they follow ``overfit``."""
+        return super().at(share) if self.overfit is None else self._at(share, self.overfit)
+
+    def ends(self) -> Iterator[tuple[float, dict[str, float]]]:
+        """See `Schedule.ends`; for a network that overfits altogether as well."""
+        if self.when_overfit:
+            for share in (1.0, 0.0):
+                yield share, check_settings(self._at(share, 1.0), share)
+        yield from super().ends()
+
+    def _at(self, share: float, overfit: float) -> dict[str, float]:
+        """The settings at a share of the run of a network that overfits so far."""
+        values = {"p": 1.0, **super().at(share)}
+        way = self._way(self.full, share, overfit)
+        for name, setting in self.when_overfit.items():
+            end = setting(share) if callable(setting) else setting
+            values[name] = (1 - way) * values[name] + way * end
+        values["p"] *= self._way(self.margin, share, overfit)
+        return values
+
+    def _way(self, limit: float, share: float, overfit: float) -> float:
+        """How much of the way to a limit an overfit has come, in [0, 1]; the more, the more epochs are left."""
+        patiences = 0.0 if self.epochs is None else self.epochs * (1 - share) / self.patience
+        seen = overfit / limit * 2 ** min(max(patiences - 1, 0.0), 100.0)
+        return min(max(seen, 1 - 2 ** -max(patiences - 2, 0.0)), 1.0)
 
     def chances(self, confidence: Tensor) -> Tensor:
         """(B,) the probability with which each sample is mixed, given the confidence (B,) in its own label."""
         least = torch.finfo(confidence.dtype).tiny  # a threshold that is 0 in this dtype would make NaN of confidence 0
-        return (confidence / max(self.current_threshold, least)).clamp(0, 1)
+        chances = (confidence / max(self.current_threshold, least)).clamp(0, 1)
+        if self.overfit is None:
+            return chances
+        return chances.lerp(torch.ones_like(chances), self._way(self.full, self.share or 0.0, self.overfit))
 
     def get_extra_state(self) -> dict[str, Any]:
         """See `Schedule.get_extra_state`; ``overfit`` too."""
@@ -140,6 +179,8 @@ class Adaptive(Schedule):
             words.append(f"epochs={self.epochs:g}, patience={self.patience:g}")
         if self.overfit is not None:
             words.append(f"margin={self.margin:g}, overfit={self.overfit:.3g}")
+            if self.when_overfit:
+                words.append(f"full={self.full:g}, when_overfit={self.when_overfit}")
         return ", ".join(filter(None, [*words, super().extra_repr()]))
 
 
@@ -147,6 +188,8 @@ def steady(
     epochs: float,
     *,
     margin: float = 0.1,
+    full: float = 0.5,
+    when_overfit: Mapping[str, Setting] | None = None,
     total_steps: int | None = None,
     p: Setting = off_at_end,
     **settings: Setting,
@@ -155,11 +198,14 @@ def steady(
 
     What it is made of are the defaults of `Adaptive` and of `off_at_end`; a run of five epochs is almost plain, one of
     two hundred is mixed nearly all the time, and either ends on the samples as they are. Where there are samples that
-    are not trained on, tell it of them (`Adaptive.tell`): it then mixes only as far as the network overfits.
+    are not trained on, tell it of them (`Adaptive.tell`): it then mixes only as far as the network overfits, and to the
+    end a network that overfits far.
 
     Args:
         epochs: how often the run shows each sample, above 0.
         margin: see `Adaptive`.
+        full: see `Adaptive`.
+        when_overfit: see `Adaptive`. Its p is 1, the plain epochs' end, unless it says otherwise.
         total_steps: see `Schedule`.
         p: see `Schedule`. Default: `off_at_end`, the plain epochs at the end.
         settings: see `Schedule`.
@@ -172,7 +218,17 @@ def steady(
         >>> steady(epochs=80, total_steps=1600)
         Adaptive(threshold=0.5, epochs=80, patience=20, p=off_at_end, total_steps=1600)
     """
-    return Adaptive(0.5, epochs=epochs, patience=20.0, margin=margin, total_steps=total_steps, p=p, **settings)
+    return Adaptive(
+        0.5,
+        epochs=epochs,
+        patience=20.0,
+        margin=margin,
+        full=full,
+        when_overfit={"p": 1.0, **(when_overfit or {})},
+        total_steps=total_steps,
+        p=p,
+        **settings,
+    )
 
 
 def _mean_and_error(name: str, confidence: Tensor) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from numbers import Integral
 from typing import Any
 
@@ -111,6 +111,16 @@ class Schedule(nn.Module):
         share = _checked_share(share)
         values = {name: value(share) if callable(value) else value for name, value in self.settings.items()}
         return check_settings(values, share)
+
+    def ends(self) -> Iterator[tuple[float, dict[str, float]]]:
+        """The shares and settings that a mixer tries when it is made: of the run's end, and last of its beginning.
+
+        Raises:
+            TypeError: as `at`.
+            ValueError: as `at`.
+        """
+        for share in (1.0, 0.0):
+            yield share, check_settings(self.at(share), share)
 
     def now(self) -> dict[str, float]:
         """The settings of the batch to come.

@@ -21,7 +21,7 @@ from mixkit.moving import refuse_integers
 from mixkit.partners import PREVIOUS_BATCH, check_partners, choose_partners, classes_of
 from mixkit.plan import MixPlan
 from mixkit.schedule import Schedule
-from mixkit.settings import check_settings, settle
+from mixkit.settings import settle
 from mixkit.show import show_mixer
 from mixkit.source import Observer, Saliency, SaliencySource, as_source, what_is_missing
 from mixkit.stages import stage
@@ -91,8 +91,8 @@ class MixerSteps(MixerCall):
                     raise ValueError(f"{type(schedule).__name__} follows the model's confidence: give model=")
                 self._meter = ConfidenceMeter()
                 self.observer = self._meter.observe
-            for share in (1.0, 0.0):  # what is wrong at either end is known before the run
-                self._settle(check_settings(schedule.at(share), share), share)
+            for share, settings in schedule.ends():  # what is wrong at either end is known before the run
+                self._settle(settings, share)
         check_history(self)
 
     @property

@@ -307,9 +307,70 @@ def test_batches_are_mixed_as_far_as_the_network_overfits() -> None:
             shares.append(float(schedule.mixed))
         assert sum(shares) / 400 == pytest.approx(share, abs=0.07 if share else 0)
         assert mixer.model.model.calls - calls == sum(shares)  # what is not mixed costs no pass
+
+
+def test_settings_move_as_the_network_overfits() -> None:
+    schedule = Adaptive(full=0.4, when_overfit={"theta": 8.0, "p": lambda share: 1 - share}, theta=0.3)
+    assert (schedule.at(0.5), schedule.needs_share) == ({"theta": 0.3}, True)
+    for held_out, way in ((0.8, 0.0), (0.75, 0.5), (0.5, 1.0), (0.0, 1.0)):
+        schedule.tell(torch.full((9,), 0.8), torch.full((9,), held_out))
+        settings = {"theta": 0.3 + way * 7.7, "p": (1 - way * 0.25) if way else 0.0}
+        assert schedule.at(0.25) == pytest.approx(settings, abs=1e-5)
+    assert repr(schedule).count("when_overfit={'theta': 8.0, 'p': <function") == 1
+
+
+def test_the_plain_epochs_of_steady_end_where_the_network_overfits() -> None:
     schedule = mixkit.steady(10, margin=0.2)
-    schedule.tell(torch.ones(9), torch.zeros(9))
-    assert (schedule.at(0.5), schedule.at(0.9)) == ({"p": 1}, {"p": 0})  # plain epochs are plain all the same
+    for overfit, last in ((0.0, 0.0), (0.25, 0.5), (0.5, 1.0), (1.0, 1.0)):
+        schedule.tell(torch.full((9,), overfit), torch.zeros(9))
+        assert (schedule.at(0.5)["p"], schedule.at(0.9)["p"]) == pytest.approx((min(5 * overfit, 1), last))
+
+
+def test_overfitting_counts_the_more_the_longer_the_run_goes_on() -> None:
+    short, long = (Adaptive(epochs=epochs, when_overfit={"theta": 8.0}, theta=0.0) for epochs in (20, 80))
+    for schedule in (short, long):
+        schedule.tell(torch.full((9,), 0.05), torch.zeros(9))
+    assert short.at(0.0) == short.at(1.0) == long.at(1.0) == pytest.approx({"p": 0.5, "theta": 0.8})
+    assert long.at(0.5) == pytest.approx({"p": 1.0, "theta": 1.6})  # 40 epochs left, one patience more than the first
+    assert long.at(0.0) == pytest.approx({"p": 1.0, "theta": 6.4})
+    long.tell(torch.zeros(9), torch.zeros(9))
+    presumed = [long.at(share)["p"] for share in (0.0, 0.25, 0.5, 0.9)]
+    assert presumed == pytest.approx([0.75, 0.5, 0.0, 0.0])  # while more than two patiences are left
+    endless = Adaptive(epochs=1e9)
+    endless.tell(torch.full((9,), 1e-6), torch.zeros(9))
+    assert endless.at(0.0) == {"p": 1.0}
+
+
+def test_no_sample_of_a_network_that_overfits_is_spared() -> None:
+    schedule = Adaptive(0.5)
+    confidence = torch.tensor([0.0, 0.25, 0.9])
+    for overfit, chances in ((0.0, [0.0, 0.5, 1.0]), (0.25, [0.5, 0.75, 1.0]), (0.5, [1.0] * 3), (0.9, [1.0] * 3)):
+        schedule.tell(torch.full((9,), overfit), torch.zeros(9))
+        assert schedule.chances(confidence).tolist() == pytest.approx(chances)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"full": 0}, ValueError, "full must be > 0"),
+        ({"when_overfit": {"theta": 8.0}}, ValueError, "when_overfit gives theta at its end: give theta= too"),
+        ({"when_overfit": {"p": "all"}}, TypeError, "p must be a number or a function of the share"),
+    ],
+)
+def test_what_no_network_can_be_given_is_refused(options: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        Adaptive(**options)
+
+
+@pytest.mark.parametrize("wrong", [{"alpha": -1.0}, {"p": 2.0}, {"p": math.nan}])
+def test_a_mixer_tries_the_settings_of_a_network_that_overfits(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="schedule"):
+        _mixer(Adaptive(when_overfit=wrong, alpha=1.0))
+    mixer = _mixer(Adaptive(when_overfit={"alpha": 4.0}, alpha=1.0))
+    assert mixer.method.alpha == 1  # as at the beginning
+    mixer.schedule.tell(torch.ones(9), torch.zeros(9))
+    mixer(IMAGES, LABELS)
+    assert mixer.method.alpha == 4
 
 
 def test_what_was_told_travels_in_the_state() -> None:

@@ -19,6 +19,7 @@ VANILLA = "vanilla"
 SPACES = ("input", "feature")
 THRESHOLD = 0.5  # of `mixkit.Adaptive`, unless given
 TOLD = "told"
+STRONG = 8.0  # theta where the model overfits: the prior is near 1/2
 OF_RUNS = ("adaptive", "steady", TOLD)  # schedules that are made for a run's number of epochs
 # options of every method, beside its own and its domain's
 SHARED: dict[str, Any] = {
@@ -36,10 +37,13 @@ class ScheduleSpec:
         name: one of `mixkit.list_schedules`, or "adaptive" (`mixkit.Adaptive`), "steady" (`mixkit.steady`), or "told":
             steady, told before epochs how far the model overfits, by samples that the run has held out.
         threshold: the threshold of the adaptive one.
+        theta: the method's own, of its prior Beta(theta, theta), which the one that is told raises where the model
+            overfits; None for a method without.
     """
 
     name: str
     threshold: float = THRESHOLD
+    theta: float | None = None
 
     @property
     def label(self) -> str:
@@ -54,6 +58,8 @@ class ScheduleSpec:
         """What `mixkit.create_mixer` takes, for a run of so many epochs."""
         if self.name == "adaptive":
             return mixkit.Adaptive(self.threshold, epochs=epochs)
+        if self.name == TOLD and self.theta is not None:
+            return mixkit.steady(epochs, theta=self.theta, when_overfit={"theta": max(self.theta, STRONG)})
         return mixkit.steady(epochs) if self.name in OF_RUNS else self.name
 
 
@@ -122,9 +128,6 @@ def parse_method(text: str, domain: str) -> MethodSpec:
         raise ExperimentError(f"--method {text}: resolution is that of the gradient, not of saliency={saliency}.")
     if saliency not in (None, "bank"):
         options["saliency"] = saliency
-    named = None if schedule is None else ScheduleSpec(schedule)
-    named = named if adaptive is None else ScheduleSpec("adaptive", adaptive)
-    spec = MethodSpec(name, options, space, saliency == "bank", resolution, named)
     more = {} if schedule is None or schedule in OF_RUNS else {"schedule": schedule}
     try:
         mixkit.GradientSaliency(nn.Identity(), resolution=resolution)
@@ -133,6 +136,9 @@ def parse_method(text: str, domain: str) -> MethodSpec:
         _try_assignment(options)
     except (TypeError, ValueError) as error:
         raise ExperimentError(f"--method {text}: {error}.") from error
+    named = None if schedule is None else ScheduleSpec(schedule, theta=getattr(mixer.method, "theta", None))
+    named = named if adaptive is None else ScheduleSpec("adaptive", adaptive)
+    spec = MethodSpec(name, options, space, saliency == "bank", resolution, named)
     own = "saliency" in mixer.method.needs and not mixer.clean_weight
     if spec.bank and not own:
         raise ExperimentError(f"--method {text}: {name} has no saliency of its own to remember, or trains on its pass.")

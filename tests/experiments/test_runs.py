@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 import mixkit
 from experiments.__main__ import main
@@ -118,6 +119,30 @@ def test_a_schedule_that_nobody_tells_is_refused(tmp_path: Path, capsys: pytest.
     assert main([*command, "--limit", "1200", "--epochs", "1", "--output", str(tmp_path / "other")]) == 0
     (record,) = RunFolder(tmp_path / "other").read().records
     assert record.overfit is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "domain", "settings"),
+    [
+        ("sagemix:schedule=told", "image", {"p": 1.0, "theta": 8.0}),
+        ("sagemix:schedule=told", "points", {"p": 1.0, "theta": 8.0}),
+        ("sagemix:theta=20,schedule=told", "image", {"p": 1.0, "theta": 20.0}),
+        ("sagemix:schedule=steady", "image", {"p": 1.0}),
+        ("cutmix:schedule=told", "image", {"p": 1.0}),
+    ],
+)
+def test_who_is_told_mixes_harder(text: str, domain: str, settings: dict[str, float]) -> None:
+    spec = parse_method(text, domain)
+    schedule = spec.schedule.make(80)
+    mixer = mixkit.create_mixer(
+        spec.name, domain, num_classes=2, model=nn.Identity(), **spec.options, schedule=schedule
+    )
+    begun = dict(vars(mixer.method))
+    schedule.share = 0.5
+    assert schedule.now() == {"p": 1, **({"theta": mixer.method.theta} if "theta" in settings else {})}
+    schedule.tell(torch.ones(9), torch.zeros(9))
+    assert schedule.now() == settings
+    assert vars(mixer.method) == begun
 
 
 SLOWED = """
