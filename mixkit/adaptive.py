@@ -29,8 +29,8 @@ class Adaptive(Schedule):
     min(overfit / margin, 1), so that a network that is no surer of its training samples than of others trains plainly,
     at the plain step's cost. One that overfits far is mixed harder: from an overfit of ``full`` on no sample is spared,
     and the settings are those of ``when_overfit``. With ``epochs`` a long run need not wait until it is seen: overfit
-    counts double for each ``patience`` still to come after the first. While more than two are to come, a part of the
-    way is presumed: half of it with three, three quarters with four.
+    counts double for each ``patience`` still to come after the first. With two or more to come a network is presumed to
+    overfit altogether, with one and a half no more.
 
     The confidence in the samples of a batch comes out of the saliency pass, at no cost, or for a method without
     saliency out of a forward pass more, in eval mode. Processes that share a batch need not talk.
@@ -153,7 +153,8 @@ class Adaptive(Schedule):
         """How much of the way to a limit an overfit has come, in [0, 1]; the more, the more epochs are left."""
         patiences = 0.0 if self.epochs is None else self.epochs * (1 - share) / self.patience
         seen = overfit / limit * 2 ** min(max(patiences - 1, 0.0), 100.0)
-        return min(max(seen, 1 - 2 ** -max(patiences - 2, 0.0)), 1.0)
+        presumed = 2 * (patiences - 1.5)
+        return min(max(seen, presumed), 1.0)
 
     def chances(self, confidence: Tensor) -> Tensor:
         """(B,) the probability with which each sample is mixed, given the confidence (B,) in its own label."""

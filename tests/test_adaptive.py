@@ -331,11 +331,12 @@ def test_overfitting_counts_the_more_the_longer_the_run_goes_on() -> None:
     for schedule in (short, long):
         schedule.tell(torch.full((9,), 0.05), torch.zeros(9))
     assert short.at(0.0) == short.at(1.0) == long.at(1.0) == pytest.approx({"p": 0.5, "theta": 0.8})
-    assert long.at(0.5) == pytest.approx({"p": 1.0, "theta": 1.6})  # 40 epochs left, one patience more than the first
-    assert long.at(0.0) == pytest.approx({"p": 1.0, "theta": 6.4})
+    assert long.at(50 / 80) == pytest.approx(
+        {"p": 0.5 * 2**0.5, "theta": 0.8 * 2**0.5}
+    )  # 30 left: half a patience more
     long.tell(torch.zeros(9), torch.zeros(9))
-    presumed = [long.at(share)["p"] for share in (0.0, 0.25, 0.5, 0.9)]
-    assert presumed == pytest.approx([0.75, 0.5, 0.0, 0.0])  # while more than two patiences are left
+    presumed = [long.at(share)["p"] for share in (0.0, 0.5, 45 / 80, 50 / 80, 0.9)]
+    assert presumed == pytest.approx([1.0, 1.0, 0.5, 0.0, 0.0])  # 40, 35 and 30 epochs left
     endless = Adaptive(epochs=1e9)
     endless.tell(torch.full((9,), 1e-6), torch.zeros(9))
     assert endless.at(0.0) == {"p": 1.0}

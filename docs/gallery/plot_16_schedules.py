@@ -52,8 +52,9 @@ for share in (0.0, 0.5, 1.0):
 # ``"adaptive"`` mixes a sample with a probability that grows with the model's
 # confidence in its label. `mixkit.steady` is adaptive with a known end and
 # plain samples in the last 15 %. If it is told how sure the model is of digits
-# that it is not trained on, it mixes only as far as the model overfits. All
-# are followed here through a short run on 200 digits.
+# that it is not trained on, it mixes only as far as the model overfits, and on
+# to the end where it does. All are followed here through a short run on 200
+# digits.
 
 every = load_digit_images()
 data = every.limited(200)
