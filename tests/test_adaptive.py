@@ -331,9 +331,7 @@ def test_overfitting_counts_the_more_the_longer_the_run_goes_on() -> None:
     for schedule in (short, long):
         schedule.tell(torch.full((9,), 0.05), torch.zeros(9))
     assert short.at(0.0) == short.at(1.0) == long.at(1.0) == pytest.approx({"p": 0.5, "theta": 0.8})
-    assert long.at(50 / 80) == pytest.approx(
-        {"p": 0.5 * 2**0.5, "theta": 0.8 * 2**0.5}
-    )  # 30 left: half a patience more
+    assert long.at(50 / 80) == pytest.approx({"p": 0.5 * 2**0.5, "theta": 0.8 * 2**0.5})  # 30 left: half more
     long.tell(torch.zeros(9), torch.zeros(9))
     presumed = [long.at(share)["p"] for share in (0.0, 0.5, 45 / 80, 50 / 80, 0.9)]
     assert presumed == pytest.approx([1.0, 1.0, 0.5, 0.0, 0.0])  # 40, 35 and 30 epochs left
