@@ -143,8 +143,8 @@ class Adaptive(Schedule):
         """The settings at a share of the run of a network that overfits so far."""
         values = {"p": 1.0, **super().at(share)}
         way = self._way(self.full, share, overfit)
-        for name, setting in self.when_overfit.items():
-            end = setting(share) if callable(setting) else setting
+        ends = {name: end(share) if callable(end) else end for name, end in self.when_overfit.items()}
+        for name, end in check_settings(ends, share).items():
             values[name] = (1 - way) * values[name] + way * end
         values["p"] *= self._way(self.margin, share, overfit)
         return values

@@ -365,6 +365,8 @@ def test_what_no_network_can_be_given_is_refused(options: Any, error: type[Excep
 def test_a_mixer_tries_the_settings_of_a_network_that_overfits(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="schedule"):
         _mixer(Adaptive(when_overfit=wrong, alpha=1.0))
+    with pytest.raises(TypeError, match=r"schedule's alpha at share 1\.0 must be a number, got 'much'"):
+        _mixer(Adaptive(when_overfit={"alpha": lambda share: "much"}, alpha=1.0))
     mixer = _mixer(Adaptive(when_overfit={"alpha": 4.0}, alpha=1.0))
     assert mixer.method.alpha == 1  # as at the beginning
     mixer.schedule.tell(torch.ones(9), torch.zeros(9))
