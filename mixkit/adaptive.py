@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mixkit.checks import LARGEST_OPTION, check_positive
-from mixkit.schedule import Schedule, Setting, off_at_end
+from mixkit.schedule import Schedule, Setting, off_at_end, settings_at
 from mixkit.settings import check_settings
 
 
@@ -102,9 +102,7 @@ class Adaptive(Schedule):
     @property
     def current_threshold(self) -> float:
         """The threshold at this share of the run."""
-        if self.epochs is None:
-            return self.threshold
-        return self.threshold * 2 ** (-self.epochs * (1 - (self.share or 0.0)) / self.patience)
+        return self.threshold * 2 ** -self._patiences_left(self.share or 0.0)
 
     def tell(self, trained: Tensor, held_out: Tensor) -> None:
         """Say how sure the model is of training samples and of others, at the same weights, as after each epoch.
@@ -143,18 +141,21 @@ class Adaptive(Schedule):
         """The settings at a share of the run of a network that overfits so far."""
         values = {"p": 1.0, **super().at(share)}
         way = self._way(self.full, share, overfit)
-        ends = {name: end(share) if callable(end) else end for name, end in self.when_overfit.items()}
-        for name, end in check_settings(ends, share).items():
+        for name, end in settings_at(self.when_overfit, share).items():
             values[name] = (1 - way) * values[name] + way * end
         values["p"] *= self._way(self.margin, share, overfit)
         return values
 
     def _way(self, limit: float, share: float, overfit: float) -> float:
         """How much of the way to a limit an overfit has come, in [0, 1]; the more, the more epochs are left."""
-        patiences = 0.0 if self.epochs is None else self.epochs * (1 - share) / self.patience
+        patiences = self._patiences_left(share)
         seen = overfit / limit * 2 ** min(max(patiences - 1, 0.0), 100.0)
         presumed = 2 * (patiences - 1.5)
         return min(max(seen, presumed), 1.0)
+
+    def _patiences_left(self, share: float) -> float:
+        """How many times ``patience`` the run still goes on; 0 where its length is not known."""
+        return 0.0 if self.epochs is None else self.epochs * (1 - share) / self.patience
 
     def chances(self, confidence: Tensor) -> Tensor:
         """(B,) the probability with which each sample is mixed, given the confidence (B,) in its own label."""

@@ -108,9 +108,7 @@ class Schedule(nn.Module):
             TypeError: a setting that is no number.
             ValueError: a share or a setting out of range; the message names the setting, the share and the value.
         """
-        share = _checked_share(share)
-        values = {name: value(share) if callable(value) else value for name, value in self.settings.items()}
-        return check_settings(values, share)
+        return settings_at(self.settings, _checked_share(share))
 
     def ends(self) -> Iterator[tuple[float, dict[str, float]]]:
         """The shares and settings that a mixer tries when it is made: of the run's end, and last of its beginning.
@@ -257,6 +255,12 @@ def make_schedule(schedule: str | Schedule | None, total_steps: int | None = Non
         wanted = "a schedule, by name" if schedule is None else "a schedule's name; a Schedule takes its own"
         raise ValueError(f"total_steps={total_steps} goes with {wanted}")
     return schedule
+
+
+def settings_at(settings: Mapping[str, Setting], share: float) -> dict[str, float]:
+    """The values of settings at a share of the run, found to be in range, as `Schedule.at`."""
+    values = {name: setting(share) if callable(setting) else setting for name, setting in settings.items()}
+    return check_settings(values, share)
 
 
 def _checked_share(share: float) -> float:
