@@ -42,7 +42,7 @@ class Adaptive(Schedule):
             Default None: the threshold stays.
         patience: epochs, above 0. Default 20, about as many as a network needs to learn its samples by heart.
         margin: the overfit from which on every batch is mixed, above 0, once `tell` was called. Default 0.1.
-        full: the overfit from which on the settings are those of ``when_overfit``, above 0. Default 0.5.
+        full: the overfit from which on the settings are those of ``when_overfit``, above 0. Default 0.25.
         when_overfit: settings of a network that overfits: each moves from its value in ``settings`` to this one,
             linearly as overfit goes from 0 to ``full``. ``{"theta": 8.0}`` brings the prior of SageMix near 1/2.
             Default None: they stay.
@@ -77,7 +77,7 @@ class Adaptive(Schedule):
         epochs: float | None = None,
         patience: float = 20.0,
         margin: float = 0.1,
-        full: float = 0.5,
+        full: float = 0.25,
         when_overfit: Mapping[str, Setting] | None = None,
         total_steps: int | None = None,
         **settings: Setting,
@@ -190,7 +190,7 @@ def steady(
     epochs: float,
     *,
     margin: float = 0.1,
-    full: float = 0.5,
+    full: float = 0.25,
     when_overfit: Mapping[str, Setting] | None = None,
     total_steps: int | None = None,
     p: Setting = off_at_end,

@@ -321,7 +321,7 @@ def test_settings_move_as_the_network_overfits() -> None:
 
 def test_the_plain_epochs_of_steady_end_where_the_network_overfits() -> None:
     schedule = mixkit.steady(10, margin=0.2)
-    for overfit, last in ((0.0, 0.0), (0.25, 0.5), (0.5, 1.0), (1.0, 1.0)):
+    for overfit, last in ((0.0, 0.0), (0.125, 0.5), (0.25, 1.0), (1.0, 1.0)):
         schedule.tell(torch.full((9,), overfit), torch.zeros(9))
         assert (schedule.at(0.5)["p"], schedule.at(0.9)["p"]) == pytest.approx((min(5 * overfit, 1), last))
 
@@ -330,8 +330,8 @@ def test_overfitting_counts_the_more_the_longer_the_run_goes_on() -> None:
     short, long = (Adaptive(epochs=epochs, when_overfit={"theta": 8.0}, theta=0.0) for epochs in (20, 80))
     for schedule in (short, long):
         schedule.tell(torch.full((9,), 0.05), torch.zeros(9))
-    assert short.at(0.0) == short.at(1.0) == long.at(1.0) == pytest.approx({"p": 0.5, "theta": 0.8})
-    assert long.at(50 / 80) == pytest.approx({"p": 0.5 * 2**0.5, "theta": 0.8 * 2**0.5})  # 30 left: half more
+    assert short.at(0.0) == short.at(1.0) == long.at(1.0) == pytest.approx({"p": 0.5, "theta": 1.6})
+    assert long.at(50 / 80) == pytest.approx({"p": 0.5 * 2**0.5, "theta": 1.6 * 2**0.5})  # 30 left: half more
     long.tell(torch.zeros(9), torch.zeros(9))
     presumed = [long.at(share)["p"] for share in (0.0, 0.5, 45 / 80, 50 / 80, 0.9)]
     assert presumed == pytest.approx([1.0, 1.0, 0.5, 0.0, 0.0])  # 40, 35 and 30 epochs left
@@ -343,7 +343,7 @@ def test_overfitting_counts_the_more_the_longer_the_run_goes_on() -> None:
 def test_no_sample_of_a_network_that_overfits_is_spared() -> None:
     schedule = Adaptive(0.5)
     confidence = torch.tensor([0.0, 0.25, 0.9])
-    for overfit, chances in ((0.0, [0.0, 0.5, 1.0]), (0.25, [0.5, 0.75, 1.0]), (0.5, [1.0] * 3), (0.9, [1.0] * 3)):
+    for overfit, chances in ((0.0, [0.0, 0.5, 1.0]), (0.125, [0.5, 0.75, 1.0]), (0.25, [1.0] * 3), (0.9, [1.0] * 3)):
         schedule.tell(torch.full((9,), overfit), torch.zeros(9))
         assert schedule.chances(confidence).tolist() == pytest.approx(chances)
 
