@@ -320,10 +320,10 @@ def test_settings_move_as_the_network_overfits() -> None:
 
 
 def test_the_plain_epochs_of_steady_end_where_the_network_overfits() -> None:
-    schedule = mixkit.steady(10, margin=0.2)
+    schedule = mixkit.steady(10)
     for overfit, last in ((0.0, 0.0), (0.125, 0.5), (0.25, 1.0), (1.0, 1.0)):
         schedule.tell(torch.full((9,), overfit), torch.zeros(9))
-        assert (schedule.at(0.5)["p"], schedule.at(0.9)["p"]) == pytest.approx((min(5 * overfit, 1), last))
+        assert (schedule.at(0.5)["p"], schedule.at(0.9)["p"]) == pytest.approx((min(10 * overfit, 1), last))
 
 
 def test_overfitting_counts_the_more_the_longer_the_run_goes_on() -> None:
