@@ -105,7 +105,7 @@ save(figure, "budgets.png")
 RUNS = "cifar100-methods.json"
 NAMES = {
     TOLD: "SageMix, told",
-    "sagemix": "SageMix",
+    ALWAYS: "SageMix",
     "comixup": "Co-Mixup",
     "puzzlemix": "Puzzle Mix",
     "manifold_mixup": "Manifold Mixup",
@@ -119,16 +119,16 @@ NAMES = {
 }
 accuracies, eces = scores(RUNS), scores(RUNS, "ece")
 gains = {
-    name: paired_difference(accuracies[method], accuracies[VANILLA])
-    for method, name in NAMES.items()
+    method: paired_difference(accuracies[method], accuracies[VANILLA])
+    for method in NAMES
 }
-methods = sorted(NAMES, key=lambda method: -gains[NAMES[method]].mean)
+methods = sorted(NAMES, key=lambda method: -gains[method].mean)
 figure, (left, right) = plt.subplots(
     1, 2, figsize=(7, 4), layout="constrained", sharey=True
 )
 for place, method in enumerate(methods):
     colour = "C3" if method == TOLD else "C0" if method == ALWAYS else "C7"
-    gain = gains[NAMES[method]]
+    gain = gains[method]
     style = {"fmt": "o", "capsize": 3, "color": colour}
     left.errorbar(gain.mean, place, xerr=gain.half, **style)
     right.barh(place, statistics.fmean(eces[method].values()), color=colour)
