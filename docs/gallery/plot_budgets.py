@@ -14,6 +14,7 @@ here: every run is kept in ``docs/results``.
 
 import statistics
 import sys
+from functools import cache
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -33,10 +34,16 @@ ARMS = {  # the name here, the colour, a shift that keeps intervals apart
 }
 
 
+@cache
+def runs_of(file):
+    """The runs of a file of ``docs/results``, read once."""
+    return read_export(RESULTS / file)
+
+
 def scores(file, score="final", **wanted):
     """{method: {what pairs runs: score}} of the runs with these settings."""
     found = {}
-    for run in read_export(RESULTS / file):
+    for run in runs_of(file):
         config = run.config
         if all(getattr(config, name) == each for name, each in wanted.items()):
             method = config.method.replace(":sigma=2.0,", ":")

@@ -8,8 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,19 +19,13 @@ from experiments.report.export import find_runs
 from experiments.run.folder import RunFolder
 from experiments.sweeps.plan import read_plan
 from experiments.sweeps.sweeper import _done
+from tests.experiments.tiny_runs import wait
 
 SWEEP = [
     "sweep", "--recipe", "short", "--datasets", "digits", "--models", "pointnet", "--methods", "vanilla", "--seeds",
     "0", "1", "--limit", "64", "--num-points", "32", "--width", "4", "--threads", "1", "--accelerator", "cpu",
     "--jobs", "2",
 ]  # fmt: skip
-
-
-def wait(condition: Callable[[], object], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def alive(pid: int) -> bool:
@@ -82,7 +74,7 @@ def test_a_process_hears_of_the_end_of_who_began_it(sign: signal.Signals, child_
         assert middle.stdout.readline() == "asks\n"
         assert alive(child)
         middle.send_signal(sign)
-        wait(lambda: not alive(child), 30)
+        wait(lambda: not alive(child), seconds=30)
 
 
 def test_nobody_waits_for_a_parent_unasked() -> None:

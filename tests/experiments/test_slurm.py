@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from experiments.__main__ import main
 from experiments.base.claims import holder_of
 from experiments.run.folder import RunFolder
 from experiments.sweeps.plan import read_plan
+from tests.experiments.tiny_runs import wait
 
 pytest.importorskip("submitit")
 
@@ -41,13 +41,6 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("FAKE_SLURM", str(home))
     return home
-
-
-def wait(condition: Callable[[], object], seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def task_of(home: Path, run: RunFolder) -> str:

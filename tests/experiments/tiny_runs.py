@@ -1,8 +1,12 @@
-"""A command that trains in seconds, one that does so slowly, and what its run leaves."""
+"""A command that trains in seconds, one that does so slowly, how to wait for it, and what its run leaves."""
 
 from __future__ import annotations
 
+import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from experiments.run.folder import RunFolder
 
@@ -28,3 +32,13 @@ sys.exit(main(sys.argv[1:]))
 
 def curve(folder: Path) -> list[tuple[float, dict[str, float]]]:
     return [(record.train_loss, record.scores) for record in RunFolder(folder).read().records]
+
+
+def wait(reached: Callable[[], object], *processes: subprocess.Popen[Any], seconds: float = 900) -> None:
+    """Waits until something is reached, and fails when one of the processes ends first, or after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not reached():
+        for process in processes:
+            assert process.poll() is None, process.stderr and process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
