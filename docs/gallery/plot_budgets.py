@@ -164,6 +164,7 @@ OTHERS = {
     ),
     "spoken digits,\nspectrograms, 30 epochs": ("fsdd.json", SPECTROGRAMS),
     "street scans, PointNet,\n60 epochs": ("sydney-pointnet.json", {}),
+    "street scans, DGCNN,\n40 epochs": ("sydney-dgcnn.json", {}),
     "ModelNet40, PointNet,\n30 epochs": ("modelnet40-pointnet.json", {}),
     "ModelNet40, DGCNN,\n20 epochs": ("modelnet40-dgcnn.json", {}),
 }
