@@ -65,7 +65,7 @@ def test_a_process_of_two_nodes_that_dies_ends_all_and_the_run_goes_on(tmp_path:
             stderr=subprocess.PIPE, text=True,
         ) for rank in ("0", "1")
     ]  # fmt: skip
-    wait((folder / "checkpoints" / LAST).is_file, *nodes)
+    wait((folder / "checkpoints" / LAST).is_file, *nodes, seconds=600)
     children = Path(f"/proc/{nodes[1].pid}/task/{nodes[1].pid}/children").read_text().split()
     os.kill(nodes[0].pid if victim == "first" else int(children[0]), signal.SIGKILL)
     said = [node.communicate(timeout=300)[1] for node in nodes]
@@ -76,7 +76,7 @@ def test_a_process_of_two_nodes_that_dies_ends_all_and_the_run_goes_on(tmp_path:
     done = RunFolder(folder).epochs_done()
     command = [sys.executable, "-m", "experiments", "train", "--resume", str(folder), "--devices", "4"]
     with subprocess.Popen([*command, "--accelerator", "cpu", "--threads", "1"]) as process:
-        wait(lambda: RunFolder(folder).epochs_done() > done, process)
+        wait(lambda: RunFolder(folder).epochs_done() > done, process, seconds=300)
         process.terminate()
     assert process.returncode == 130
 
@@ -158,7 +158,7 @@ def test_one_device_that_is_told_to_stop_stops_all(tmp_path: Path) -> None:
     folder = tmp_path / "two"
     command = [sys.executable, "-m", "experiments", *TINY, "--epochs", "9000", "--devices", "2"]
     with subprocess.Popen([*command, "--output", str(folder)], stderr=subprocess.PIPE, text=True) as process:
-        wait((folder / "checkpoints" / LAST).is_file, process)
+        wait((folder / "checkpoints" / LAST).is_file, process, seconds=180)
         process.terminate()
         _, said = process.communicate(timeout=120)  # until both have closed it
     assert process.returncode == 130
@@ -175,7 +175,7 @@ def test_a_schedule_that_is_told_goes_on_as_it_began_on_two_devices(tmp_path: Pa
     slowed = tmp_path / "slowed.py"  # a file, as the first process starts the second by its name
     slowed.write_text(SLOWED)
     with subprocess.Popen([sys.executable, str(slowed), *command, str(stopped)]) as process:
-        wait(lambda: RunFolder(stopped).epochs_done() >= 24, process)
+        wait(lambda: RunFolder(stopped).epochs_done() >= 24, process, seconds=240)
         process.terminate()
     assert process.returncode == 130
     assert RunFolder(stopped).epochs_done() < 30

@@ -120,7 +120,7 @@ def test_a_killed_sweep_leaves_no_process_and_goes_on_at_once(tmp_path: Path, si
     command = [sys.executable, "-m", "experiments", *SWEEP, "--epochs", "60", "--output", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            wait(lambda: process.poll() is not None or len(list(folder.rglob("last.ckpt"))) == 2)
+            wait(lambda: process.poll() is not None or len(list(folder.rglob("last.ckpt"))) == 2, seconds=120)
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
             assert len(children) == 2
             process.send_signal(sign)

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from experiments.run.checkpoint import FORMAT, seal
 from experiments.run.folder import LAST, RunFolder
 from experiments.run.methods import parse_method
 from experiments.run.recipe import load_recipe
-from tests.experiments.tiny_runs import SLOWED, TINY, curve
+from tests.experiments.tiny_runs import SLOWED, TINY, curve, wait
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +53,8 @@ def test_killed_and_resumed_ends_as_if_it_had_not_been(whole: Path, tmp_path: Pa
     # the third epoch's line is the sign that two checkpoints are behind it
     command = [sys.executable, "-c", SLOWED, *TINY, "--output", str(folder)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 120
-        while not (folder / "metrics.jsonl").is_file() or len((folder / "metrics.jsonl").read_text().splitlines()) < 2:
-            assert process.poll() is None, process.stderr and process.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        lines = folder / "metrics.jsonl"
+        wait(lambda: lines.is_file() and len(lines.read_text().splitlines()) >= 2, process, seconds=120)
         process.send_signal(sign)
         process.wait(60)
     assert process.returncode == (-signal.SIGKILL if sign == signal.SIGKILL else 130)

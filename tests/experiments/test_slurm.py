@@ -73,7 +73,7 @@ def test_jobs_that_are_preempted_killed_and_out_of_time(tmp_path: Path, cluster:
     for signs in (preempted, killed, out_of_time, preempted):
         run = None
         while run is None:
-            wait(lambda: (tmp_path / "slurm-sweep/plan.json").is_file())
+            wait((tmp_path / "slurm-sweep/plan.json").is_file, seconds=240)
             alive = [
                 run
                 for run in read_plan(tmp_path / "slurm-sweep")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from experiments.__main__ import main
 from experiments.base.claims import claim
 from experiments.run.folder import RunFolder
+from tests.experiments.tiny_runs import wait
 
 
 def test_a_process_that_fails_says_why(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -37,11 +37,7 @@ def test_a_stopped_sweep_stops_its_processes(tmp_path: Path) -> None:
         "--accelerator", "cpu", "--jobs", "2", "--output", str(folder),
     ]  # fmt: skip
     with subprocess.Popen([sys.executable, "-m", "experiments", *sweep], stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 180
-        while len(list(folder.rglob("last.ckpt"))) < 2:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait(lambda: len(list(folder.rglob("last.ckpt"))) >= 2, process, seconds=180)
         process.terminate()
         assert process.wait(60) == 130
     for path in folder.rglob("recipe.toml"):

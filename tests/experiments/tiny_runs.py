@@ -34,7 +34,7 @@ def curve(folder: Path) -> list[tuple[float, dict[str, float]]]:
     return [(record.train_loss, record.scores) for record in RunFolder(folder).read().records]
 
 
-def wait(reached: Callable[[], object], *processes: subprocess.Popen[Any], seconds: float = 900) -> None:
+def wait(reached: Callable[[], object], *processes: subprocess.Popen[Any], seconds: float) -> None:
     """Waits until something is reached, and fails when one of the processes ends first, or after so many seconds."""
     deadline = time.monotonic() + seconds
     while not reached():
