@@ -16,8 +16,7 @@ from mixkit.factory import create_mixer
 from mixkit.grid import patch_tokens
 from mixkit.partners import PREVIOUS_BATCH
 from mixkit.plan import MixPlan
-from mixkit.running import MixerOfModel, run_model, takes_labels
-from mixkit.saliency import frozen, unwrap
+from mixkit.running import MixerOfModel, frozen, run_model, takes_labels, unwrap
 from mixkit.untraced import untraced
 
 
@@ -171,11 +170,12 @@ class AttentionMixer(MixerOfModel):
         mixer, model = self.mixer, unwrap(self.model)
         elements, read = mixer.read(batch, labels)
         if not (self.training and model.training):
+            mixer.forget_clean_loss()
             plan = MixPlan.identity(len(batch), batch.device)
             return run_model(self.model, batch, read, self._forward_of_model), mixer.targets(plan, read)
         plan = mixer.plan(batch, labels, generator=generator, samples=samples)
         with ClassAttention(self.model, self.layer) as attention:
-            mixed = mixer.domain.mix(plan, elements, batch)
+            mixed = mixer.watch(mixer.domain.mix(plan, elements, batch), plan, elements, samples)
             output = run_model(self.model, mixed, read, self._forward_of_model)
         return output, mixer.targets(weigh_by_patches(plan, attention.tokens, elements.grid, self.share), read)
 

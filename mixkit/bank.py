@@ -15,7 +15,8 @@ from mixkit.elements import ElementSet
 from mixkit.label_tree import map_labels
 from mixkit.maps import Maps
 from mixkit.plan import MixPlan
-from mixkit.saliency import GradientSaliency, unwrap
+from mixkit.running import unwrap
+from mixkit.saliency import GradientSaliency
 from mixkit.samples import Samples, placed
 from mixkit.show_html import BarsOfBank
 from mixkit.source import Observer, SaliencySource

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mixkit.saliency import unwrap
+from mixkit.running import unwrap
 
 _FIRST: tuple[Any, ...] = (
     nn.modules.conv._ConvNd,

@@ -48,7 +48,8 @@ def label_confidence(output: Any, labels: Any) -> Tensor:
     Args:
         output: logits (B, K, ...), or what `mixkit.outputs.find_logits` finds them in.
         labels: labels as `mixkit.default_loss.default_loss` takes them; of a tuple or dict the first that suits the
-            logits.
+            logits. Multi-hot labels (B, K) of 0 and 1 are taken too, as floats or bools: integers shaped like the
+            logits are read as classes of two, with one logit each.
 
     Returns:
         (B,) float32, detached; the mean over what a sample has several labels of, such as its points or pixels. A class
@@ -102,9 +103,9 @@ def _of_own_labels(logits: Tensor, label: Label) -> tuple[Tensor, Tensor] | None
         if logits.shape != shares.shape:
             return None
     shares = shares.clamp_min(0)  # what is not known is marked below 0
-    soft = (logits.softmax(dim) * shares).sum(dim)
-    if label.kind == "unknown":
-        return soft, torch.ones_like(soft)
+    soft = (logits.softmax(dim) * shares).sum(dim).clamp_max(1)  # which rounding can exceed
+    if label.kind == "unknown" and not (sums_to_one(shares, dim) | ((shares == 0) | (shares == 1)).all()):
+        return None  # neither soft labels nor multi-hot ones
     total = shares.sum(dim)
     several = (logits.sigmoid() * shares).sum(dim) / total.clamp_min(1e-6)
     softmax = (

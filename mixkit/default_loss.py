@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mixkit.label_tree import map_leaves
 from mixkit.labels import Label
+from mixkit.losses import times_logs
 from mixkit.outputs import find_logits
 
 _SAY = {"classes": "of classes ", "shares": "of shares of classes ", "values": "of values ", "unknown": ""}
@@ -41,6 +42,29 @@ def default_loss(output: Any, labels: Any) -> Tensor:
         ValueError: an empty dict of labels.
         TypeError: no logits, no labels, or none or several of these losses suit them; the message names ``loss=``.
     """
+    return _fit(output, labels).total()
+
+
+def default_loss_and_count(output: Any, labels: Any) -> tuple[Tensor, Tensor]:
+    """The default loss, and () of how many labels it is the sum: of samples, or of elements where these have labels."""
+    fit = _fit(output, labels)
+    return fit.total(), fit.counts().sum()
+
+
+class _Fit(NamedTuple):
+    """A loss that suits an output and its labels.
+
+    Attributes:
+        total: computes the loss, summed.
+        counts: computes which of the labels count, a bool for each sample, or for each element where these have labels.
+    """
+
+    total: Callable[[], Tensor]
+    counts: Callable[[], Tensor]
+
+
+def _fit(output: Any, labels: Any) -> _Fit:
+    """The loss that suits; raises as `default_loss`."""
     logits = find_logits(output)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     labels_read: list[Label] = []
@@ -49,9 +73,9 @@ def default_loss(output: Any, labels: Any) -> Tensor:
         raise ValueError("a model's saliency needs labels: give them, or a saliency without a model")
     if not labels_read:
         raise TypeError(f"the loss of a saliency takes one label tensor, got {type(labels).__name__}; give loss=")
-    fits = [loss for label in labels_read if (loss := _loss_for(logits, label)) is not None]
+    fits = [fit for label in labels_read if (fit := _loss_for(logits, label)) is not None]
     if len(fits) == 1:
-        return fits[0]()
+        return fits[0]
     came = " and ".join(f"{_SAY[each.kind]}{tuple(each.tensor.shape)} {each.tensor.dtype}" for each in labels_read)
     raise TypeError(
         f"{'no loss suits' if not fits else 'several of the labels suit'} the model's output {tuple(logits.shape)} "
@@ -110,23 +134,35 @@ def as_label(leaf: Label | Tensor) -> Label:
     return Label(leaf, "classes", (1, leaf.dim()) if leaf.dim() > 1 else None, None, None)
 
 
-def _loss_for(logits: Tensor, label: Label) -> Callable[[], Tensor] | None:
-    """What computes the summed loss, or None where the output does not suit the labels."""
+def _loss_for(logits: Tensor, label: Label) -> _Fit | None:
+    """The loss of one of the labels, or None where the output does not suit it."""
     if label.kind == "classes":
         ignored = -100 if label.ignore_index is None else label.ignore_index
         classes = label.classes
+
+        def counts() -> Tensor:
+            return classes != ignored
+
         if (first := by_class(logits, label)) is not None:
-            return lambda: F.cross_entropy(first, classes, reduction="sum", ignore_index=ignored)
+            return _Fit(lambda: F.cross_entropy(first, classes, reduction="sum", ignore_index=ignored), counts)
         if (one := one_logit(logits, label)) is None:
             return None
-        counts = classes != ignored
-        return lambda: _summed(_bce, one, classes.to(one.dtype), counts)
+        return _Fit(lambda: _summed(_bce, one, classes.to(one.dtype), counts()), counts)
     numbers = label.numbers.to(logits.dtype)
     counted = torch.ones_like(numbers, dtype=torch.bool) if label.unknown is None else numbers != label.unknown
+
+    known = counted
+
+    def rows_known() -> Tensor:
+        """Of each sample, or element where these have labels, whether anything of it is known."""
+        start, stop = (2, known.dim()) if label.kind == "unknown" else label.places or (1, 1)
+        beside = [k for k in range(1, known.dim()) if not start <= k < stop]
+        return known.any(beside) if beside else known
+
     if label.kind == "values":
         if _looks_soft(label) or logits.shape[0] != len(numbers) or _without_ones(logits) != _without_ones(numbers):
             return None
-        return lambda: _summed(_squares, logits.reshape(numbers.shape), numbers, counted)
+        return _Fit(lambda: _summed(_squares, logits.reshape(numbers.shape), numbers, counted), rows_known)
     dim = class_dim(label)
     if label.kind == "unknown" and (numbers.dim() < 2 or numbers.shape[1] < 2 or not bool(sums_to_one(numbers, 1))):
         return None
@@ -135,16 +171,16 @@ def _loss_for(logits: Tensor, label: Label) -> Callable[[], Tensor] | None:
             return None
         numbers, counted, dim = numbers.movedim(dim, 1), counted.movedim(dim, 1), 1
     if label.kind == "unknown":
-        return lambda: -(numbers * F.log_softmax(logits, 1)).sum()
+        return _Fit(lambda: -times_logs(numbers, F.log_softmax(logits, 1)).sum(), rows_known)
 
     def of_shares() -> Tensor:
         binary = _summed(_bce, logits, numbers, counted)
         if numbers.shape[dim] == 1:
             return binary
-        soft = -(numbers * counted * F.log_softmax(logits, dim)).sum()
+        soft = -times_logs(numbers * counted, F.log_softmax(logits, dim)).sum()
         return torch.where(sums_to_one(numbers, dim), soft, binary)  # which of them, without a wait for the device
 
-    return of_shares
+    return _Fit(of_shares, rows_known)
 
 
 def _bce(logits: Tensor, targets: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-def hand_over(total: Tensor, inputs: Tensor, count: int) -> tuple[Tensor | None, Tensor]:
+def hand_over(total: Tensor, inputs: Sequence[Tensor], count: Tensor) -> tuple[list[Tensor | None], Tensor]:
     """Differentiate a loss by its inputs and by its parameters in one backward pass, which frees the graph.
 
     The parameters are all leaves that ``backward()`` would reach from the loss, the loss's own among them. Nothing is
@@ -25,20 +25,22 @@ def hand_over(total: Tensor, inputs: Tensor, count: int) -> tuple[Tensor | None,
     gradients would stay those of each process, as with any second backward pass.
 
     Args:
-        total: a scalar, summed over ``count`` samples.
-        inputs: the leaf that the batch was.
-        count: the number of samples; the loss returned is the mean over them.
+        total: a scalar, summed over ``count`` labels.
+        inputs: the leaf that the batch was, or what a layer has returned.
+        count: () the number of labels; the loss returned is the mean over them.
 
     Returns:
-        The gradient of ``total`` by the inputs, None where it does not depend on them, and the loss ``total / count``.
+        The gradients of ``total`` by the inputs, None where it does not depend on one, and the loss ``total / count``.
         That loss can be differentiated once, not twice (no ``create_graph``).
     """
-    parameters = [leaf for leaf in _leaves(total) if leaf is not inputs]
+    parameters = [leaf for leaf in _leaves(total) if all(leaf is not each for each in inputs)]
     if not total.requires_grad:
-        return None, total / count
+        return [None for _ in inputs], total / count
     # outside autocast, as the user's backward pass is
-    with _without_hooks(parameters), torch.autocast(inputs.device.type, enabled=False):
-        by_inputs, *by_parameters = torch.autograd.grad(total, [inputs, *parameters], allow_unused=True)
+    with _without_hooks(parameters), torch.autocast(total.device.type, enabled=False):
+        gradients = torch.autograd.grad(total, [*inputs, *parameters], allow_unused=True)
+    by_inputs: list[Tensor | None] = list(gradients[: len(inputs)])
+    by_parameters = gradients[len(inputs) :]
     # an edge without a gradient would run the hooks of DistributedDataParallel for a parameter that was not used
     used = [(leaf, grad) for leaf, grad in zip(parameters, by_parameters, strict=True) if grad is not None]
     loss = _Handover.apply(total.detach() / count, count, [grad for _, grad in used], *(leaf for leaf, _ in used))
@@ -49,7 +51,7 @@ class _Handover(torch.autograd.Function):
     """The identity on a loss that depends on parameters through the gradients given."""
 
     @staticmethod
-    def forward(ctx: Any, loss: Tensor, count: int, gradients: Sequence[Tensor], *parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, loss: Tensor, count: Tensor, gradients: Sequence[Tensor], *parameters: Tensor) -> Tensor:
         ctx.count = count
         ctx.save_for_backward(*gradients)  # saved, not kept as an attribute: the backward pass frees what is saved
         return loss.clone()

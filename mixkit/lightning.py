@@ -38,7 +38,8 @@ class ScheduleCallback(_Callback):
     """Tells every `mixkit.Schedule` in the LightningModule how much of the run is done, before each training batch.
 
     ``Trainer(callbacks=[ScheduleCallback()])``. The share is the optimiser's steps so far over all that the trainer
-    expects, so accumulated batches have the same one, and a run that goes on needs no count.
+    expects, so accumulated batches have the same one, and a run that goes on needs no count. With manual optimisation,
+    where a batch may be any number of steps, it is the share of the batches, or of ``max_steps`` where that ends first.
 
     Raises:
         ValueError: when training starts: no schedule in the module, or a trainer whose run has no end.
@@ -48,15 +49,20 @@ class ScheduleCallback(_Callback):
         """Find the schedules, and tell them before the first batch is made."""
         if not _schedules(pl_module):
             raise ValueError(f"ScheduleCallback found no mixer with a schedule in {type(pl_module).__name__}")
-        if not math.isfinite(trainer.estimated_stepping_batches):
-            raise ValueError("a run without end has no shares: give the Trainer max_epochs or max_steps")
+        if not 0 < trainer.estimated_stepping_batches < math.inf:  # -1: epochs of a loader without a length
+            raise ValueError(
+                "a run without end has no shares: give the Trainer max_steps, or max_epochs and a loader with a length"
+            )
         self.on_train_batch_start(trainer, pl_module)
 
-    def on_train_batch_start(self, trainer: Any, pl_module: nn.Module, *rest: Any) -> None:
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any = None, batch_idx: int = 0) -> None:
         """Tell the schedules where the run is."""
-        share = min(trainer.global_step / trainer.estimated_stepping_batches, 1.0)
+        if pl_module.automatic_optimization:
+            share = trainer.global_step / trainer.estimated_stepping_batches
+        else:
+            share = _share_of_batches(trainer, batch_idx)
         for schedule in _schedules(pl_module):
-            schedule.share = share
+            schedule.share = min(share, 1.0)
 
 
 class BankCallback(_Callback):
@@ -110,4 +116,17 @@ def _banks(module: nn.Module) -> dict[str, SaliencyBank]:
 
 
 def _schedules(module: nn.Module) -> list[Schedule]:
-    return [each for each in module.modules() if isinstance(each, Schedule)]
+    """The schedules of a module's mixers, and of what it keeps that is no module, as `mixkit_image.TimmMixup`."""
+    schedules = [each for each in module.modules() if isinstance(each, Schedule)]
+    kept = [value for each in module.modules() for value in vars(each).values()]
+    beside = [getattr(value, "__dict__", {}).get("schedule") for value in kept]
+    return schedules + [each for each in beside if isinstance(each, Schedule)]
+
+
+def _share_of_batches(trainer: Any, batch_idx: int) -> float:
+    """How much of a run is done before a batch of an epoch, by batches, or by steps where ``max_steps`` ends it."""
+    by_steps = trainer.global_step / trainer.max_steps if trainer.max_steps > 0 else 0.0
+    if trainer.max_epochs is None or trainer.max_epochs < 0:
+        return by_steps
+    epochs = trainer.current_epoch + batch_idx / trainer.num_training_batches
+    return max(epochs / trainer.max_epochs, by_steps)

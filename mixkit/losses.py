@@ -82,9 +82,9 @@ def soft_cross_entropy(
     scale = scale.reshape(-1, *[1] * (logits.dim() - 2))
     counted = targets * scale
     log_shares = F.log_softmax(logits, 1)
-    losses = -(counted * log_shares).sum(1)
+    losses = -times_logs(counted, log_shares).sum(1)
     if label_smoothing:
-        everywhere = -(scale * log_shares).sum(1) * targets.sum(1) / num_classes
+        everywhere = times_logs(targets.sum(1) / num_classes, -times_logs(scale, log_shares).sum(1))
         losses = (1 - label_smoothing) * losses + label_smoothing * everywhere
     if reduction == "none":
         return losses
@@ -93,3 +93,8 @@ def soft_cross_entropy(
         return total
     amount = counted.sum()
     return total / torch.where(amount == 0, 1, amount)
+
+
+def times_logs(weights: Tensor, logs: Tensor) -> Tensor:
+    """Logarithms times weights, where a weight of 0 makes 0 of an infinite one too, as of a class that is masked."""
+    return weights * torch.where((weights == 0) & logs.isinf(), 0, logs)

@@ -18,8 +18,7 @@ from mixkit.factory import create_mixer
 from mixkit.label_tree import map_labels
 from mixkit.partners import PREVIOUS_BATCH
 from mixkit.plan import MixPlan
-from mixkit.running import MixerOfModel, run_model
-from mixkit.saliency import unwrap
+from mixkit.running import MixerOfModel, run_model, unwrap
 from mixkit.untraced import untraced
 
 
@@ -119,6 +118,8 @@ class ManifoldMixer(MixerOfModel):
         mixing = self.training and unwrap(self.model).training
         if mixing:
             samples = mixer.read_samples(samples, elements)
+        else:
+            mixer.forget_clean_loss()
         if not mixing or not mixer.begin_batch(generator):
             return self._run(batch, read), mixer.targets(MixPlan.identity(len(batch), batch.device), read)
         name = self.layers[int(torch.randint(len(self.layers), (), generator=generator))]
@@ -177,12 +178,16 @@ class ManifoldMixer(MixerOfModel):
     ) -> Tensor | None:
         """(B, n) saliency of the input's elements, or of the layer's."""
         source, needed = self.mixer.saliency, "saliency" in self.mixer.needs
-        features = None
+        mixer, features = self.mixer, None
         if needed and self.saliency_at == "layer" and source is not None and source.has_model:
-            gradient = source.gradient(batch, labels, layer, self.mixer.observer)
-            features = self.mixer.domain.feature_elements(gradient, elements, last)
+            if mixer.clean_weight:
+                gradient, loss = source.gradient_with_loss(batch, labels, layer, mixer.observer)
+                mixer.set_clean_loss(loss)
+            else:
+                gradient = source.gradient(batch, labels, layer, mixer.observer)
+            features = mixer.domain.feature_elements(gradient, elements, last)
         if features is None:  # a vector has no places of its own
-            return self.mixer.find_saliency(batch, labels, elements, samples)
+            return mixer.find_saliency(batch, labels, elements, samples)
         return torch.linalg.vector_norm(features.values.float(), dim=2)
 
 

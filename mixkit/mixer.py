@@ -47,8 +47,9 @@ class Mixer(MixerSteps):
             of the target is 0 (`soft_cross_entropy` then counts the rest). In shares and values it marks what is not
             known, and marks all that is mixed with it. One number, or a tuple or dict as the labels are. Default None.
         clean_weight: above 0, the saliency pass is a training pass too, in the model's own mode, and `clean_loss` is
-            this weight times its loss. Its gradients by the weights are known then, and ``backward()`` hands them over
-            (`mixkit.handover.hand_over`). Default: the method's, which is 0 unless its paper says otherwise.
+            this weight times its loss, a mean (`GradientSaliency.find_with_loss`). Its gradients by the weights are
+            known then, and ``backward()`` hands them over (`mixkit.handover.hand_over`). Default: the method's, which
+            is 0 unless its paper says otherwise.
         schedule: changes p, clean_weight and the method's options as training goes on; its state is then the mixer's.
             Default None.
         partners: whom each sample is mixed with: "random", now and then itself; "derangement", at random, never itself;

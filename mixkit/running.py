@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sized
+from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch import nn
 
 from mixkit.label_tree import plain
 from mixkit.typed import ManifoldCall
+
+_LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()  # of the models whose saliency was asked for
 
 
 class MixerOfModel(ManifoldCall):
@@ -59,3 +64,56 @@ def takes_labels(forward: Callable[..., Any]) -> bool:
             return False
         return count == 3
     raise TypeError(f"forward must be forward(model, batch) or forward(model, batch, labels), got {forward!r}")
+
+
+@contextmanager
+def at_output(layer: nn.Module | None, change: Callable[[Any], Any], seen: Sized) -> Iterator[None]:
+    """Let ``change`` replace the output of a layer, as long as it has ``seen`` nothing; without a layer do nothing.
+
+    Of a layer that runs twice, the first time counts.
+    """
+
+    def change_once(module: nn.Module, args: Any, output: Any) -> Any:
+        return output if len(seen) else change(output)
+
+    handle = None if layer is None else layer.register_forward_hook(change_once)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            handle.remove()
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model inside (Distributed)DataParallel, torch.compile and Lightning Fabric wrappers."""
+    while True:
+        inner: Any = None
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            inner = model.module
+        for name in ("_orig_mod", "_original_module"):  # torch.compile's, and Fabric's
+            inner = getattr(model, name, None) if inner is None else inner
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode with no parameter that wants a gradient; all as before on the way out.
+
+    One thread at a time: a second one would find the model frozen, and lose it to the first one's way out.
+    """
+    with _LOCKS.setdefault(model, threading.RLock()):
+        modules = [module for module in model.modules() if module.training]
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        try:
+            for module in modules:
+                module.training = False  # set directly: a model's own train() may do more
+            for parameter in parameters:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            for module in modules:
+                module.training = True
+            for parameter in parameters:
+                parameter.requires_grad_(True)

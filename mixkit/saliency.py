@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -16,20 +14,18 @@ from torch import Tensor, nn
 from mixkit.backward import NO_GRADIENT, differentiate, in_float16
 from mixkit.checks import check_number
 from mixkit.confidence import label_confidence
-from mixkit.default_loss import default_loss
+from mixkit.default_loss import default_loss, default_loss_and_count
 from mixkit.domain import Domain
 from mixkit.handover import hand_over
 from mixkit.label_tree import map_leaves, plain
 from mixkit.labels import Label
-from mixkit.running import run_model, takes_labels
+from mixkit.running import at_output, frozen, run_model, takes_labels, unwrap
 from mixkit.show import options_of
 from mixkit.shrink import shrink
 from mixkit.source import Observer, SaliencySource
 
 #: ``loss(output, labels)``: a scalar or one number per sample.
 Loss = Callable[[Any, Any], Tensor]
-
-_LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()  # of the models whose saliency was asked for
 
 
 class GradientSaliency(SaliencySource):
@@ -43,9 +39,9 @@ class GradientSaliency(SaliencySource):
     Args:
         model: ``model(batch)`` gives what ``loss`` takes; by default logits, or what holds them
             (`mixkit.outputs.find_logits`).
-        loss: ``loss(output, labels)``, a scalar or one number per sample, summed here; it is given the model's output
-            and the labels as tensors. Default None: chosen by both, cross entropy, BCE with logits or the squared error
-            (`mixkit.default_loss.default_loss`).
+        loss: ``loss(output, labels)``, a scalar or one number per sample, summed here, as only the proportions of its
+            gradient matter; it is given the model's output and the labels as tensors. Default None: chosen by both,
+            cross entropy, BCE with logits or the squared error (`mixkit.default_loss.default_loss`).
         forward: how the model is run, where it takes more than the batch or not as it is: ``forward(model, batch)`` or
             ``forward(model, batch, labels)`` gives the output. Default None: ``model(batch)``.
         resolution: above 0, at most 1: the sides of an image, or the number of points, that the pass sees. At 1/2 it
@@ -150,27 +146,49 @@ class GradientSaliency(SaliencySource):
         graph, and ``backward()`` goes through it a second time.
 
         Returns:
-            The saliency (B, N), detached, and the mean loss over B, a scalar whose ``backward()`` reaches the weights.
+            The saliency (B, N), detached, and the loss, a scalar whose ``backward()`` reaches the weights. It is the
+            mean over the samples, or over the elements where these have the labels, without those that are ignored.
+            Of a ``loss`` of your own it is the mean of its numbers, and a scalar is taken as it is.
 
         Raises:
             ValueError: the loss does not depend on the batch.
             TypeError: the model returns no logits.
         """
-        grad: Tensor | None
+        gradient, loss = self.gradient_with_loss(batch, labels, observe=observe)
+        return domain.saliency(gradient), loss
+
+    def gradient_with_loss(
+        self, batch: Tensor, labels: Any, layer: nn.Module | None = None, observe: Observer | None = None
+    ) -> tuple[Any, Tensor]:
+        """The gradient as `gradient` gives it, and the loss, both as in `find_with_loss`."""
+        model = unwrap(self.model)
+        ends: list[Tensor] = []
+
+        def keep(output: Any) -> Any:
+            """The same values beside the graph's ends, so that what follows may edit them in place."""
+            if isinstance(output, (tuple, list)):
+                return type(output)([keep(part) for part in output])
+            if not isinstance(output, Tensor) or not output.is_floating_point():
+                return output
+            ends.append(output if output.requires_grad else output.detach().requires_grad_())
+            return ends[-1].clone()
+
         with torch.inference_mode(False), torch.enable_grad():
-            inputs = _ordinary(batch).detach().requires_grad_()
-            labels = map_leaves(_ordinary, labels)
-            output = run_model(unwrap(self.model), inputs.clone(), labels, self.forward)
+            batch, labels = _ordinary(batch).detach(), map_leaves(_ordinary, labels)
+            with at_output(layer, keep, ends):
+                output = run_model(model, keep(batch) if layer is None else batch, labels, self.forward)
             if observe is not None:
                 observe(output, labels)
             if in_float16([output, batch], batch.device):
-                (grad,) = differentiate(output, lambda end: self.loss_of(end, labels), [inputs], retain_graph=True)
-                loss = self.loss_of(output, labels) / len(batch)
-            else:
-                grad, loss = hand_over(self.loss_of(output, labels), inputs, len(batch))
-        if grad is None:
+                gradients = differentiate(output, lambda end: self.loss_of(end, labels), ends, retain_graph=True)
+                total, count = self._loss_and_count(output, labels)
+                return _one_or_all(gradients), total / count
+            total, count = self._loss_and_count(output, labels)
+            found, loss = hand_over(total, ends, count)
+        if all(gradient is None for gradient in found):
             raise ValueError(NO_GRADIENT)
-        return domain.saliency(grad), loss
+        zeros = zip(ends, found, strict=True)
+        return _one_or_all([torch.zeros_like(end) if each is None else each for end, each in zeros]), loss
 
     def gradient(
         self, batch: Tensor, labels: Any, layer: nn.Module | None = None, observe: Observer | None = None
@@ -201,24 +219,17 @@ class GradientSaliency(SaliencySource):
             leaves.append(leaf.requires_grad_())
             return leaf.clone()  # a leaf itself could not go into an in-place operation
 
-        def cut_once(module: nn.Module, args: Any, output: Any) -> Any:
-            return output if leaves else cut(output)  # of a layer that runs twice, the first time counts
-
         with torch.inference_mode(False), torch.enable_grad(), frozen(model), self._precision(batch):
             labels = map_leaves(_ordinary, labels)
-            handle = None if layer is None else layer.register_forward_hook(cut_once)
-            try:
+            with at_output(layer, cut, leaves):
                 if layer is None:
                     output = run_model(self._callable(model), cut(batch), labels, self.forward)
                 else:
                     output = run_model(model, batch, labels, self.forward)
-            finally:
-                if handle is not None:
-                    handle.remove()
             if observe is not None:
                 observe(output, labels)
             gradients = differentiate(output, lambda end: self.loss_of(end, labels), leaves)
-        return gradients[0] if len(gradients) == 1 else tuple(gradients)
+        return _one_or_all(gradients)
 
     def for_rows(self, close: Callable[[Tensor], Any]) -> GradientSaliency:
         """See `SaliencySource.for_rows`; ValueError for a resolution below 1, which asks for samples of one size."""
@@ -239,6 +250,14 @@ class GradientSaliency(SaliencySource):
         """The loss summed over the batch."""
         return self.loss(output, labels if self.loss is default_loss else plain(labels)).sum()
 
+    def _loss_and_count(self, output: Any, labels: Any) -> tuple[Tensor, Tensor]:
+        """The loss, summed, and () of how many numbers it is the sum, at least 1."""
+        if self.loss is default_loss:
+            total, count = default_loss_and_count(output, labels)
+            return total, count.to(total.device).clamp_min(1)
+        losses = self.loss(output, plain(labels))
+        return losses.sum(), torch.tensor(max(losses.numel(), 1), device=losses.device)
+
     def _precision(self, batch: Tensor) -> AbstractContextManager[object]:
         return nullcontext() if self.autocast is None else torch.autocast(batch.device.type, self.autocast)
 
@@ -257,36 +276,6 @@ def _ordinary(leaf: Any) -> Any:
     return leaf.clone() if isinstance(leaf, Tensor) and leaf.is_inference() else leaf
 
 
-def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside (Distributed)DataParallel, torch.compile and Lightning Fabric wrappers."""
-    while True:
-        inner: Any = None
-        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            inner = model.module
-        for name in ("_orig_mod", "_original_module"):  # torch.compile's, and Fabric's
-            inner = getattr(model, name, None) if inner is None else inner
-        if not isinstance(inner, nn.Module):
-            return model
-        model = inner
-
-
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode with no parameter that wants a gradient; all as before on the way out.
-
-    One thread at a time: a second one would find the model frozen, and lose it to the first one's way out.
-    """
-    with _LOCKS.setdefault(model, threading.RLock()):
-        modules = [module for module in model.modules() if module.training]
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        try:
-            for module in modules:
-                module.training = False  # set directly: a model's own train() may do more
-            for parameter in parameters:
-                parameter.requires_grad_(False)
-            yield
-        finally:
-            for module in modules:
-                module.training = True
-            for parameter in parameters:
-                parameter.requires_grad_(True)
+def _one_or_all(gradients: list[Tensor]) -> Any:
+    """The gradient of an output that is one tensor, or of each of several."""
+    return gradients[0] if len(gradients) == 1 else tuple(gradients)

@@ -86,6 +86,12 @@ class SaliencySource(ABC):
         """The saliency of a pass that is a training pass too, and its loss."""
         raise NotImplementedError(f"{type(self).__name__} has no model")
 
+    def gradient_with_loss(
+        self, batch: Tensor, labels: Any, layer: nn.Module | None = None, observe: Observer | None = None
+    ) -> tuple[Any, Tensor]:
+        """The gradient as `gradient` gives it, of a pass that is a training pass too, and its loss."""
+        raise NotImplementedError(f"{type(self).__name__} has no model")
+
     def confidence(self, batch: Tensor, labels: Any) -> Tensor:
         """(B,) how sure the model is of the labels."""
         raise NotImplementedError(f"{type(self).__name__} has no model")

@@ -106,7 +106,8 @@ class MixerSteps(MixerCall):
 
     def set_clean_loss(self, loss: Tensor) -> None:
         """Take the loss of a clean pass, of which `clean_loss` is clean_weight times."""
-        self._clean_loss = self.clean_weight * loss
+        with torch.inference_mode(False), torch.enable_grad():  # as the pass was, whatever the batch is mixed in
+            self._clean_loss = self.clean_weight * loss
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles leave the last batch behind."""

@@ -58,12 +58,23 @@ def test_confidence_is_the_probability_of_the_own_label() -> None:
     soft = torch.tensor([[0.5, 0.5, 0.0]]).repeat(4, 1)
     flat = logits[:, :, 0]
     torch.testing.assert_close(label_confidence(flat, soft), flat.softmax(1)[:, :2].mean(1).float())
+    multi = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+    mean = (flat.sigmoid() * multi).sum(1) / multi.sum(1).clamp_min(1)
+    for many_hot in (multi, multi.bool()):
+        torch.testing.assert_close(label_confidence(flat, many_hot), mean.float())
+    assert label_confidence(flat, 1.0005 * soft).max() <= 1
     assert not label_confidence(flat.requires_grad_(), labels[:, 0].clamp(0, 2)).requires_grad
 
 
 @pytest.mark.parametrize(
     ("output", "labels"),
-    [(torch.rand(4, 3), torch.rand(4)), (torch.rand(4), torch.arange(4)), ("logits", LABELS), (torch.rand(4, 3), None)],
+    [
+        (torch.rand(4, 3), torch.rand(4)),
+        (torch.rand(4, 3), 2 * torch.rand(4, 3)),
+        (torch.rand(4), torch.arange(4)),
+        ("logits", LABELS),
+        (torch.rand(4, 3), None),
+    ],
 )
 def test_confidence_says_what_it_needs(output: object, labels: object) -> None:
     with pytest.raises(TypeError, match=r"a confidence needs logits \(B, K, \.\.\.\) and class labels for them, got "):

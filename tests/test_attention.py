@@ -162,6 +162,24 @@ def test_any_method(method: str) -> None:
     torch.testing.assert_close(targets.sum(1), torch.ones(4))
 
 
+def test_a_bank_learns_from_the_mixed_batch() -> None:
+    model, bank = torchvision_vit(), mixkit.SaliencyBank(4)
+    mixer = AttentionMixer(model, "sagemix", num_classes=4, saliency=bank)
+    for _ in range(20):
+        logits, targets = mixer(torch.randn(4, 3, 32, 32), LABELS, samples=torch.arange(4))
+        nn.functional.cross_entropy(logits, targets).backward()
+    assert "4 of 4 samples seen" in repr(bank)
+
+
+def test_in_eval_mode_there_is_no_clean_loss() -> None:
+    mixer = AttentionMixer(torchvision_vit(), "sagemix", num_classes=4, clean_weight=1.0)
+    images = torch.randn(4, 3, 32, 32)
+    mixer(images, LABELS)
+    assert mixer.mixer.clean_loss > 0
+    mixer.eval()(images, LABELS)
+    assert mixer.mixer.clean_loss == 0
+
+
 def test_under_autocast_labels_stay_float32() -> None:
     mixer = AttentionMixer(torchvision_vit(), num_classes=4, p=1.0)
     with torch.autocast("cpu", torch.bfloat16):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mixkit import GradientSaliency, Mixer, create_mixer
 from mixkit.handover import hand_over
 from mixkit.registry import get_domain
-from mixkit.saliency import unwrap
+from mixkit.running import unwrap
 from tests.conftest import ImageModel, PointModel
 
 IMAGE = get_domain("image")()
@@ -228,7 +228,7 @@ def test_the_gradients_are_freed_by_backward() -> None:
     inputs = torch.randn(3, requires_grad=True)
     total = (inputs * weight).sum()
     with Kept():
-        grad, loss = hand_over(total, inputs, 2)
+        (grad,), loss = hand_over(total, [inputs], torch.tensor(2))
     assert not freed
     loss.backward()
     assert len(freed) == 1, "though the loss is still there"

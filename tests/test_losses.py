@@ -79,6 +79,19 @@ def test_where_nothing_counts_it_is_0_and_leaves_the_weights_alone() -> None:
     assert torch.equal(logits.grad, torch.zeros(3, 4))
 
 
+def test_a_class_that_is_masked_counts_where_it_has_a_share_only() -> None:
+    logits = torch.tensor([[1.0, 2.0, -torch.inf], [0.5, 1.0, -torch.inf]], requires_grad=True)
+    for classes in (torch.tensor([0, 1]), torch.tensor([1, -100])):
+        expected = F.cross_entropy(logits, classes)
+        found = soft_cross_entropy(logits, classes)
+        torch.testing.assert_close(found, expected)
+        gradients = [torch.autograd.grad(loss, logits)[0] for loss in (found, expected)]
+        torch.testing.assert_close(*gradients)
+    assert soft_cross_entropy(logits, torch.tensor([2, 0])).isposinf()
+    weight, ignored = torch.tensor([1.0, 2.0, 0.0]), torch.tensor([-100, 1])  # of a row that does not count at all
+    assert soft_cross_entropy(logits, ignored, weight=weight, label_smoothing=0.1).isfinite()
+
+
 def test_half_precision_is_taken_as_float32() -> None:
     logits, classes, shares = hard_case("points", 0.5, torch.float32)
     found = soft_cross_entropy(logits.bfloat16(), shares.bfloat16())

@@ -11,7 +11,7 @@ from torch import nn
 
 from mixkit import GradientSaliency
 from mixkit.registry import get_domain
-from mixkit.saliency import unwrap
+from mixkit.running import unwrap
 from mixkit.shrink import shrink
 from tests.conftest import ImageModel, PointModel
 

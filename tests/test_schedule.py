@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import functools
-import importlib
 import io
 import pickle
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +20,7 @@ import mixkit_image
 from mixkit import ManifoldMixer, Mixer, Schedule, create_mixer
 from mixkit.methods import Mixup
 from mixkit.schedule import linear, make_schedule, off_at_end, warmup
-from tests.conftest import ImageModel, PointModel
+from tests.conftest import PointModel
 
 POINTS, LABELS = torch.randn(6, 24, 3, generator=torch.Generator().manual_seed(3)), torch.arange(6) % 5
 MANY = torch.arange(30) % 5  # so many that a permutation never leaves all of them with their own class
@@ -299,50 +297,6 @@ def test_in_the_loader_but_not_in_its_workers() -> None:
     assert shares == [0.6, 0.7, 0.8, 0.9, 1]
     with pytest.raises(ValueError, match=r"cannot run in a loader's worker.*num_workers=0"):
         list(DataLoader(data, batch_size=4, collate_fn=mixer.collate, num_workers=1))
-
-
-@pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
-def test_in_lightning(package: str, tmp_path: Any) -> None:
-    lightning = importlib.import_module(package)
-    module = importlib.reload(importlib.import_module("mixkit.lightning"))
-    seen: list[float | None] = []
-
-    class Classifier(lightning.LightningModule):  # type: ignore[name-defined, misc]
-        def __init__(self, **options: Any) -> None:
-            super().__init__()
-            self.model = ImageModel()
-            self.mixer = create_mixer("sagemix", "image", num_classes=5, model=self.model, **options)
-
-        def training_step(self, batch: Any, _: int) -> Tensor:
-            if self.mixer.schedule is not None:
-                seen.append(self.mixer.schedule.share)
-            images, targets = self.mixer(*batch)
-            return F.cross_entropy(self.model(images), targets)
-
-        def configure_optimizers(self) -> Any:
-            return torch.optim.SGD(self.parameters(), 0.1)
-
-    data = TensorDataset(torch.randn(8, 3, 8, 8), torch.arange(8) % 5)
-    quiet: dict[str, Any] = {
-        "accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
-        "enable_model_summary": False, "default_root_dir": tmp_path,
-    }  # fmt: skip
-    trainer = lightning.Trainer(max_epochs=2, accumulate_grad_batches=2, callbacks=[module.ScheduleCallback()], **quiet)
-    classifier = Classifier(schedule="linear")
-    trainer.fit(classifier, DataLoader(data, batch_size=2))
-    assert seen == [0, 0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75]  # four steps of two batches each
-    assert "mixer.schedule._extra_state" in classifier.state_dict()
-    trainer = lightning.Trainer(max_epochs=1, callbacks=[module.ScheduleCallback()], **quiet)
-    with pytest.raises(ValueError, match="no mixer with a schedule in Classifier"):
-        trainer.fit(Classifier(), DataLoader(data, batch_size=2))
-
-
-def test_without_lightning_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ["lightning", "lightning.pytorch", "pytorch_lightning"]:
-        monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delitem(sys.modules, "mixkit.lightning", raising=False)
-    with pytest.raises(ImportError, match="needs the package lightning: pip install lightning"):
-        importlib.import_module("mixkit.lightning")
 
 
 # ---- errors

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -149,8 +148,7 @@ def _find_saliency(mixer: Mixer, form: Form, labels: Any) -> Tensor:
     if not mixer.clean_weight:
         return _norm(through.gradient(rows, loss_labels, observe=mixer.observer))
     saliency, loss = through.find_with_loss(rows, loss_labels, _Rows(), mixer.observer)  # type: ignore[arg-type]
-    # the mean over the samples, or over the elements where these have the labels
-    mixer.set_clean_loss(loss * (len(rows) / _number_of_labels(loss_labels)))
+    mixer.set_clean_loss(loss)
     return saliency
 
 
@@ -176,12 +174,6 @@ def _element_classes(labels: Any) -> Tensor | None:
         lambda label: classes.append(label.tensor[0]) if label.places and label.kind == "classes" else None, labels
     )
     return classes[0].flatten().long() if classes else None
-
-
-def _number_of_labels(labels: Any) -> int:
-    while not isinstance(labels, Label):
-        labels = next(iter(labels.values() if isinstance(labels, Mapping) else labels))
-    return len(labels.tensor)
 
 
 class _Rows:
