@@ -105,7 +105,7 @@ def set_waves(places: Tensor, coefficients: Tensor) -> Tensor:
     numbers = torch.arange(width, device=places.device, dtype=torch.float32) - width // 2
     angle = 2 * math.pi * places.float()[..., None] * numbers
     waves = torch.polar(torch.ones_like(angle), angle)  # (B, N, D, W): a wave is a product of its axes'
-    total = coefficients.to(places.device)
+    total = coefficients.to(places.device, waves.dtype)
     if dim == 1:
         return (waves[:, :, 0] * total[:, None]).sum(2).real
     total = (waves[:, :, 0] @ total.flatten(2)).unflatten(2, total.shape[2:])

@@ -70,3 +70,22 @@ def test_a_method_of_a_few_lines_mixes_every_domain(domain: str) -> None:
     assert mixed.shape == batch.shape
     torch.testing.assert_close(targets, plan.sample_weights @ torch.eye(4))
     torch.testing.assert_close(partner, 1 - own)
+
+
+@pytest.mark.parametrize("domain", ["image", "points"])
+def test_the_batch_keeps_its_dtype_whatever_torchs_default_is(domain: str) -> None:
+    batch = torch.rand(4, 3, 8, 8) if domain == "image" else torch.randn(4, 32, 3)
+    before, elements = torch.get_default_dtype(), 64 if domain == "image" else 32
+
+    def saliency(batch: torch.Tensor) -> torch.Tensor:
+        return torch.rand(4, elements)
+
+    torch.set_default_dtype(torch.float64)
+    try:
+        for method in mixkit.list_methods(domain):
+            mixer = mixkit.create_mixer(method, domain, num_classes=4, saliency=saliency, inside=True)
+            mixed, targets = mixer(batch, torch.arange(4))
+            assert mixed.dtype == torch.float32, method
+            assert targets.dtype.itemsize >= 4, method
+    finally:
+        torch.set_default_dtype(before)
