@@ -106,14 +106,19 @@ def frozen(model: nn.Module) -> Iterator[None]:
     with _LOCKS.setdefault(model, threading.RLock()):
         modules = [module for module in model.modules() if module.training]
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        recurrent = [(each, each.training, each.dropout) for each in model.modules() if isinstance(each, nn.RNNBase)]
         try:
             for module in modules:
                 module.training = False  # set directly: a model's own train() may do more
+            for rnn, *_ in recurrent:  # eval mode is no dropout to it, and cuDNN has no backward pass in eval mode
+                rnn.training, rnn.dropout = True, 0.0
             for parameter in parameters:
                 parameter.requires_grad_(False)
             yield
         finally:
             for module in modules:
                 module.training = True
+            for rnn, training, dropout in recurrent:
+                rnn.training, rnn.dropout = training, dropout
             for parameter in parameters:
                 parameter.requires_grad_(True)

@@ -135,6 +135,32 @@ def test_it_works_without_gradients_and_in_inference_mode() -> None:
         torch.testing.assert_close(GradientSaliency(model).find(fresh, labels, POINTS), expected)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_a_recurrent_model_runs_as_in_eval_mode_and_differentiates_as_in_training(training: bool) -> None:
+    """cuDNN has no backward pass of a recurrent layer in eval mode; without dropout, training mode is the same."""
+
+    class Recurrent(nn.Module):
+        modes: list[tuple[bool, float]]
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn, self.last, self.modes = nn.LSTM(3, 8, 2, dropout=0.5, batch_first=True), nn.Linear(8, 4), []
+
+        def forward(self, points: torch.Tensor) -> torch.Tensor:
+            self.modes.append((self.rnn.training, self.rnn.dropout))
+            logits: torch.Tensor = self.last(self.rnn(points)[0][:, -1])
+            return logits
+
+    model, points, labels = Recurrent().train(training), torch.randn(4, 9, 3), torch.tensor([0, 1, 2, 3])
+    reference = copy.deepcopy(model).eval()
+    inputs = points.clone().requires_grad_()
+    F.cross_entropy(reference(inputs), labels, reduction="sum").backward()
+    assert inputs.grad is not None
+    torch.testing.assert_close(GradientSaliency(model).find(points, labels, POINTS), inputs.grad.norm(dim=2))
+    assert model.modes == [(True, 0.0)]
+    assert (model.rnn.training, model.rnn.dropout) == (training, 0.5)
+
+
 def test_wrappers_are_taken_off() -> None:
     model = PointModel()
     assert unwrap(nn.DataParallel(torch.compile(model))) is model
