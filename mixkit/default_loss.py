@@ -149,9 +149,8 @@ def _loss_for(logits: Tensor, label: Label) -> _Fit | None:
             return None
         return _Fit(lambda: _summed(_bce, one, classes.to(one.dtype), counts()), counts)
     numbers = label.numbers.to(logits.dtype)
-    counted = torch.ones_like(numbers, dtype=torch.bool) if label.unknown is None else numbers != label.unknown
-
-    known = counted
+    known = torch.ones_like(numbers, dtype=torch.bool) if label.unknown is None else numbers != label.unknown
+    counted = known
 
     def rows_known() -> Tensor:
         """Of each sample, or element where these have labels, whether anything of it is known."""
