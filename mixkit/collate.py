@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from mixkit.labels import PerElement
 from mixkit.plan import MixPlan
 from mixkit.ragged import RaggedPlan, mixing, open_form
 from mixkit.show import short
@@ -38,7 +39,8 @@ class Collate:
         collate: makes a batch of a list of samples. Default: `torch.utils.data.default_collate`, once labels that are
             lists of numbers have become tensors. Inputs and labels of different sizes, such as clouds, never reach it:
             they become a list, which a mixer takes where its domain does.
-        stack: False keeps inputs in a list even where all samples of a batch have one size. Default True.
+        stack: False keeps inputs in a list even where all samples of a batch have one size, and with them labels that
+            their elements have, so that every batch is read alike. Default True.
         samples: what the mixer is told of which samples of the data set a batch has (`Mixer`): the entry that holds
             their keys, or a function of the collated batch that returns keys or `mixkit.Samples`. Default None.
             A `SaliencyBank` asks for it, and learns in the process that trains only, ``num_workers=0``.
@@ -110,16 +112,31 @@ class Collate:
     def _batch(self, samples: list[Any]) -> Any:
         """The samples as a batch; of what differs in size, a list."""
         lists: dict[Entry, Any] = {}
+        lengths = None if self.stack else _lengths([sample[self.inputs[0]] for sample in samples])
         for entry in [*self.inputs, *self.labels]:
-            parts = [sample[entry] for sample in samples]
-            if all(isinstance(part, (Tensor, np.ndarray)) and part.ndim for part in parts):
-                unequal = len({len(part) for part in parts}) > 1
-                if unequal or (not self.stack and entry in self.inputs):
-                    lists[entry] = [torch.as_tensor(part) for part in parts]
+            given = [sample[entry] for sample in samples]
+            said = all(isinstance(part, PerElement) for part in given)
+            parts = [part.labels for part in given] if said else given
+            if (sizes := _lengths(parts)) is None:
+                continue
+            listed = entry in self.inputs or (sizes == lengths and (said or not self._is_of_sample(entry, parts[0])))
+            if len(set(sizes)) > 1 or (not self.stack and listed):
+                tensors = [torch.as_tensor(part) for part in parts]
+                lists[entry] = PerElement(tensors) if said else tensors
         if not lists:
             return self.collate(samples)
         places = dict.fromkeys(lists, 0)  # what is listed leaves its place to a number
         return _replaced(self.collate([_replaced(sample, places) for sample in samples]), lists)
+
+    def _is_of_sample(self, entry: Entry, label: Any) -> bool:
+        """Whether a label that is as long as its sample can be the sample's own: soft or multi-hot, (K,)."""
+        sizes = self.mixer.num_classes
+        if self.several and isinstance(sizes, Mapping):
+            sizes = sizes[entry]
+        elif self.several and isinstance(sizes, (tuple, list)):
+            sizes = sizes[self.labels.index(entry)]
+        floats = torch.as_tensor(label).is_floating_point()
+        return sizes is not None and label.ndim == 1 and (floats or len(label) == sizes)
 
     def _with_tensors(self, sample: Any) -> Any:
         """The sample, its labels that are lists of numbers as tensors: collation would take each number apart."""
@@ -198,6 +215,13 @@ def _mix_forms_alike(mixer: Mixer, batches: list[Any], labels: Any, samples: Any
     plan = mixing.draw(mixer, forms[0], elements, read, samples=samples)
     mixed = [mixing.apply(mixer, form, plan, mixer.domain.ragged_elements(form.packed)) for form in forms]
     return mixed, mixing.targets(forms[0], plan, read)
+
+
+def _lengths(parts: list[Any]) -> list[int] | None:
+    """The lengths of tensors or arrays with a first side, or None where any part is something else."""
+    if not all(isinstance(part, (Tensor, np.ndarray)) and part.ndim for part in parts):
+        return None
+    return [len(part) for part in parts]
 
 
 def _refuse_none(samples: list[Any]) -> None:

@@ -33,7 +33,7 @@ class NearLabel:
         self.far = check_flag("far", far)
 
     def __call__(self, labels: Any, elements: ElementSet | RaggedSet, generator: torch.Generator | None) -> Tensor:
-        """(B,) the partner of each sample."""
+        """(B,) the partner of each sample; TypeError where samples have no labels, or their elements have them."""
         first = _first(labels)
         numbers = first.reshape(len(first), -1).double()
         if first.is_floating_point() or numbers.shape[1] > 1:
@@ -121,6 +121,10 @@ def greedy_cover(distance: Tensor) -> Tensor:
 
 def _first(labels: Any) -> Tensor:
     """The first tensor of labels."""
-    while not isinstance(labels, Tensor):
-        labels = next(iter(labels.values() if isinstance(labels, dict) else labels))
-    return labels
+    leaf = labels
+    while isinstance(leaf, (dict, tuple)) and leaf:
+        leaf = next(iter(leaf.values() if isinstance(leaf, dict) else leaf))
+    if not isinstance(leaf, Tensor):
+        got = "labels of the elements of samples of different sizes" if isinstance(leaf, list) else "none"
+        raise TypeError(f"partners by label need a label of each sample, a tensor (B, ...), got {got}")
+    return leaf

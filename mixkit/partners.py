@@ -75,7 +75,8 @@ def choose_partners(
         return RULES[partners](size, labels, generator, device)
     function = FUNCTIONS[partners] if isinstance(partners, str) else partners
     keys = samples.keys if isinstance(samples, Samples) else samples
-    arguments = dict(zip(ARGUMENTS, (elements, plain(labels), saliency, keys, generator), strict=True))
+    given = _of_samples(labels, elements) if isinstance(elements, RaggedSet) else plain(labels)
+    arguments = dict(zip(ARGUMENTS, (elements, given, saliency, keys, generator), strict=True))
     chosen = torch.as_tensor(function(**{name: arguments[name] for name in _asked(function)}), device=device)
     if chosen.dtype in (torch.int32, torch.int16, torch.uint8):
         chosen = chosen.long()
@@ -167,6 +168,15 @@ def classes_of(size: int, labels: Any) -> Tensor:
         return classes if nobody is None else torch.where(classes == nobody, alone, classes)
     got = ", ".join(f"{label.kind} {tuple(label.tensor.shape)}" for label in leaves) or "none"
     raise TypeError(f"partners by class need labels (B,) or shares (B, K) of the samples' classes, got {got}")
+
+
+def _of_samples(labels: Any, elements: RaggedSet) -> Any:
+    """The tensors of labels; of those that elements have a list, with the rows of each sample."""
+
+    def one(label: Label) -> Any:
+        return label.tensor if label.places is None else list(label.tensor[0].split(elements.lengths.tolist()))
+
+    return map_labels(one, labels)
 
 
 def _asked(function: Callable[..., Any]) -> list[str]:

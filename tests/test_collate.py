@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mixkit import Collate, SaliencyBank, Samples, create_mixer
+from mixkit import Collate, PerElement, SaliencyBank, Samples, create_mixer
 from tests.conftest import PointModel
 
 Pair = namedtuple("Pair", ["cloud", "label", "number"])
@@ -76,6 +76,29 @@ def test_labels_that_are_lists_of_numbers_stay_whole() -> None:
     mixed, targets = Collate(mixer)(samples)
     torch.testing.assert_close(mixed[:, 0, 0], targets.float() @ torch.arange(4.0))
     assert all(torch.equal(a[0], b[0]) and a[1] == b[1] for a, b in zip(samples, given, strict=True))
+
+
+def test_unstacked_labels_of_the_elements_are_listed_with_them() -> None:
+    """Also where all clouds of a batch have one size, and in a last batch of one."""
+    clouds = [torch.randn(number, 3) for number in (9, 7, 8, 6, 6, 6, 6, 6, 5)]
+    for said in (lambda labels: labels, PerElement):
+        mixer = create_mixer("pointcutmix_r", "points")
+        loader = DataLoader([(c, said(c[:, 2].clone())) for c in clouds], 4, collate_fn=Collate(mixer, stack=False))
+        for mixed, heights in loader:
+            for one, other in zip(mixed, heights, strict=True):
+                assert torch.equal(one[:, 2], other)
+        mixer = create_mixer("pointcutmix_r", "points", num_classes=3)
+        parts = [(c, said((c[:, 0] > 0).long())) for c in clouds]
+        for mixed, targets in DataLoader(parts, 4, collate_fn=Collate(mixer, stack=False)):
+            assert [each.shape for each in targets] == [(len(one), 3) for one in mixed]
+    for number, label in ((3, torch.eye(3)[0]), (3, torch.tensor([1, 0, 1])), (4, torch.tensor(2))):
+        samples = [(torch.randn(number, 3), label)] * 2  # soft and multi-hot labels of as many classes as points
+        assert Collate(mixer, stack=False)(samples)[1].shape == (2, 3)
+    several = create_mixer("pointcutmix_r", "points", num_classes=(3, 2))
+    samples = [(torch.randn(3, 3), torch.eye(3)[0], torch.tensor([1, 0, 1]))] * 2
+    _, soft, listed = Collate(several, 0, [1, 2], stack=False)(samples)
+    assert soft.shape == (2, 3)
+    assert [each.shape for each in listed] == [(3, 2)] * 2
 
 
 def test_it_runs_in_workers() -> None:

@@ -229,6 +229,33 @@ def test_clouds_of_different_sizes_as_those_of_one() -> None:
     assert ragged.source[1][::12].tolist() == partner_of(dense)
 
 
+def test_labels_of_the_elements_of_clouds_come_cloud_by_cloud() -> None:
+    clouds, parts = [torch.randn(n, 3) for n in (7, 3, 5)], [torch.arange(n) % 3 for n in (7, 3, 5)]
+    seen: list[Any] = []
+
+    def by_parts(labels: Any) -> Tensor:
+        seen.append(labels)
+        return torch.tensor([2, 0, 1])
+
+    padded = torch.nn.utils.rnn.pad_sequence(clouds, batch_first=True)
+    mask = torch.nn.utils.rnn.pad_sequence([torch.ones(n, dtype=torch.bool) for n in (7, 3, 5)], batch_first=True)
+    padded_parts = torch.nn.utils.rnn.pad_sequence(parts, batch_first=True)
+    mixer = create_mixer("pointmixup", "points", num_classes=3, partners=by_parts)
+    for batch, labels in ((clouds, parts), ((padded, mask), padded_parts)):
+        mixer(batch, labels)
+        for found, expected in zip(seen.pop(), parts, strict=True):
+            assert torch.equal(found, expected)
+    for method, options in (("cmixup", {}), ("pointmixup", {"partners": "far_label"})):
+        mixer = create_mixer(method, "points", num_classes=3, **options)
+        with pytest.raises(
+            TypeError, match="need a label of each sample.*got labels of the elements of samples of dif"
+        ):
+            mixer(clouds, parts)
+        for empty in ({}, ()):
+            with pytest.raises(TypeError, match=r"need a label of each sample, a tensor \(B, \.\.\.\), got none"):
+                mixer(clouds if empty == {} else torch.randn(3, 5, 3), {})
+
+
 def test_a_function_is_given_what_it_names() -> None:
     seen: dict[str, Any] = {}
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from mixkit.labels import Label
 from mixkit.ragged.packed import Packed
 
 
@@ -119,12 +120,12 @@ class PaddedForm(Form):
 
     def __init__(self, batch: Any, padded: Tensor, mask: Tensor) -> None:
         super().__init__(batch, Packed.from_padded(padded, mask))
-        self._mask, self._beside = mask, batch is not padded
+        self.mask, self._beside = mask, batch is not padded
 
     def close(self, packed: Packed) -> Any:
         """See `Form.close`."""
         if torch.equal(packed.lengths, self.packed.lengths):  # the places of the padding stay where they were
-            padded, mask = self._fill(packed.rows), self._mask
+            padded, mask = self._fill(packed.rows), self.mask
         elif not self._beside:
             raise ValueError(
                 "the mixed samples have other sizes than mask= says: give (batch, mask) as the batch, which comes back "
@@ -136,9 +137,18 @@ class PaddedForm(Form):
 
     def pack_labels(self, labels: Any) -> Tensor | None:
         """See `Form.pack_labels`."""
-        if isinstance(labels, Tensor) and labels.dim() >= 2 and labels.shape[:2] == self._mask.shape:
-            return labels[self._mask]
+        if isinstance(labels, Tensor) and labels.dim() >= 2 and labels.shape[:2] == self.mask.shape:
+            return labels[self.mask]
         return None
+
+    def unpad(self, label: Label) -> Tensor:
+        """(L, ...) the labels of the elements; ValueError where they are not (B, N, ...), as the padded samples are."""
+        if label.places != (1, 2):
+            raise ValueError(
+                "labels of the elements of a padded batch must be (B, N) or (B, N, C), the elements before the "
+                f"channels, got {tuple(label.tensor.shape)} for {tuple(self.mask.shape)}: give labels.mT"
+            )
+        return label.tensor[self.mask]
 
     def close_targets(self, targets: Packed, classes: bool = False) -> Tensor:
         """Targets (B, N, ...), of classes (B, K, N); they are 0 at the padding, which so counts for nothing."""
@@ -147,8 +157,8 @@ class PaddedForm(Form):
         return padded.movedim(2, 1).contiguous() if classes else padded
 
     def _fill(self, rows: Tensor) -> Tensor:
-        padded = rows.new_zeros(*self._mask.shape, *rows.shape[1:])
-        padded[self._mask] = rows
+        padded = rows.new_zeros(*self.mask.shape, *rows.shape[1:])
+        padded[self.mask] = rows
         return padded
 
 

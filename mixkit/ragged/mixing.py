@@ -14,7 +14,7 @@ from mixkit.labels import Label, PerElement, PerSample, Size, read_label
 from mixkit.methods.base import PlanContext
 from mixkit.partners import choose_partners, classes_of
 from mixkit.ragged.elements import RaggedSet
-from mixkit.ragged.forms import Form
+from mixkit.ragged.forms import Form, PaddedForm
 from mixkit.ragged.packed import Packed
 from mixkit.ragged.plan import RaggedPlan
 from mixkit.source import SaliencySource
@@ -106,6 +106,9 @@ def targets(form: Form, plan: RaggedPlan, labels: Any) -> Any:
 
 def _read_label(form: Form, labels: Any, num_classes: int | None, ignore_index: int | None) -> Label:
     packed, device = form.packed, form.packed.rows.device
+    if isinstance(form, PaddedForm):  # whose labels are read as those of a batch of one size
+        padded = read_label(labels, num_classes, Size(*form.mask.shape), ignore_index, device)
+        return padded if padded.places is None else replace(padded, tensor=form.unpad(padded)[None])
     of_elements = None if isinstance(labels, PerSample) else form.pack_labels(_bare(labels))
     if of_elements is not None:
         return read_label(PerElement(of_elements[None]), num_classes, Size(1, packed.num_rows), ignore_index, device)

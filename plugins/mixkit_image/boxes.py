@@ -20,11 +20,11 @@ _OF_THE_BOXES = ("labels", "scores", "masks", "area", "iscrowd")
 
 
 def is_detection(targets: Any) -> bool:
-    """Whether these are detection targets: a list of dicts with boxes, one for each image."""
+    """Whether these are detection targets: a list of dicts, one for each image, some of which have boxes."""
     return (
         isinstance(targets, (list, tuple))
-        and bool(targets)
-        and all(isinstance(target, Mapping) and "boxes" in target for target in targets)
+        and all(isinstance(target, Mapping) for target in targets)
+        and any("boxes" in target for target in targets)
     )
 
 
@@ -41,8 +41,9 @@ def mix_boxes(
         plan: a plan of B images that leaves pixels in their places.
         targets: for each image a dict of "boxes" (n, 4), a `tv_tensors.BoundingBoxes` of any format or (x1, y1, x2, y2)
             in pixels, and what belongs to them: "labels" (n,), "scores" (n,), "masks" (n, H, W), which are cut like
-            their boxes, "area" (n,), and any other entry of length n. An entry of another length, such as "image_id",
-            is kept from the sample itself.
+            their boxes, "area" (n,), and any other entry that in every image is as long as its boxes. Another entry,
+            such as "image_id", is kept from the sample itself. An image without "boxes", as torchvision's wrapper of
+            COCO gives one without annotations, has none.
         grid: the images' (H, W).
         min_score: boxes of a smaller score are dropped, as are those that nothing is left of, or that have no area.
             Default 0.
@@ -69,6 +70,7 @@ def mix_boxes(
         raise ValueError(f"targets must be {plan.num_samples} dicts, one for each image, got {len(targets)}")
     if plan.num_elements not in (None, grid[0] * grid[1]):
         raise ValueError(f"the plan is for {plan.num_elements} pixels, and images of {grid} have {grid[0] * grid[1]}")
+    targets = _with_boxes(targets)
     boxes = [_checked_corners(b, target) for b, target in enumerate(targets)]
     if plan.num_terms == 1 and plan.keeps_own:
         return [
@@ -78,7 +80,7 @@ def mix_boxes(
         raise ValueError(
             "this plan moves pixels to other places, where no box follows them: Puzzle Mix's transport=False"
         )
-    plan = plan.to("cpu")
+    plan, names = plan.to("cpu"), _names_per_box(targets)
     weight = plan.weight.expand(-1, -1, grid[0] * grid[1]).double()
     mixed = []
     for m, source in enumerate(plan.source):
@@ -86,7 +88,7 @@ def mix_boxes(
         parts = []
         for sample in samples:
             shown = (weight[m] * (source == sample)).sum(0).reshape(grid)
-            parts.append(_seen(targets[sample], boxes[sample], shown, min_score))
+            parts.append(_seen(targets[sample], names, boxes[sample], shown, min_score))
         mixed.append(_joined(parts, targets[m] if m < len(targets) else {}))
     return mixed
 
@@ -122,8 +124,10 @@ def _corners(boxes: Any) -> Tensor:
     return plain
 
 
-def _seen(target: Mapping[str, Any], boxes: Tensor, shown: Tensor, min_score: float) -> dict[str, Any]:
-    """The entries of one sample's boxes that an output shows, given the sample's weight (H, W) at each pixel."""
+def _seen(
+    target: Mapping[str, Any], names: list[str], boxes: Tensor, shown: Tensor, min_score: float
+) -> dict[str, Any]:
+    """What an output shows of one sample's boxes and their entries, given its weight (H, W) at each pixel."""
     over_rows = _overlap(boxes[:, 1], boxes[:, 3], shown.shape[0])
     over_columns = _overlap(boxes[:, 0], boxes[:, 2], shown.shape[1])
     area = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).clamp_min(torch.finfo(torch.float64).tiny)
@@ -137,11 +141,9 @@ def _seen(target: Mapping[str, Any], boxes: Tensor, shown: Tensor, min_score: fl
     scores = scores * share.to(scores)
     kept = ((share.cpu() > 0) & (scores.cpu() >= min_score)).nonzero()[:, 0]
     seen: dict[str, Any] = {}
-    for name, value in {**target, "scores": scores}.items():
+    for name, value in {**{name: target[name] for name in names}, "scores": scores}.items():
         if name == "boxes":
             seen[name] = _like(clipped[kept], value)
-        elif not _per_box(name, value, len(boxes)):
-            continue
         elif isinstance(value, Tensor):
             rows = value.as_subclass(Tensor)[kept.to(value.device)]
             if name == "masks":
@@ -156,9 +158,6 @@ def _seen(target: Mapping[str, Any], boxes: Tensor, shown: Tensor, min_score: fl
 
 def _joined(parts: list[dict[str, Any]], own: Mapping[str, Any]) -> dict[str, Any]:
     """The boxes of several samples in one target, with what else the sample itself carries."""
-    if any(part.keys() != parts[0].keys() for part in parts):
-        structures = " and ".join(str(sorted(part)) for part in parts)
-        raise ValueError(f"the targets of all images must have the same entries for their boxes, got {structures}")
     target = dict(own)
     for name, first in parts[0].items():
         values = [part[name] for part in parts]
@@ -197,6 +196,38 @@ def _like(corners: Tensor, boxes: Tensor) -> Tensor:
 def _scores_before(target: Mapping[str, Any], number: int) -> Tensor:
     boxes = target["boxes"].as_subclass(Tensor)
     return target["scores"] if "scores" in target else torch.ones(number, device=boxes.device)
+
+
+def _with_boxes(targets: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The targets; one without boxes gets none, and no rows of what boxes have in the first one that has them."""
+    with_boxes = [target for target in targets if "boxes" in target]
+    if not with_boxes or len(with_boxes) == len(targets):
+        return list(targets)
+    none = {name: _no_rows(with_boxes[0][name]) for name in _names_per_box(with_boxes)}
+    return [target if "boxes" in target else {**target, **none} for target in targets]
+
+
+def _names_per_box(targets: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The entries, but for scores, that boxes have one of; ValueError where an image has not one of them."""
+    names = []
+    for name in dict.fromkeys(name for target in targets for name in target):
+        lengths = [_per_box(name, target[name], len(target["boxes"])) for target in targets if name in target]
+        if name == "scores" or not all(lengths):
+            continue
+        if len(lengths) < len(targets):
+            number = next(number for number, target in enumerate(targets) if name not in target)
+            raise ValueError(
+                "the targets of all images must have the same entries for their boxes, and image "
+                f"{number} has no {name!r}"
+            )
+        names.append(name)
+    return names
+
+
+def _no_rows(value: Any) -> Any:
+    if isinstance(value, tv_tensors.TVTensor):
+        return tv_tensors.wrap(value.as_subclass(Tensor)[:0], like=value)
+    return value[:0]
 
 
 def _per_box(name: str, value: Any, number: int) -> bool:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import mixkit
+from mixkit import PerElement, PerSample, create_mixer
 from mixkit.ragged import Packed, RaggedPlan
 from mixkit.registry import get_method
 from mixkit_points import Channels
@@ -116,6 +117,27 @@ def test_every_form_gives_the_same_mix(method: str, name: str) -> None:
         results.append((opened(mixed).packed.rows, targets))
     assert bool(results[0][0].isfinite().all())
     torch.testing.assert_close(results[0], results[1])
+
+
+def test_labels_beside_a_mask_are_read_as_those_of_a_batch_of_one_size() -> None:
+    batch, mask = torch.randn(3, 8, 3), torch.arange(8) < torch.tensor([[8], [5], [6]])
+    values = create_mixer("pointcutmix_r", "points")
+    mixed, heights = values(batch, PerElement(batch[:, :, 2]), mask=mask)
+    assert torch.equal(mixed[:, :, 2][mask], heights[mask])
+    assert torch.equal(*(each[mask] for each in values(batch, batch.clone(), mask=mask)))
+    assert values(batch, PerSample(batch[:, :, 2]), mask=mask)[1].shape == (3, 8)
+    with pytest.raises(ValueError, match="values per sample or as values per element: say which"):
+        values(batch, batch[:, :, 2], mask=mask)
+    with pytest.raises(ValueError, match=r"\(B, N\) or \(B, N, C\).*got \(3, 3, 8\) for \(3, 8\): give labels.mT"):
+        values(batch, batch.mT, mask=mask)
+    classes = create_mixer("pointcutmix_r", "points", num_classes=8)
+    assert classes(batch, torch.eye(8)[:3], mask=mask)[1].shape == (3, 8)  # soft labels of as many classes as points
+    parts = torch.randint(8, (3, 8))
+    assert classes(batch, PerElement(parts), mask=mask)[1].shape == (3, 8, 8)
+    with pytest.raises(ValueError, match="multi-hot or soft labels per sample or as a class per element: say which"):
+        classes(batch, parts, mask=mask)
+    few = create_mixer("pointcutmix_r", "points", num_classes=5)
+    assert few(batch, np.asarray(parts % 5), mask=mask)[1].shape == (3, 5, 8)
 
 
 def test_a_mask_beside_the_batch() -> None:
