@@ -247,13 +247,11 @@ def test_labels_of_the_elements_of_clouds_come_cloud_by_cloud() -> None:
             assert torch.equal(found, expected)
     for method, options in (("cmixup", {}), ("pointmixup", {"partners": "far_label"})):
         mixer = create_mixer(method, "points", num_classes=3, **options)
-        with pytest.raises(
-            TypeError, match="need a label of each sample.*got labels of the elements of samples of dif"
-        ):
+        with pytest.raises(TypeError, match=r"need a label of each sample.*got labels of the elements"):
             mixer(clouds, parts)
-        for empty in ({}, ()):
+        for batch in (clouds, torch.randn(3, 5, 3)):
             with pytest.raises(TypeError, match=r"need a label of each sample, a tensor \(B, \.\.\.\), got none"):
-                mixer(clouds if empty == {} else torch.randn(3, 5, 3), {})
+                mixer(batch, {})
 
 
 def test_a_function_is_given_what_it_names() -> None:

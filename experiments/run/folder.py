@@ -112,7 +112,10 @@ class RunFolder:
             )
             _check_summary(summary, result)
         except ValueError as error:
-            raise ExperimentError(f"a file in {self.path} is damaged or was changed: {error}.") from error
+            raise ExperimentError(
+                f"a file in {self.path} is damaged or was changed: {error}. `python -m experiments train --resume "
+                f"{self.path}` makes it anew from the run's checkpoint; without one, remove the folder."
+            ) from error
         return result
 
     def status(self) -> str:
