@@ -254,11 +254,17 @@ class SaliencyBank(BarsOfBank, SaliencySource):
         """Merge what the processes of `torch.distributed` have learnt since the last time, in all of them alike.
 
         Call it in every process, after an epoch, say. A sample's saliency becomes the mean over the processes by how
-        often each has updated it since. Without a process group, or before the first batch, it does nothing.
+        often each has updated it since. Without a process group, or before any process's first batch, it does nothing.
         """
         dist = torch.distributed
-        if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1 or not self.num_elements:
+        if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
             return
+        num_elements = torch.tensor(self.num_elements or 0, device=self.device)
+        dist.all_reduce(num_elements, op=dist.ReduceOp.MAX)  # a process without a batch yet learns the number here
+        if not num_elements:
+            return
+        self._start(int(num_elements))
+        assert self.num_elements
         new = self._updates - self._merged
         total = new.clone()
         dist.all_reduce(total)

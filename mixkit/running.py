@@ -10,6 +10,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from torch import nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
 
 from mixkit.label_tree import plain
 from mixkit.typed import ManifoldCall
@@ -42,6 +44,26 @@ class MixerOfModel(ManifoldCall):
     def model(self) -> nn.Module:
         """The model that is run."""
         return self._model[0]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        refuse_new_model(self, name)
+        super().__setattr__(name, value)
+
+
+def refuse_new_model(mixer: nn.Module, name: str) -> None:
+    """Raise AttributeError for ``mixer.model = ...``, which would register a model and go on using the other one."""
+    if name == "model":
+        raise AttributeError(f"the model of a {type(mixer).__name__} stays the one that it was made with: make another")
+
+
+def refuse_sharded_parts(model: nn.Module) -> None:
+    """Raise ValueError for a model whose parts are sharded by ``fully_shard``, which loses gradients handed over."""
+    for name, module in model.named_modules():
+        if name and any(kind.__name__ == "FSDPModule" for kind in type(module).__mro__):
+            raise ValueError(
+                f"the clean pass does not go with a model whose parts are sharded by fully_shard, as {name!r} is: "
+                "give clean_weight=0, or shard the model as a whole"
+            )
 
 
 def run_model(model: Callable[[Any], Any], batch: Any, labels: Any, forward: Callable[..., Any] | None) -> Any:
@@ -98,12 +120,27 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 @contextmanager
+def uncached() -> Iterator[None]:
+    """A pass with weights of its own: within `torch.nn.utils.parametrize.cached` it reads none, and leaves none."""
+    cached, parametrize._cache_enabled = parametrize._cache_enabled, 0
+    try:
+        yield
+    finally:
+        parametrize._cache_enabled = cached
+
+
+@contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
     """The model in eval mode with no parameter that wants a gradient; all as before on the way out.
 
     One thread at a time: a second one would find the model frozen, and lose it to the first one's way out.
+
+    Raises:
+        ValueError: parameters of lazy modules that have no shape yet.
     """
-    with _LOCKS.setdefault(model, threading.RLock()):
+    if any(map(is_lazy, model.parameters())):
+        raise ValueError("the model has lazy modules without a shape yet: run it once before its saliency is asked for")
+    with _LOCKS.setdefault(model, threading.RLock()), uncached():
         modules = [module for module in model.modules() if module.training]
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         recurrent = [(each, each.training, each.dropout) for each in model.modules() if isinstance(each, nn.RNNBase)]

@@ -19,7 +19,7 @@ from mixkit.domain import Domain
 from mixkit.handover import hand_over
 from mixkit.label_tree import map_leaves, plain
 from mixkit.labels import Label
-from mixkit.running import at_output, frozen, run_model, takes_labels, unwrap
+from mixkit.running import at_output, frozen, refuse_sharded_parts, run_model, takes_labels, uncached, unwrap
 from mixkit.show import options_of
 from mixkit.shrink import shrink
 from mixkit.source import Observer, SaliencySource
@@ -93,7 +93,7 @@ class GradientSaliency(SaliencySource):
         self.autocast = autocast
         self.channels_last = channels_last
         self.compile = compile
-        self._compiled: Callable[[Any], Any] | None = None
+        self._compiled: tuple[nn.Module, Callable[[Any], Any]] | None = None  # of which model
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles compile anew."""
@@ -151,7 +151,7 @@ class GradientSaliency(SaliencySource):
             Of a ``loss`` of your own it is the mean of its numbers, and a scalar is taken as it is.
 
         Raises:
-            ValueError: the loss does not depend on the batch.
+            ValueError: the loss does not depend on the batch; or a model whose parts are sharded by FSDP.
             TypeError: the model returns no logits.
         """
         gradient, loss = self.gradient_with_loss(batch, labels, observe=observe)
@@ -162,6 +162,7 @@ class GradientSaliency(SaliencySource):
     ) -> tuple[Any, Tensor]:
         """The gradient as `gradient` gives it, and the loss, both as in `find_with_loss`."""
         model = unwrap(self.model)
+        refuse_sharded_parts(model)
         ends: list[Tensor] = []
 
         def keep(output: Any) -> Any:
@@ -173,7 +174,7 @@ class GradientSaliency(SaliencySource):
             ends.append(output if output.requires_grad else output.detach().requires_grad_())
             return ends[-1].clone()
 
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), uncached():
             batch, labels = _ordinary(batch).detach(), map_leaves(_ordinary, labels)
             with at_output(layer, keep, ends):
                 output = run_model(model, keep(batch) if layer is None else batch, labels, self.forward)
@@ -264,9 +265,9 @@ class GradientSaliency(SaliencySource):
     def _callable(self, model: nn.Module) -> Callable[[Any], Any]:
         if not self.compile:
             return model
-        if self._compiled is None:
-            self._compiled = torch.compile(model)
-        return self._compiled
+        if self._compiled is None or self._compiled[0] is not model:
+            self._compiled = model, torch.compile(model)
+        return self._compiled[1]
 
 
 def _ordinary(leaf: Any) -> Any:

@@ -20,6 +20,7 @@ from mixkit.methods.base import Method, Partners, PlanContext
 from mixkit.moving import refuse_integers
 from mixkit.partners import PREVIOUS_BATCH, check_partners, choose_partners, classes_of
 from mixkit.plan import MixPlan
+from mixkit.running import refuse_new_model
 from mixkit.schedule import Schedule
 from mixkit.settings import settle
 from mixkit.show import show_mixer
@@ -108,6 +109,10 @@ class MixerSteps(MixerCall):
         """Take the loss of a clean pass, of which `clean_loss` is clean_weight times."""
         with torch.inference_mode(False), torch.enable_grad():  # as the pass was, whatever the batch is mixed in
             self._clean_loss = self.clean_weight * loss
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        refuse_new_model(self, name)
+        super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles leave the last batch behind."""

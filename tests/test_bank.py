@@ -431,7 +431,12 @@ def _learn(rank: int, folder: str) -> None:
         bank.store(keys, secret(keys + 1 + 10 * rank, 4))
         bank.sync()
     bank.sync()  # nothing is new: nothing changes
-    torch.save(bank.state_dict(), f"{folder}/{rank}.pt")
+    late = SaliencyBank(3, dtype=torch.float32)
+    late.sync()  # nobody has had a batch yet
+    if rank == 0:
+        late.store(torch.tensor([1]), secret(torch.tensor([1]), 4))
+    late.sync()
+    torch.save({**bank.state_dict(), "late": late.look_up(torch.arange(3))}, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -446,6 +451,9 @@ def test_processes_merge_what_they_learnt(tmp_path: Any) -> None:
     torch.testing.assert_close(one["maps"][5:], both)
     assert (one["maps"][4] == 1).all()
     assert one["updates"].tolist() == [2, 2, 2, 2, 0, 4]
+    torch.testing.assert_close(
+        one["late"], torch.stack([torch.ones(4), secret(torch.tensor([1]), 4)[0], torch.ones(4)])
+    )
 
 
 def test_a_model_trains_with_a_bank() -> None:

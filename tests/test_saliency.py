@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parametrize
 
-from mixkit import GradientSaliency
+from mixkit import GradientSaliency, ManifoldMixer, create_mixer
 from mixkit.registry import get_domain
 from mixkit.running import unwrap
 from mixkit.shrink import shrink
@@ -161,6 +163,55 @@ def test_a_recurrent_model_runs_as_in_eval_mode_and_differentiates_as_in_trainin
     assert (model.rnn.training, model.rnn.dropout) == (training, 0.5)
 
 
+@pytest.mark.parametrize("clean_weight", [0.0, 1.0])
+def test_weights_that_are_cached_are_left_alone(clean_weight: float) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(36, 4)))
+    mixer = create_mixer("sagemix", "points", num_classes=4, model=model, clean_weight=clean_weight)
+    points, labels = torch.randn(4, 12, 3), torch.arange(4)
+    found: list[list[torch.Tensor | None]] = []
+    for context in (parametrize.cached, contextlib.nullcontext):
+        model.zero_grad()
+        with context():
+            mixed, targets = mixer(points, labels, generator=torch.Generator().manual_seed(0))
+            (F.cross_entropy(model(mixed), targets) + mixer.clean_loss).backward()
+        found.append([parameter.grad for parameter in model.parameters()])
+    assert all(gradient is not None for gradient in found[0])
+    torch.testing.assert_close(*found)
+
+
+def test_what_cannot_be_differentiated_is_named() -> None:
+    points, labels = torch.randn(2, 5, 3), torch.arange(2)
+    lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(4))
+    with pytest.raises(ValueError, match="lazy modules without a shape yet: run it once"):
+        GradientSaliency(lazy).find(points, labels, POINTS)
+    lazy(points)
+    GradientSaliency(lazy).find(points, labels, POINTS)
+
+    class FSDPModule:
+        """What torch's fully_shard makes a base of a module's class."""
+
+    class Sharded(FSDPModule, nn.Linear):
+        pass
+
+    whole = type("Whole", (FSDPModule, nn.Sequential), {})(nn.Flatten(), nn.Linear(15, 4))
+    GradientSaliency(whole).find_with_loss(points, labels, POINTS)
+    parts = GradientSaliency(nn.Sequential(nn.Flatten(), Sharded(15, 4)))
+    parts.find(points, labels, POINTS)
+    with pytest.raises(ValueError, match="does not go with a model whose parts are sharded by fully_shard, as '1' is"):
+        parts.find_with_loss(points, labels, POINTS)
+
+
+def test_the_model_of_a_mixer_stays() -> None:
+    model = PointModel()
+    for mixer in (
+        create_mixer("sagemix", "points", num_classes=5, model=model),
+        ManifoldMixer(model, ["input"], "sagemix", "points", num_classes=5),
+    ):
+        with pytest.raises(AttributeError, match="stays the one that it was made with: make another"):
+            mixer.model = PointModel()
+        assert not list(mixer.parameters())
+
+
 def test_wrappers_are_taken_off() -> None:
     model = PointModel()
     assert unwrap(nn.DataParallel(torch.compile(model))) is model
@@ -292,6 +343,16 @@ def test_a_compiled_pass_is_the_same_pass() -> None:
             saliency.find(points, labels, POINTS), GradientSaliency(model).find(points, labels, POINTS)
         )
         model.features[0].weight.data.mul_(2)  # training goes on
+
+
+@pytest.mark.slow
+def test_a_compiled_pass_follows_its_model() -> None:
+    models, points, labels = [PointModel() for _ in range(2)], torch.randn(2, 5, 3), torch.arange(2)
+    source = GradientSaliency(models[0], compile=True)
+    source.find(points, labels, POINTS)
+    source.model = models[1]
+    expected = GradientSaliency(models[1]).find(points, labels, POINTS)
+    torch.testing.assert_close(source.find(points, labels, POINTS), expected)
 
 
 def test_a_grid_shrinks_to_the_means_of_its_blocks_and_comes_back_linearly() -> None:
