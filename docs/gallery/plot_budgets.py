@@ -109,7 +109,9 @@ def draw_budgets(file):
     right.set(title="ECE, %; dotted: scaled", xlabel="epochs")
     for axes in (left, right):
         axes.set_xticks(range(len(BUDGETS)), BUDGETS)
-        axes.legend(frameon=False)
+    left.margins(y=0.2)  # room for the legend
+    left.legend(frameon=False, loc="lower right")
+    right.legend(frameon=False)
     return figure
 
 
