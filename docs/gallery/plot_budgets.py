@@ -109,8 +109,8 @@ def draw_budgets(file):
     right.set(title="ECE, %; dotted: scaled", xlabel="epochs")
     for axes in (left, right):
         axes.set_xticks(range(len(BUDGETS)), BUDGETS)
-    left.margins(y=0.2)  # room for the legend
-    left.legend(frameon=False, loc="lower right")
+    left.margins(y=0.35)  # room for the legend
+    left.legend(frameon=False, loc="upper left")
     right.legend(frameon=False)
     return figure
 
