@@ -31,6 +31,11 @@ def differentiate(
         gradients = _at_norm_1(output, loss, leaves, retain_graph)
     else:
         gradients = _gradients([loss(output).sum()], leaves, None, retain_graph)
+    return or_zeros(gradients, leaves)
+
+
+def or_zeros(gradients: list[Tensor | None], leaves: list[Tensor]) -> list[Tensor]:
+    """Gradients by leaves, zeros where the loss does not depend on one; ValueError where it depends on none."""
     if all(grad is None for grad in gradients):
         raise ValueError(NO_GRADIENT)
     return [torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(leaves, gradients, strict=True)]

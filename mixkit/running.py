@@ -138,12 +138,13 @@ def frozen(model: nn.Module) -> Iterator[None]:
     Raises:
         ValueError: parameters of lazy modules that have no shape yet.
     """
-    if any(map(is_lazy, model.parameters())):
+    all_modules, all_parameters = list(model.modules()), list(model.parameters())
+    if any(map(is_lazy, all_parameters)):
         raise ValueError("the model has lazy modules without a shape yet: run it once before its saliency is asked for")
     with _LOCKS.setdefault(model, threading.RLock()), uncached():
-        modules = [module for module in model.modules() if module.training]
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        recurrent = [(each, each.training, each.dropout) for each in model.modules() if isinstance(each, nn.RNNBase)]
+        modules = [module for module in all_modules if module.training]
+        parameters = [parameter for parameter in all_parameters if parameter.requires_grad]
+        recurrent = [(each, each.training, each.dropout) for each in all_modules if isinstance(each, nn.RNNBase)]
         try:
             for module in modules:
                 module.training = False  # set directly: a model's own train() may do more

@@ -6,12 +6,13 @@ import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mixkit.backward import NO_GRADIENT, differentiate, in_float16
+from mixkit.backward import differentiate, in_float16, or_zeros
 from mixkit.checks import check_number
 from mixkit.confidence import label_confidence
 from mixkit.default_loss import default_loss, default_loss_and_count
@@ -19,6 +20,7 @@ from mixkit.domain import Domain
 from mixkit.handover import hand_over
 from mixkit.label_tree import map_leaves, plain
 from mixkit.labels import Label
+from mixkit.outputs import map_tensors
 from mixkit.running import at_output, frozen, refuse_sharded_parts, run_model, takes_labels, uncached, unwrap
 from mixkit.show import options_of
 from mixkit.shrink import shrink
@@ -165,31 +167,25 @@ class GradientSaliency(SaliencySource):
         refuse_sharded_parts(model)
         ends: list[Tensor] = []
 
-        def keep(output: Any) -> Any:
+        def keep(output: Tensor) -> Tensor:
             """The same values beside the graph's ends, so that what follows may edit them in place."""
-            if isinstance(output, (tuple, list)):
-                return type(output)([keep(part) for part in output])
-            if not isinstance(output, Tensor) or not output.is_floating_point():
+            if not output.is_floating_point():
                 return output
             ends.append(output if output.requires_grad else output.detach().requires_grad_())
             return ends[-1].clone()
 
         with torch.inference_mode(False), torch.enable_grad(), uncached():
             batch, labels = _ordinary(batch).detach(), map_leaves(_ordinary, labels)
-            with at_output(layer, keep, ends):
+            with at_output(layer, partial(map_tensors, keep), ends):
                 output = run_model(model, keep(batch) if layer is None else batch, labels, self.forward)
             if observe is not None:
                 observe(output, labels)
+            total, count = self._loss_and_count(output, labels)
             if in_float16([output, batch], batch.device):
                 gradients = differentiate(output, lambda end: self.loss_of(end, labels), ends, retain_graph=True)
-                total, count = self._loss_and_count(output, labels)
                 return _one_or_all(gradients), total / count
-            total, count = self._loss_and_count(output, labels)
             found, loss = hand_over(total, ends, count)
-        if all(gradient is None for gradient in found):
-            raise ValueError(NO_GRADIENT)
-        zeros = zip(ends, found, strict=True)
-        return _one_or_all([torch.zeros_like(end) if each is None else each for end, each in zeros]), loss
+        return _one_or_all(or_zeros(found, ends)), loss
 
     def gradient(
         self, batch: Tensor, labels: Any, layer: nn.Module | None = None, observe: Observer | None = None
@@ -210,11 +206,9 @@ class GradientSaliency(SaliencySource):
             batch = batch.contiguous(memory_format=torch.channels_last)
         leaves: list[Tensor] = []
 
-        def cut(output: Any) -> Any:
+        def cut(output: Tensor) -> Tensor:
             """The same values above new leaves of the graph: nothing below them is differentiated."""
-            if isinstance(output, (tuple, list)):
-                return type(output)([cut(part) for part in output])
-            if not isinstance(output, Tensor) or not output.is_floating_point():
+            if not output.is_floating_point():
                 return output
             leaf = output.detach().clone() if output.is_inference() else output.detach()
             leaves.append(leaf.requires_grad_())
@@ -222,7 +216,7 @@ class GradientSaliency(SaliencySource):
 
         with torch.inference_mode(False), torch.enable_grad(), frozen(model), self._precision(batch):
             labels = map_leaves(_ordinary, labels)
-            with at_output(layer, cut, leaves):
+            with at_output(layer, partial(map_tensors, cut), leaves):
                 if layer is None:
                     output = run_model(self._callable(model), cut(batch), labels, self.forward)
                 else:

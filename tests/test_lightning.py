@@ -24,10 +24,14 @@ QUIET: dict[str, Any] = {
 PACKAGES = ["lightning.pytorch", "pytorch_lightning"]
 
 
+def packages(name: str) -> tuple[Any, Any]:
+    """Lightning under one of its names, and our module as it is with that one loaded."""
+    return importlib.import_module(name), importlib.reload(importlib.import_module("mixkit.lightning"))
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_in_lightning(package: str, tmp_path: Any) -> None:
-    lightning = importlib.import_module(package)
-    module = importlib.reload(importlib.import_module("mixkit.lightning"))
+    lightning, module = packages(package)
     seen: list[float | None] = []
 
     class Classifier(lightning.LightningModule):  # type: ignore[name-defined, misc]
@@ -65,8 +69,7 @@ def test_in_lightning(package: str, tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_manual_optimisation_counts_batches(package: str, tmp_path: Any) -> None:
-    lightning = importlib.import_module(package)
-    module = importlib.reload(importlib.import_module("mixkit.lightning"))
+    lightning, module = packages(package)
     seen: list[float | None] = []
 
     class Manual(lightning.LightningModule):  # type: ignore[name-defined, misc]
