@@ -171,7 +171,8 @@ class GradientSaliency(SaliencySource):
             """The same values beside the graph's ends, so that what follows may edit them in place."""
             if not output.is_floating_point():
                 return output
-            ends.append(output if output.requires_grad else output.detach().requires_grad_())
+            # a copy, as what a layer returns beside it may be made of it
+            ends.append(output.clone() if output.requires_grad else output.detach().requires_grad_())
             return ends[-1].clone()
 
         with torch.inference_mode(False), torch.enable_grad(), uncached():

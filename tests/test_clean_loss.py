@@ -162,3 +162,30 @@ def test_the_gradient_at_a_layer_is_that_of_a_pass_without_the_weights(half: boo
     loss.backward()
     assert model.two.second.weight.grad is not None
     assert model.two.first.weight.grad is None
+
+
+def test_what_a_layer_returns_may_depend_on_each_other() -> None:
+    class Layer(nn.Linear):
+        def forward(self, points: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
+            one = super().forward(points)
+            return {"one": one, "other": one.tanh()}
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = Layer(3, 5)
+
+        def forward(self, points: Tensor) -> Tensor:
+            parts = self.layer(points)
+            product: Tensor = (parts["one"] * parts["other"]).mean(1)
+            return product
+
+    model, labels = Model(), torch.arange(4)
+    source = GradientSaliency(model)
+    found, loss = source.gradient_with_loss(POINTS, labels, model.layer)
+    torch.testing.assert_close(found, source.gradient(POINTS, labels, model.layer))
+    loss.backward()
+    gradient = model.layer.weight.grad
+    torch.testing.assert_close(
+        gradient, torch.autograd.grad(F.cross_entropy(model(POINTS), labels), model.layer.weight)[0]
+    )
