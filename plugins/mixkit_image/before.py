@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
-from torchvision import tv_tensors
 
 from mixkit import Mixer
 from mixkit_image.samples import describe
+from mixkit_image.wrapping import wrap_like
 
 
 def mix_with_batch_before(mixer: Mixer, inputs: list[Any], labels: Any, by_kind: dict[str, Any]) -> dict[str, Any]:
@@ -34,8 +34,5 @@ def mix_with_batch_before(mixer: Mixer, inputs: list[Any], labels: Any, by_kind:
     image: Tensor = inputs[0]
     batch = image.as_subclass(Tensor)
     mixed, targets = mixer(batch, by_kind)
-    if mixed is batch:
-        mixed = image
-    elif isinstance(image, tv_tensors.TVTensor):
-        mixed = tv_tensors.wrap(mixed, like=image)
+    mixed = image if mixed is batch else wrap_like(mixed, image)
     return {"plan": None, "labels": labels, "image": image, "targets": targets["labels"], "mixed": mixed}

@@ -11,6 +11,7 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
 from mixkit import MixPlan
+from mixkit_image.wrapping import wrap_like
 
 #: Entries of a target that belong to the image, however many boxes it has.
 _OF_THE_IMAGE = ("image_id", "orig_size", "size")
@@ -150,7 +151,7 @@ def _seen(
                 rows = rows * (shown > 0).to(rows)
             elif name == "area":
                 rows = (rows * share[kept].to(rows.device)).to(rows.dtype)
-            seen[name] = tv_tensors.wrap(rows, like=value) if isinstance(value, tv_tensors.TVTensor) else rows
+            seen[name] = wrap_like(rows, value)
         else:
             seen[name] = [value[i] for i in kept.tolist()]
     return seen
@@ -161,11 +162,9 @@ def _joined(parts: list[dict[str, Any]], own: Mapping[str, Any]) -> dict[str, An
     target = dict(own)
     for name, first in parts[0].items():
         values = [part[name] for part in parts]
-        if isinstance(first, tv_tensors.TVTensor):
-            joined = torch.cat([value.as_subclass(Tensor).to(first.device) for value in values])
-            target[name] = tv_tensors.wrap(joined, like=first)
-        elif isinstance(first, Tensor):
-            target[name] = torch.cat([value.to(first.device) for value in values])
+        if isinstance(first, Tensor):
+            rows = [value.as_subclass(Tensor).to(first.device) for value in values]
+            target[name] = wrap_like(torch.cat(rows), first)
         else:
             target[name] = [item for value in values for item in value]
     return target
@@ -190,7 +189,7 @@ def _like(corners: Tensor, boxes: Tensor) -> Tensor:
     if not isinstance(boxes, tv_tensors.BoundingBoxes):
         return corners.to(boxes)
     in_own_format = F.convert_bounding_box_format(corners, tv_tensors.BoundingBoxFormat.XYXY, boxes.format)
-    return tv_tensors.wrap(in_own_format.to(boxes.as_subclass(Tensor)), like=boxes)
+    return wrap_like(in_own_format.to(boxes.as_subclass(Tensor)), boxes)
 
 
 def _scores_before(target: Mapping[str, Any], number: int) -> Tensor:
@@ -203,7 +202,8 @@ def _with_boxes(targets: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]
     with_boxes = [target for target in targets if "boxes" in target]
     if not with_boxes or len(with_boxes) == len(targets):
         return list(targets)
-    none = {name: _no_rows(with_boxes[0][name]) for name in _names_per_box(with_boxes)}
+    pattern = with_boxes[0]
+    none = {name: wrap_like(pattern[name][:0], pattern[name]) for name in _names_per_box(with_boxes)}
     return [target if "boxes" in target else {**target, **none} for target in targets]
 
 
@@ -222,12 +222,6 @@ def _names_per_box(targets: Sequence[Mapping[str, Any]]) -> list[str]:
             )
         names.append(name)
     return names
-
-
-def _no_rows(value: Any) -> Any:
-    if isinstance(value, tv_tensors.TVTensor):
-        return tv_tensors.wrap(value.as_subclass(Tensor)[:0], like=value)
-    return value[:0]
 
 
 def _per_box(name: str, value: Any, number: int) -> bool:

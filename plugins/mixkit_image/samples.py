@@ -12,6 +12,7 @@ from torchvision import tv_tensors
 
 from mixkit.saliency import Loss
 from mixkit_image.boxes import is_detection
+from mixkit_image.wrapping import wrap_like
 
 #: Takes something out of a sample.
 Getter = Callable[[Any], Any]
@@ -187,8 +188,7 @@ def stacked(images: Any) -> Tensor:
     shapes = sorted({tuple(image.shape) for image in images})
     if len(shapes) > 1:
         raise ValueError(f"images must be of one size to be mixed, got {shapes[0]} and {shapes[1]}: crop or pad them")
-    batch = torch.stack([image.as_subclass(Tensor) for image in images])
-    return tv_tensors.wrap(batch, like=images[0]) if isinstance(images[0], tv_tensors.TVTensor) else batch
+    return wrap_like(torch.stack([image.as_subclass(Tensor) for image in images]), images[0])
 
 
 def describe(sample: Any) -> str:

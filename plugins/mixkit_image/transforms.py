@@ -34,6 +34,7 @@ from mixkit_image.samples import (
 )
 from mixkit_image.traced import mix_traced, register
 from mixkit_image.typed import TransformCall
+from mixkit_image.wrapping import wrap_like
 
 
 class MixTransform(TransformCall):
@@ -152,7 +153,7 @@ class MixTransform(TransformCall):
         if is_detection(labels) and isinstance(sample, (tuple, list)) and isinstance(sample[0], (tuple, list)):
             images, *rest = self.forward(stacked(sample[0]), *sample[1:])
             pairs = zip(images.unbind(), sample[0], strict=True)
-            apart = [tv_tensors.wrap(m, like=x) if isinstance(x, tv_tensors.TVTensor) else m for m, x in pairs]
+            apart = [wrap_like(mixed, image) for mixed, image in pairs]
             return type(sample)([apart, *rest])
         leaves, structure = tree_flatten(sample, is_leaf=lambda part: part is labels)
         kinds = kinds_of(leaves, labels, type(self).__name__)
@@ -247,7 +248,7 @@ class MixTransform(TransformCall):
         if watched:
             mixed = self.mixer.watch(mixed, plan, elements, params["samples"])
         mixed = mixed.reshape(len(batch), *plain.shape[1:])
-        return tv_tensors.wrap(mixed, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else mixed
+        return wrap_like(mixed, inpt)
 
     def collate(self, samples: list[Any]) -> Any:
         """For ``DataLoader(..., collate_fn=transform.collate)``: torch's default collation, then the transform.
@@ -265,10 +266,7 @@ class MixTransform(TransformCall):
         leaves, structure = tree_flatten(default_collate(samples))
         kinds = tree_flatten(samples[0])[0]
         if len(kinds) == len(leaves):  # the collation forgets what is a mask
-            leaves = [
-                tv_tensors.wrap(leaf, like=kind) if isinstance(kind, tv_tensors.TVTensor) else leaf
-                for leaf, kind in zip(leaves, kinds, strict=True)
-            ]
+            leaves = [wrap_like(leaf, kind) for leaf, kind in zip(leaves, kinds, strict=True)]
         return self(tree_unflatten(leaves, structure))
 
     def extra_repr(self) -> str:
