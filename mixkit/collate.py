@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from mixkit.labels import PerElement
+from mixkit.labels import WRAPPERS, PerElement
 from mixkit.plan import MixPlan
 from mixkit.ragged import RaggedPlan, mixing, open_form
 from mixkit.show import short
@@ -119,7 +119,7 @@ class Collate:
             parts = [part.labels for part in given] if said else given
             if (sizes := _lengths(parts)) is None:
                 continue
-            listed = entry in self.inputs or (sizes == lengths and (said or not self._is_of_sample(entry, parts[0])))
+            listed = entry in self.inputs or (sizes == lengths and (said or not self._is_of_sample(entry, parts)))
             if len(set(sizes)) > 1 or (not self.stack and listed):
                 tensors = [torch.as_tensor(part) for part in parts]
                 lists[entry] = PerElement(tensors) if said else tensors
@@ -128,22 +128,30 @@ class Collate:
         places = dict.fromkeys(lists, 0)  # what is listed leaves its place to a number
         return _replaced(self.collate([_replaced(sample, places) for sample in samples]), lists)
 
-    def _is_of_sample(self, entry: Entry, label: Any) -> bool:
-        """Whether a label that is as long as its sample can be the sample's own: soft or multi-hot, (K,)."""
+    def _is_of_sample(self, entry: Entry, labels: list[Any]) -> bool:
+        """Whether labels that are as long as their samples can be the samples' own: soft or multi-hot, (K,)."""
         sizes = self.mixer.num_classes
         if self.several and isinstance(sizes, Mapping):
             sizes = sizes[entry]
         elif self.several and isinstance(sizes, (tuple, list)):
             sizes = sizes[self.labels.index(entry)]
-        floats = torch.as_tensor(label).is_floating_point()
-        return sizes is not None and label.ndim == 1 and (floats or len(label) == sizes)
+        if sizes is None or labels[0].ndim != 1:
+            return False
+        tensors = [torch.as_tensor(label) for label in labels]
+        if tensors[0].is_floating_point():
+            return True
+        return all(len(each) == sizes and bool(((each == 0) | (each == 1)).all()) for each in tensors)
 
     def _with_tensors(self, sample: Any) -> Any:
         """The sample, its labels that are lists of numbers as tensors: collation would take each number apart."""
-        lists = {entry: sample[entry] for entry in self.labels if _is_list_of_numbers(sample[entry])}
-        return (
-            _replaced(sample, {entry: torch.tensor(numbers) for entry, numbers in lists.items()}) if lists else sample
-        )
+        tensors: dict[Entry, Any] = {}
+        for entry in self.labels:
+            label = sample[entry]
+            if _is_list_of_numbers(label):
+                tensors[entry] = torch.tensor(label)
+            elif isinstance(label, WRAPPERS) and _is_list_of_numbers(label.labels):
+                tensors[entry] = type(label)(torch.tensor(label.labels))
+        return _replaced(sample, tensors) if tensors else sample
 
 
 def collate_pairs(mixer: Mixer, samples: list[Any]) -> tuple[Any, Any]:
@@ -184,6 +192,7 @@ def mix_alike(mixer: Mixer, batches: list[Any], labels: Any, samples: Any = None
         raise ValueError(
             f"partners='previous_batch' remembers one input of a batch, got {len(batches)}: give partners='random'"
         )
+    mixer.forget_clean_loss()
     first = batches[0]
     if open_form(first) is not None:
         return _mix_forms_alike(mixer, batches, labels, samples)

@@ -97,18 +97,16 @@ def _of_own_labels(logits: Tensor, label: Label) -> tuple[Tensor, Tensor] | None
         return own, counts.float()
     if label.kind == "values" or label.tensor.dim() < 2:
         return None
-    shares, dim = label.numbers.to(logits), class_dim(label)
+    shares, known, dim = label.numbers.to(logits), label.known.to(logits.device), class_dim(label)
     if logits.shape != shares.shape:
-        shares, dim = shares.movedim(dim, 1), 1
+        shares, known, dim = shares.movedim(dim, 1), known.movedim(dim, 1), 1
         if logits.shape != shares.shape:
             return None
-    shares = shares.clamp_min(0)  # what is not known is marked below 0
-    soft = (logits.softmax(dim) * shares).sum(dim).clamp_max(1)  # which rounding can exceed
-    if label.kind == "unknown" and not (sums_to_one(shares, dim) | ((shares == 0) | (shares == 1)).all()):
+    is_soft = sums_to_one(shares, known, dim) & (shares.shape[dim] > 1)
+    shares = shares * known
+    if label.kind == "unknown" and not (is_soft | ((shares == 0) | (shares == 1)).all()):
         return None  # neither soft labels nor multi-hot ones
     total = shares.sum(dim)
-    several = (logits.sigmoid() * shares).sum(dim) / total.clamp_min(1e-6)
-    softmax = (
-        sums_to_one(shares, dim) if shares.shape[dim] > 1 else torch.zeros((), dtype=torch.bool, device=total.device)
-    )
-    return torch.where(softmax, soft, several), torch.where(softmax, torch.ones_like(total), (total > 0).to(total))
+    by_softmax = (logits.softmax(dim) * shares).sum(dim).clamp_max(1)  # which rounding can exceed
+    by_sigmoid = (logits.sigmoid() * shares).sum(dim) / total.clamp_min(1e-6)
+    return torch.where(is_soft, by_softmax, by_sigmoid), (total > 0).to(total)

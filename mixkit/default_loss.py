@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -42,29 +42,11 @@ def default_loss(output: Any, labels: Any) -> Tensor:
         ValueError: an empty dict of labels.
         TypeError: no logits, no labels, or none or several of these losses suit them; the message names ``loss=``.
     """
-    return _fit(output, labels).total()
+    return default_loss_and_count(output, labels)[0]
 
 
 def default_loss_and_count(output: Any, labels: Any) -> tuple[Tensor, Tensor]:
     """The default loss, and () of how many labels it is the sum: of samples, or of elements where these have labels."""
-    fit = _fit(output, labels)
-    return fit.total(), fit.counts().sum()
-
-
-class _Fit(NamedTuple):
-    """A loss that suits an output and its labels.
-
-    Attributes:
-        total: computes the loss, summed.
-        counts: computes which of the labels count, a bool for each sample, or for each element where these have labels.
-    """
-
-    total: Callable[[], Tensor]
-    counts: Callable[[], Tensor]
-
-
-def _fit(output: Any, labels: Any) -> _Fit:
-    """The loss that suits; raises as `default_loss`."""
     logits = find_logits(output)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     labels_read: list[Label] = []
@@ -73,7 +55,7 @@ def _fit(output: Any, labels: Any) -> _Fit:
         raise ValueError("a model's saliency needs labels: give them, or a saliency without a model")
     if not labels_read:
         raise TypeError(f"the loss of a saliency takes one label tensor, got {type(labels).__name__}; give loss=")
-    fits = [fit for label in labels_read if (fit := _loss_for(logits, label)) is not None]
+    fits = [fit for label in labels_read if (fit := _loss_and_count(logits, label)) is not None]
     if len(fits) == 1:
         return fits[0]
     came = " and ".join(f"{_SAY[each.kind]}{tuple(each.tensor.shape)} {each.tensor.dtype}" for each in labels_read)
@@ -119,9 +101,10 @@ def class_dim(label: Label) -> int:
     return next(k for k in range(1, label.tensor.dim()) if not label.places[0] <= k < label.places[1])
 
 
-def sums_to_one(shares: Tensor, dim: int) -> Tensor:
-    """A bool scalar: each row of shares sums to 1, as soft labels do."""
-    return ((shares.sum(dim) - 1).abs() < 1e-3).all()
+def sums_to_one(shares: Tensor, known: Tensor, dim: int) -> Tensor:
+    """A bool scalar: each row of shares sums to 1, as soft labels do, or has none that is known."""
+    whole = known.all(dim) & ((shares.sum(dim) - 1).abs() < 1e-3)
+    return (whole | ~known.any(dim)).all()
 
 
 def as_label(leaf: Label | Tensor) -> Label:
@@ -134,52 +117,56 @@ def as_label(leaf: Label | Tensor) -> Label:
     return Label(leaf, "classes", (1, leaf.dim()) if leaf.dim() > 1 else None, None, None)
 
 
-def _loss_for(logits: Tensor, label: Label) -> _Fit | None:
-    """The loss of one of the labels, or None where the output does not suit it."""
+def _loss_and_count(logits: Tensor, label: Label) -> tuple[Tensor, Tensor] | None:
+    """The loss of one of the labels, summed, and () of how many; None where the output does not suit it."""
     if label.kind == "classes":
-        ignored = -100 if label.ignore_index is None else label.ignore_index
-        classes = label.classes
-
-        def counts() -> Tensor:
-            return classes != ignored
-
-        if (first := by_class(logits, label)) is not None:
-            return _Fit(lambda: F.cross_entropy(first, classes, reduction="sum", ignore_index=ignored), counts)
-        if (one := one_logit(logits, label)) is None:
-            return None
-        return _Fit(lambda: _summed(_bce, one, classes.to(one.dtype), counts()), counts)
-    numbers = label.numbers.to(logits.dtype)
-    known = torch.ones_like(numbers, dtype=torch.bool) if label.unknown is None else numbers != label.unknown
-    counted = known
-
-    def rows_known() -> Tensor:
-        """Of each sample, or element where these have labels, whether anything of it is known."""
-        start, stop = (2, known.dim()) if label.kind == "unknown" else label.places or (1, 1)
-        beside = [k for k in range(1, known.dim()) if not start <= k < stop]
-        return known.any(beside) if beside else known
-
-    if label.kind == "values":
-        if _looks_soft(label) or logits.shape[0] != len(numbers) or _without_ones(logits) != _without_ones(numbers):
-            return None
-        return _Fit(lambda: _summed(_squares, logits.reshape(numbers.shape), numbers, counted), rows_known)
-    dim = class_dim(label)
-    if label.kind == "unknown" and (numbers.dim() < 2 or numbers.shape[1] < 2 or not bool(sums_to_one(numbers, 1))):
+        return _of_classes(logits, label)
+    loss = _of_values(logits, label) if label.kind == "values" else _of_shares(logits, label)
+    if loss is None:
         return None
-    if logits.shape != numbers.shape:
-        if logits.shape != numbers.movedim(dim, 1).shape:
-            return None
-        numbers, counted, dim = numbers.movedim(dim, 1), counted.movedim(dim, 1), 1
-    if label.kind == "unknown":
-        return _Fit(lambda: -times_logs(numbers, F.log_softmax(logits, 1)).sum(), rows_known)
+    known = label.known
+    start, stop = (2, known.dim()) if label.kind == "unknown" else label.places or (1, 1)
+    beside = [k for k in range(1, known.dim()) if not start <= k < stop]
+    return loss, (known.any(beside) if beside else known).sum()  # of a label that is known in part, all counts
 
-    def of_shares() -> Tensor:
-        binary = _summed(_bce, logits, numbers, counted)
-        if numbers.shape[dim] == 1:
-            return binary
-        soft = -times_logs(numbers * counted, F.log_softmax(logits, dim)).sum()
-        return torch.where(sums_to_one(numbers, dim), soft, binary)  # which of them, without a wait for the device
 
-    return _Fit(of_shares, rows_known)
+def _of_classes(logits: Tensor, label: Label) -> tuple[Tensor, Tensor] | None:
+    ignored = -100 if label.ignore_index is None else label.ignore_index
+    classes = label.classes
+    counts = classes != ignored
+    if (first := by_class(logits, label)) is not None:
+        return F.cross_entropy(first, classes, reduction="sum", ignore_index=ignored), counts.sum()
+    if (one := one_logit(logits, label)) is not None:
+        return _summed(_bce, one, classes.to(one.dtype), counts), counts.sum()
+    return None
+
+
+def _of_values(logits: Tensor, label: Label) -> Tensor | None:
+    values = label.numbers.to(logits.dtype)
+    if _looks_soft(label) or logits.shape[0] != len(values) or _without_ones(logits) != _without_ones(values):
+        return None
+    return _summed(_squares, logits.reshape(values.shape), values, label.known)
+
+
+def _of_shares(logits: Tensor, label: Label) -> Tensor | None:
+    """Cross entropy of soft labels, and BCE of multi-hot ones; of floats of which nothing is told, the former."""
+    shares, known, told = label.numbers.to(logits.dtype), label.known, label.kind == "shares"
+    if not told and (shares.dim() < 2 or shares.shape[1] < 2 or not bool(sums_to_one(shares, known, 1))):
+        return None
+    dim = class_dim(label)
+    by_dim_1 = shares.movedim(dim, 1)
+    if logits.shape == shares.shape:
+        logits = logits.movedim(dim, 1)
+    elif not told or logits.shape != by_dim_1.shape:
+        return None
+    shares, known = by_dim_1, known.movedim(dim, 1)
+    if shares.shape[1] == 1:
+        return _summed(_bce, logits, shares, known)
+    soft = -times_logs(shares * known, F.log_softmax(logits, 1)).sum()
+    if not told:
+        return soft
+    binary = _summed(_bce, logits, shares, known)
+    return torch.where(sums_to_one(shares, known, 1), soft, binary)  # which of them, without a wait for the device
 
 
 def _bce(logits: Tensor, targets: Tensor) -> Tensor:
@@ -205,7 +192,7 @@ def _looks_soft(label: Label) -> bool:
     tensor = label.tensor
     if tensor.device.type != "cpu" or label.places is not None or tensor.dim() != 2 or tensor.shape[1] < 2:
         return False
-    return bool((tensor >= 0).all()) and bool(sums_to_one(label.numbers, 1))
+    return bool((tensor >= 0).all()) and bool(sums_to_one(label.numbers, label.known, 1))
 
 
 def _advice(labels: list[Label]) -> str:

@@ -112,6 +112,11 @@ class Label:
         return None if self.kind == "shares" and self.ignore_index in (0, 1) else self.ignore_index
 
     @property
+    def known(self) -> Tensor:
+        """Which of the shares or values are known, a bool for each."""
+        return torch.ones_like(self.tensor, dtype=torch.bool) if self.unknown is None else self.tensor != self.unknown
+
+    @property
     def classes(self) -> Tensor:
         """Long (B,), (B, N) or (B, H, W), of the kind "classes": without a side of 1 that was not asked for."""
         if self.places is None:

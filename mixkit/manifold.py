@@ -20,6 +20,7 @@ from mixkit.partners import PREVIOUS_BATCH
 from mixkit.plan import MixPlan
 from mixkit.running import MixerOfModel, run_model, unwrap
 from mixkit.untraced import untraced
+from mixkit.watch import checked_saliency
 
 
 class ManifoldMixer(MixerOfModel):
@@ -177,17 +178,17 @@ class ManifoldMixer(MixerOfModel):
         self, batch: Tensor, labels: Any, layer: nn.Module, elements: ElementSet, last: bool | None, samples: Any
     ) -> Tensor | None:
         """(B, n) saliency of the input's elements, or of the layer's."""
-        source, needed = self.mixer.saliency, "saliency" in self.mixer.needs
-        mixer, features = self.mixer, None
-        if needed and self.saliency_at == "layer" and source is not None and source.has_model:
-            if mixer.clean_weight:
-                gradient, loss = source.gradient_with_loss(batch, labels, layer, mixer.observer)
-                mixer.set_clean_loss(loss)
-            else:
-                gradient = source.gradient(batch, labels, layer, mixer.observer)
-            features = mixer.domain.feature_elements(gradient, elements, last)
-        if features is None:  # a vector has no places of its own
+        mixer, source = self.mixer, self.mixer.saliency
+        if source is None or not source.has_model or self.saliency_at != "layer" or "saliency" not in mixer.needs:
             return mixer.find_saliency(batch, labels, elements, samples)
+        if mixer.clean_weight:
+            gradient, loss = source.gradient_with_loss(batch, labels, layer, mixer.observer)
+            mixer.set_clean_loss(loss)
+        else:
+            gradient = source.gradient(batch, labels, layer, mixer.observer)
+        features = mixer.domain.feature_elements(gradient, elements, last)
+        if features is None:  # a vector has no places of its own
+            return checked_saliency(source.find(batch, labels, mixer.domain, samples), elements)
         return torch.linalg.vector_norm(features.values.float(), dim=2)
 
 

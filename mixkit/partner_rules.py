@@ -11,6 +11,8 @@ from torch import Tensor
 from mixkit import draws
 from mixkit.checks import check_flag, check_positive
 from mixkit.elements import ElementSet
+from mixkit.label_tree import map_labels
+from mixkit.labels import Label
 from mixkit.query import draw
 from mixkit.ragged.elements import RaggedSet
 from mixkit.show import options_of
@@ -32,11 +34,10 @@ class NearLabel:
         self.sigma = None if sigma is None else check_positive("sigma", sigma)
         self.far = check_flag("far", far)
 
-    def __call__(self, labels: Any, elements: ElementSet | RaggedSet, generator: torch.Generator | None) -> Tensor:
-        """(B,) the partner of each sample; TypeError where samples have no labels, or their elements have them."""
-        first = _first(labels)
-        numbers = first.reshape(len(first), -1).double()
-        if first.is_floating_point() or numbers.shape[1] > 1:
+    def __call__(self, labels: Tensor, elements: ElementSet | RaggedSet, generator: torch.Generator | None) -> Tensor:
+        """(B,) the partner of each sample, given what `label_to_compare` finds."""
+        numbers = labels.reshape(len(labels), -1).double()
+        if labels.is_floating_point() or numbers.shape[1] > 1:
             apart = torch.cdist(numbers, numbers).square()
         else:
             apart = (numbers != numbers.T).double()
@@ -119,12 +120,25 @@ def greedy_cover(distance: Tensor) -> Tensor:
     return torch.from_numpy(successor)
 
 
-def _first(labels: Any) -> Tensor:
-    """The first tensor of labels."""
-    leaf = labels
-    while isinstance(leaf, (dict, tuple)) and leaf:
-        leaf = next(iter(leaf.values() if isinstance(leaf, dict) else leaf))
-    if not isinstance(leaf, Tensor):
-        got = "labels of the elements of samples of different sizes" if isinstance(leaf, list) else "none"
-        raise TypeError(f"partners by label need a label of each sample, a tensor (B, ...), got {got}")
-    return leaf
+def label_to_compare(labels: Any, ragged: bool = False) -> Tensor:
+    """(B, ...) the labels that say how near samples are: their first ones, or else the first of their elements.
+
+    Args:
+        labels: what `mixkit.label_tree.read_labels` returns.
+        ragged: the samples are of different sizes, so that only labels of the samples compare. Default False.
+
+    Raises:
+        TypeError: no such label; classes of elements are none, as their numbers are no distances.
+    """
+    found: list[Label] = []
+    map_labels(found.append, labels)
+    of_elements = [label for label in found if label.places is not None]
+    compared = [label for label in found if label.places is None]
+    if not ragged:
+        compared += [label for label in of_elements if label.kind != "classes"]
+    if compared:
+        return compared[0].tensor
+    got = "classes of the elements" if of_elements else "none"
+    if of_elements and ragged:
+        got = "labels of the elements of samples of different sizes"
+    raise TypeError(f"partners by label need a label of each sample, a tensor (B, ...), got {got}")

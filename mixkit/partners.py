@@ -16,7 +16,7 @@ from mixkit.label_tree import map_labels, plain
 from mixkit.labels import Label
 from mixkit.methods.base import Partners
 from mixkit.metrics import hard_targets
-from mixkit.partner_rules import FarSaliency, NearLabel
+from mixkit.partner_rules import FarSaliency, NearLabel, label_to_compare
 from mixkit.ragged.elements import RaggedSet
 from mixkit.samples import Samples
 from mixkit.show import short
@@ -75,7 +75,11 @@ def choose_partners(
         return RULES[partners](size, labels, generator, device)
     function = FUNCTIONS[partners] if isinstance(partners, str) else partners
     keys = samples.keys if isinstance(samples, Samples) else samples
-    given = _of_samples(labels, elements) if isinstance(elements, RaggedSet) else plain(labels)
+    ragged = isinstance(elements, RaggedSet)
+    if isinstance(function, NearLabel):
+        given = label_to_compare(labels, ragged)
+    else:
+        given = _of_samples(labels, elements) if isinstance(elements, RaggedSet) else plain(labels)
     arguments = dict(zip(ARGUMENTS, (elements, given, saliency, keys, generator), strict=True))
     chosen = torch.as_tensor(function(**{name: arguments[name] for name in _asked(function)}), device=device)
     if chosen.dtype in (torch.int32, torch.int16, torch.uint8):

@@ -6,7 +6,7 @@ import inspect
 import threading
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeGuard
 from weakref import WeakKeyDictionary
 
 from torch import nn
@@ -92,7 +92,7 @@ def takes_labels(forward: Callable[..., Any]) -> bool:
 def at_output(layer: nn.Module | None, change: Callable[[Any], Any], seen: Sized) -> Iterator[None]:
     """Let ``change`` replace the output of a layer, as long as it has ``seen`` nothing; without a layer do nothing.
 
-    Of a layer that runs twice, the first time counts.
+    Of a layer that runs twice, the first time counts. RuntimeError where nothing was seen in the end.
     """
 
     def change_once(module: nn.Module, args: Any, output: Any) -> Any:
@@ -101,6 +101,11 @@ def at_output(layer: nn.Module | None, change: Callable[[Any], Any], seen: Sized
     handle = None if layer is None else layer.register_forward_hook(change_once)
     try:
         yield
+        if layer is not None and not len(seen):
+            raise RuntimeError(
+                f"the layer whose saliency is asked for, a {type(layer).__name__}, did not run, or returned no "
+                "floating-point tensor: is it unused, or compiled with its hooks?"
+            )
     finally:
         if handle is not None:
             handle.remove()
@@ -122,11 +127,18 @@ def unwrap(model: nn.Module) -> nn.Module:
 @contextmanager
 def uncached() -> Iterator[None]:
     """A pass with weights of its own: within `torch.nn.utils.parametrize.cached` it reads none, and leaves none."""
-    cached, parametrize._cache_enabled = parametrize._cache_enabled, 0
+    outside = parametrize._cache_enabled, parametrize._cache
+    parametrize._cache_enabled, parametrize._cache = 0, {}
     try:
         yield
     finally:
-        parametrize._cache_enabled = cached
+        parametrize._cache_enabled, parametrize._cache = outside
+
+
+def _is_torchs_own_rnn(module: nn.Module) -> TypeGuard[nn.RNNBase]:
+    """Whether a module is a recurrent one whose mode says nothing but whether there is dropout."""
+    own = (nn.RNN.forward, nn.LSTM.forward, nn.GRU.forward)
+    return isinstance(module, nn.RNNBase) and type(module).forward in own
 
 
 @contextmanager
@@ -144,7 +156,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
     with _LOCKS.setdefault(model, threading.RLock()), uncached():
         modules = [module for module in all_modules if module.training]
         parameters = [parameter for parameter in all_parameters if parameter.requires_grad]
-        recurrent = [(each, each.training, each.dropout) for each in all_modules if isinstance(each, nn.RNNBase)]
+        recurrent = [(each, each.training, each.dropout) for each in all_modules if _is_torchs_own_rnn(each)]
         try:
             for module in modules:
                 module.training = False  # set directly: a model's own train() may do more

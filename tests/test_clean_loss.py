@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mixkit import GradientSaliency, ManifoldMixer, create_mixer
+from mixkit import GradientSaliency, ManifoldMixer, create_mixer, label_confidence
+from mixkit_image import MixTransform, TimmMixup
 
 POINTS, IMAGES = torch.randn(4, 12, 3), torch.randn(4, 3, 8, 8)
 PARTS = torch.randint(5, (4, 12))
@@ -189,3 +190,60 @@ def test_what_a_layer_returns_may_depend_on_each_other() -> None:
     torch.testing.assert_close(
         gradient, torch.autograd.grad(F.cross_entropy(model(POINTS), labels), model.layer.weight)[0]
     )
+
+
+@pytest.mark.parametrize("places", ["samples", "elements"])
+def test_one_soft_label_that_is_not_known_leaves_the_others_what_they_are(places: str) -> None:
+    soft = torch.rand(4, 5).softmax(1) if places == "samples" else torch.rand(4, 5, 8, 8).softmax(1)
+    model = nn.Conv2d(3, 5, 1) if places == "elements" else nn.Sequential(nn.Flatten(), nn.Linear(192, 5))
+    known = torch.arange(4) < 3
+    marked = soft.clone()
+    marked[3] = -1
+    found = clean_loss("image", model, IMAGES, marked, ignore_index=-1)
+    torch.testing.assert_close(found, F.cross_entropy(model(IMAGES)[known], soft[known]).detach())
+    mixer = create_mixer("sagemix", "image", num_classes=5, model=model, ignore_index=-1)
+    logits = model(IMAGES)
+    one, other = (label_confidence(logits, mixer.read(IMAGES, labels)[1]) for labels in (soft, marked))
+    torch.testing.assert_close(other, torch.where(known, one, 0))
+    several = (soft > soft.mean()).float()  # and multi-hot labels that are known in part are no soft ones
+    several[:, 0] = -1
+    binary = F.binary_cross_entropy_with_logits(logits, several.clamp_min(0), reduction="none")
+    expected = (binary * (several >= 0)).sum() / (logits.numel() / 5)
+    torch.testing.assert_close(clean_loss("image", model, IMAGES, several, ignore_index=-1), expected.detach())
+
+
+def test_a_layer_of_vectors_costs_one_training_pass() -> None:
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5))
+    mixer = ManifoldMixer(
+        model, ["3"], "sagemix", "image", num_classes=5, saliency_at="layer", clean_weight=1.0, channels_last=False
+    )
+    mixer(IMAGES, torch.arange(4))
+    assert model[0].num_batches_tracked == 2  # the clean pass, and the mixed one
+
+
+@pytest.mark.parametrize("clean_weight", [0.0, 1.0])
+@pytest.mark.parametrize("at", ["input", "layer"])
+def test_a_layer_that_does_not_run_is_named(at: str, clean_weight: float) -> None:
+    model = PerPoint()
+    model.unused = nn.Linear(3, 3)
+    mixer = ManifoldMixer(
+        model, ["unused"], "sagemix", "points", num_classes=5, saliency_at=at, clean_weight=clean_weight
+    )
+    with pytest.raises(RuntimeError, match="did not run"):
+        mixer(POINTS, PARTS)
+
+
+def test_none_is_left_of_the_batch_before() -> None:
+    images, labels = IMAGES, torch.arange(4)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 5))
+    transform = MixTransform("comixup", num_classes=5, model=model)
+    transform(images, labels)
+    assert transform.mixer.clean_loss > 0
+    transform.eval()(images, labels)
+    assert transform.mixer.clean_loss == 0
+    timm = TimmMixup(["comixup", "cutmix"], num_classes=5, model=model, switch_prob=0.0)
+    timm(images, labels)
+    assert timm.mixers[0].clean_loss > 0
+    timm.switch_prob = 1.0  # the other method's turn
+    timm(images, labels)
+    assert timm.mixers[0].clean_loss == 0

@@ -94,6 +94,9 @@ def test_unstacked_labels_of_the_elements_are_listed_with_them() -> None:
     for number, label in ((3, torch.eye(3)[0]), (3, torch.tensor([1, 0, 1])), (4, torch.tensor(2))):
         samples = [(torch.randn(number, 3), label)] * 2  # soft and multi-hot labels of as many classes as points
         assert Collate(mixer, stack=False)(samples)[1].shape == (2, 3)
+    samples = [(torch.randn(3, 3), parts) for parts in (torch.tensor([0, 1, 2]), PerElement([0, 1, 1]))]
+    for sample in samples:  # as many points as classes, and numbers that are no multi-hot label, or said to be none
+        assert [each.shape for each in Collate(mixer, stack=False)([sample] * 2)[1]] == [(3, 3)] * 2
     several = create_mixer("pointcutmix_r", "points", num_classes=(3, 2))
     samples = [(torch.randn(3, 3), torch.eye(3)[0], torch.tensor([1, 0, 1]))] * 2
     _, soft, listed = Collate(several, 0, [1, 2], stack=False)(samples)

@@ -356,6 +356,19 @@ def test_transforms(make: Callable[..., MixTransform]) -> None:
     torch.testing.assert_close(same({"images": images, "labels": torch.arange(7)})["labels"], torch.eye(7))
 
 
+def test_near_labels_are_those_of_the_samples_and_no_numbers_of_parts() -> None:
+    clouds, labels, parts = torch.randn(4, 6, 3), torch.tensor([0, 0, 1, 1]), torch.tensor([0, 5, 0, 5])
+    mixer = create_mixer("mixup", "points", num_classes={"parts": 8, "class": 2}, partners=NearLabel(sigma=0.01))
+    both = {"parts": parts[:, None].expand(-1, 6), "class": labels}
+    for _ in range(5):
+        assert mixer.plan(clouds, both).source[:, 1].flatten().tolist() == [1, 0, 3, 2]
+    mixer = create_mixer("pointcutmix_k", "points", num_classes=7, partners="near_label", p=1.0)
+    with pytest.raises(TypeError, match=r"partners by label need a label of each sample.*got classes of the elements"):
+        mixer(clouds, both["parts"])
+    heights = create_mixer("pointcutmix_k", "points", partners="near_label", p=1.0)
+    assert heights(clouds, mixkit.PerElement(clouds[:, :, 2]))[1].shape == (4, 6)
+
+
 def test_the_examples_of_the_documentation() -> None:
     text = (Path(__file__).resolve().parents[1] / "docs" / "guide" / "partners.md").read_text(encoding="utf-8")
     near, given, spared = re.findall(r"```python\n(.*?)```", text, flags=re.S)

@@ -163,6 +163,39 @@ def test_a_recurrent_model_runs_as_in_eval_mode_and_differentiates_as_in_trainin
     assert (model.rnn.training, model.rnn.dropout) == (training, 0.5)
 
 
+def test_a_recurrent_layer_with_a_mode_of_its_own_runs_in_eval_mode() -> None:
+    class InputDropout(nn.LSTM):
+        def forward(self, points: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+            output: torch.Tensor = super().forward(F.dropout(points, 0.5, self.training))[0][:, -1]
+            return output
+
+    model, points, labels = InputDropout(3, 4, batch_first=True), torch.randn(4, 9, 3), torch.arange(4)
+    before, source = torch.get_rng_state(), GradientSaliency(model)
+    one, other = (source.find(points, labels, POINTS) for _ in range(2))
+    assert torch.equal(one, other)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("clean_weight", [0.0, 1.0])
+def test_weights_that_a_model_itself_caches_are_not_those_outside(clean_weight: float) -> None:
+    class Cached(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.utils.parametrizations.weight_norm(nn.Linear(36, 4))
+
+        def forward(self, points: torch.Tensor) -> torch.Tensor:
+            with parametrize.cached():
+                logits: torch.Tensor = self.layer(points.flatten(1))
+                return logits
+
+    model, points, labels = Cached(), torch.randn(4, 12, 3), torch.arange(4)
+    mixer = create_mixer("sagemix", "points", num_classes=4, model=model, clean_weight=clean_weight)
+    with parametrize.cached():
+        output = model(points)
+        mixer(points, labels)
+        (output.sum() + mixer.clean_loss).backward()
+
+
 @pytest.mark.parametrize("clean_weight", [0.0, 1.0])
 def test_weights_that_are_cached_are_left_alone(clean_weight: float) -> None:
     model = nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(36, 4)))

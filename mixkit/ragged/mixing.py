@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from mixkit import draws
+from mixkit.arrays import as_tensor
 from mixkit.label_tree import map_labels, map_leaves, read_tree
-from mixkit.labels import Label, PerElement, PerSample, Size, read_label
+from mixkit.labels import WRAPPERS, Label, PerElement, PerSample, Size, read_label
 from mixkit.methods.base import PlanContext
 from mixkit.partners import choose_partners, classes_of
 from mixkit.ragged.elements import RaggedSet
@@ -107,6 +108,8 @@ def targets(form: Form, plan: RaggedPlan, labels: Any) -> Any:
 def _read_label(form: Form, labels: Any, num_classes: int | None, ignore_index: int | None) -> Label:
     packed, device = form.packed, form.packed.rows.device
     if isinstance(form, PaddedForm):  # whose labels are read as those of a batch of one size
+        if _has_classes_of_elements(labels, form.mask, num_classes, ignore_index):
+            labels = PerElement(labels)
         padded = read_label(labels, num_classes, Size(*form.mask.shape), ignore_index, device)
         return padded if padded.places is None else replace(padded, tensor=form.unpad(padded)[None])
     of_elements = None if isinstance(labels, PerSample) else form.pack_labels(_bare(labels))
@@ -118,6 +121,22 @@ def _read_label(form: Form, labels: Any, num_classes: int | None, ignore_index: 
         )
     of_samples = labels if isinstance(labels, PerSample) else PerSample(labels)
     return read_label(of_samples, num_classes, Size(packed.num_samples, None), ignore_index, device)
+
+
+def _has_classes_of_elements(labels: Any, mask: Tensor, num_classes: int | None, ignore_index: int | None) -> bool:
+    """Whether labels (B, N) that may be one-hot, as the longest sample has K elements by chance, have others than 0, 1.
+
+    Of batches of one size N is always the same, and such labels are an error.
+    """
+    if isinstance(labels, WRAPPERS) or mask.shape[1] != num_classes:
+        return False
+    tensor = as_tensor("labels", labels, mask.device)
+    if tensor.shape != mask.shape or tensor.is_floating_point():
+        return False
+    own = tensor[mask]
+    if ignore_index is not None:
+        own = own[own != ignore_index]
+    return bool(((own != 0) & (own != 1)).any())
 
 
 def _bare(labels: Any) -> Any:

@@ -21,12 +21,11 @@ _OF_THE_BOXES = ("labels", "scores", "masks", "area", "iscrowd")
 
 
 def is_detection(targets: Any) -> bool:
-    """Whether these are detection targets: a list of dicts, one for each image, some of which have boxes."""
-    return (
-        isinstance(targets, (list, tuple))
-        and all(isinstance(target, Mapping) for target in targets)
-        and any("boxes" in target for target in targets)
-    )
+    """Whether these are detection targets: a list of dicts, one for each image, with boxes, or images without any."""
+    if not isinstance(targets, (list, tuple)) or not all(isinstance(target, Mapping) for target in targets):
+        return False
+    nothing_seen = [set(target) & {"image_id", "labels"} == {"image_id"} for target in targets]
+    return any("boxes" in target for target in targets) or (bool(targets) and all(nothing_seen))
 
 
 def mix_boxes(
@@ -44,13 +43,13 @@ def mix_boxes(
             in pixels, and what belongs to them: "labels" (n,), "scores" (n,), "masks" (n, H, W), which are cut like
             their boxes, "area" (n,), and any other entry that in every image is as long as its boxes. Another entry,
             such as "image_id", is kept from the sample itself. An image without "boxes", as torchvision's wrapper of
-            COCO gives one without annotations, has none.
+            COCO gives one without annotations, has none, and no rows of what boxes have.
         grid: the images' (H, W).
         min_score: boxes of a smaller score are dropped, as are those that nothing is left of, or that have no area.
             Default 0.
 
     Returns:
-        A list of M dicts with the entries of ``targets`` and "scores".
+        A list of M dicts with the entries of ``targets`` and "scores". Boxes are in the format of the sample's own.
 
     Raises:
         ValueError: another number of targets than images, a plan that moves pixels or is for another size, boxes that
@@ -71,7 +70,7 @@ def mix_boxes(
         raise ValueError(f"targets must be {plan.num_samples} dicts, one for each image, got {len(targets)}")
     if plan.num_elements not in (None, grid[0] * grid[1]):
         raise ValueError(f"the plan is for {plan.num_elements} pixels, and images of {grid} have {grid[0] * grid[1]}")
-    targets = _with_boxes(targets)
+    targets = _with_boxes(targets, plan.source.device)
     boxes = [_checked_corners(b, target) for b, target in enumerate(targets)]
     if plan.num_terms == 1 and plan.keeps_own:
         return [
@@ -89,7 +88,9 @@ def mix_boxes(
         parts = []
         for sample in samples:
             shown = (weight[m] * (source == sample)).sum(0).reshape(grid)
-            parts.append(_seen(targets[sample], names, boxes[sample], shown, min_score))
+            seen = _seen(targets[sample], names, boxes[sample], shown, min_score)
+            form = targets[samples[0]]["boxes"]
+            parts.append({"boxes": _in_form(seen.pop("boxes"), form, targets[sample]["boxes"].dtype), **seen})
         mixed.append(_joined(parts, targets[m] if m < len(targets) else {}))
     return mixed
 
@@ -128,7 +129,10 @@ def _corners(boxes: Any) -> Tensor:
 def _seen(
     target: Mapping[str, Any], names: list[str], boxes: Tensor, shown: Tensor, min_score: float
 ) -> dict[str, Any]:
-    """What an output shows of one sample's boxes and their entries, given its weight (H, W) at each pixel."""
+    """What an output shows of one sample's boxes and their entries, given its weight (H, W) at each pixel.
+
+    The boxes are (n, 4) float64 on the CPU: x1, y1, x2, y2.
+    """
     over_rows = _overlap(boxes[:, 1], boxes[:, 3], shown.shape[0])
     over_columns = _overlap(boxes[:, 0], boxes[:, 2], shown.shape[1])
     area = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).clamp_min(torch.finfo(torch.float64).tiny)
@@ -144,7 +148,7 @@ def _seen(
     seen: dict[str, Any] = {}
     for name, value in {**{name: target[name] for name in names}, "scores": scores}.items():
         if name == "boxes":
-            seen[name] = _like(clipped[kept], value)
+            seen[name] = clipped[kept]
         elif isinstance(value, Tensor):
             rows = value.as_subclass(Tensor)[kept.to(value.device)]
             if name == "masks":
@@ -184,41 +188,46 @@ def _extent(visible: Tensor) -> tuple[Tensor, Tensor]:
     return first.double(), last.double() + 1
 
 
-def _like(corners: Tensor, boxes: Tensor) -> Tensor:
-    """Boxes (x1, y1, x2, y2) in the type, format, dtype and device of those that came."""
-    if not isinstance(boxes, tv_tensors.BoundingBoxes):
-        return corners.to(boxes)
-    in_own_format = F.convert_bounding_box_format(corners, tv_tensors.BoundingBoxFormat.XYXY, boxes.format)
-    return wrap_like(in_own_format.to(boxes.as_subclass(Tensor)), boxes)
+def _in_form(corners: Tensor, boxes: Tensor, dtype: torch.dtype) -> Tensor:
+    """Boxes (x1, y1, x2, y2) in a dtype, and in the type, format and device of others."""
+    if isinstance(boxes, tv_tensors.BoundingBoxes):
+        corners = F.convert_bounding_box_format(corners, tv_tensors.BoundingBoxFormat.XYXY, boxes.format)
+    return wrap_like(corners.to(boxes.device, dtype), boxes)
 
 
 def _scores_before(target: Mapping[str, Any], number: int) -> Tensor:
-    boxes = target["boxes"].as_subclass(Tensor)
-    return target["scores"] if "scores" in target else torch.ones(number, device=boxes.device)
+    device = target["boxes"].device
+    if "scores" not in target:
+        return torch.ones(number, device=device)
+    scores = torch.as_tensor(target["scores"])
+    return scores if scores.is_floating_point() else scores.float()
 
 
-def _with_boxes(targets: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _with_boxes(targets: Sequence[Mapping[str, Any]], device: torch.device) -> list[Mapping[str, Any]]:
     """The targets; one without boxes gets none, and no rows of what boxes have in the first one that has them."""
     with_boxes = [target for target in targets if "boxes" in target]
-    if not with_boxes or len(with_boxes) == len(targets):
+    if len(with_boxes) == len(targets):
         return list(targets)
-    pattern = with_boxes[0]
-    none = {name: wrap_like(pattern[name][:0], pattern[name]) for name in _names_per_box(with_boxes)}
-    return [target if "boxes" in target else {**target, **none} for target in targets]
+    if not with_boxes:
+        none = {"boxes": torch.zeros(0, 4, device=device), "labels": torch.zeros(0, dtype=torch.long, device=device)}
+    else:
+        pattern = with_boxes[0]
+        none = {name: wrap_like(pattern[name][:0], pattern[name]) for name in _names_per_box(targets)}
+    return [target if "boxes" in target else {**none, **target} for target in targets]
 
 
 def _names_per_box(targets: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The entries, but for scores, that boxes have one of; ValueError where an image has not one of them."""
+    """The entries, but for scores, that boxes have one of; ValueError where an image with boxes has not one of them."""
     names = []
     for name in dict.fromkeys(name for target in targets for name in target):
-        lengths = [_per_box(name, target[name], len(target["boxes"])) for target in targets if name in target]
+        lengths = [_per_box(name, target[name], len(target.get("boxes", ()))) for target in targets if name in target]
         if name == "scores" or not all(lengths):
             continue
-        if len(lengths) < len(targets):
-            number = next(number for number, target in enumerate(targets) if name not in target)
+        lacking = [number for number, target in enumerate(targets) if "boxes" in target and name not in target]
+        if lacking:
             raise ValueError(
                 "the targets of all images must have the same entries for their boxes, and image "
-                f"{number} has no {name!r}"
+                f"{lacking[0]} has no {name!r}"
             )
         names.append(name)
     return names

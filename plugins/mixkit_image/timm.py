@@ -237,6 +237,8 @@ class TimmMixup:
             whole = smoothed(labels, self.num_classes, smoothing, self.multi_label)
             return self.pairs.mix(images, drawn), pair_targets(whole, drawn.ratio, images.dtype)
         values = images.float() if collating else images
+        for mixer in self.mixers:  # the one that is not drawn adds nothing to the loss
+            mixer.forget_clean_loss()
         if self.mixup_enabled and (self.mode == "elem" or (self.mode == "half" and collating)):
             mixed, targets = self._mix_elements(values, labels, generator)
         else:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_unflatten
 from torch.utils.data import default_collate
 from torchvision import tv_tensors
 
@@ -213,6 +213,8 @@ class MixTransform(TransformCall):
         if self.training:
             plan = self.mixer.plan(first, by_kind, samples=samples)
             watched = images[0] if self.mixer.saliency is not None and self.mixer.saliency.learns else None
+        else:
+            self.mixer.forget_clean_loss()
         _, read = self.mixer.read(first, by_kind)
         of_batch = {"batch_size": len(first), "grid": tuple(first.shape[-2:]), "samples": samples, "watched": watched}
         return {"plan": plan, "labels": labels, "read": read, **of_batch}
@@ -263,11 +265,14 @@ class MixTransform(TransformCall):
             images, targets = zip(*samples, strict=True)
             if is_detection(targets):
                 return self(stacked(images), list(targets))
-        leaves, structure = tree_flatten(default_collate(samples))
-        kinds = tree_flatten(samples[0])[0]
-        if len(kinds) == len(leaves):  # the collation forgets what is a mask
-            leaves = [wrap_like(leaf, kind) for leaf, kind in zip(leaves, kinds, strict=True)]
-        return self(tree_unflatten(leaves, structure))
+        of_sample = dict(tree_flatten_with_path(samples[0])[0])
+        if any(isinstance(leaf, tv_tensors.BoundingBoxes) for leaf in of_sample.values()):
+            raise ValueError(
+                f"samples with boxes must be pairs (image, target) to be collated, got {describe(samples[0])}"
+            )
+        leaves, structure = tree_flatten_with_path(default_collate(samples))
+        # the collation forgets what is an image or a mask; it makes lists of strings and of what else is no tensor
+        return self(tree_unflatten([wrap_like(leaf, of_sample.get(path)) for path, leaf in leaves], structure))
 
     def extra_repr(self) -> str:
         """What ``print(transform)`` says."""

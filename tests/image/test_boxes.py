@@ -147,6 +147,45 @@ def test_an_image_without_boxes_has_none() -> None:
     assert all("boxes" in each for each in targets)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_an_image_without_boxes_keeps_what_is_its_own(training: bool) -> None:
+    sizes = [torch.tensor([480, 640]), torch.tensor([333, 500])]
+    own = target((2.0, 2, 6, 6), (0.0, 0, 3, 4), hw=sizes[0])  # two boxes, by chance as many as sides
+    images, targets = torch.rand(2, 3, *GRID), [own, {"image_id": 7, "hw": sizes[1]}]
+    _, found = MixTransform("cutmix", p=1.0).train(training)(images, targets)
+    assert [each["hw"].tolist() for each in found] == [each.tolist() for each in sizes]
+
+
+def test_a_batch_without_any_box() -> None:
+    samples = [(torch.rand(3, *GRID), {"image_id": number}) for number in (4, 5)]
+    transform = MixTransform("cutmix", p=1.0, num_classes=3)
+    for images, targets in (transform.collate(samples), transform.eval().collate(samples)):
+        assert images.shape == (2, 3, *GRID)
+        for found, number in zip(targets, (4, 5), strict=True):
+            assert {name: len(found[name]) for name in ("boxes", "labels", "scores")} == dict.fromkeys(
+                ("boxes", "labels", "scores"), 0
+            )
+            assert found["image_id"] == number
+
+
+def test_boxes_of_another_format_are_told_in_the_samples_own() -> None:
+    def boxed(format: str, dtype: torch.dtype) -> dict[str, Any]:
+        boxes = tv_tensors.BoundingBoxes([[0, 0, 10, 8]], format=format, canvas_size=GRID, dtype=dtype)
+        return {"boxes": boxes, "labels": torch.tensor([0])}
+
+    mixed = mix_boxes(box_plan(4, 0, 10, 8), [boxed("XYWH", torch.long), boxed("XYXY", torch.float32)], GRID)
+    assert [found["boxes"].tolist() for found in mixed] == [
+        [[0, 0, 4, 8], [4, 0, 6, 8]],
+        [[0, 0, 4, 8], [4, 0, 10, 8]],
+    ]
+
+
+def test_scores_may_be_a_list() -> None:
+    listed = target((0.0, 0, 4, 8), scores=[0.5])
+    first, _ = mix_boxes(box_plan(4, 0, 10, 8), [listed, target((4.0, 0, 10, 8))], GRID)
+    check(first, [(0, 0, 4, 8), (4, 0, 10, 8)], [0.5, 1.0], [0, 0])
+
+
 def test_what_one_image_has_more_or_fewer_of_than_boxes_is_no_box_s() -> None:
     pairs = [torch.tensor([float(b), float(b)]) for b in range(2)]
     for counts in ((2, 1), (1, 2), (1, 3)):
@@ -200,6 +239,9 @@ def test_lists_of_images_and_the_loader() -> None:
 
 def test_errors() -> None:
     plan, two = box_plan(4, 0, 10, 8), [target((0.0, 0, 1, 1))] * 2
+    boxes = tv_tensors.BoundingBoxes([[0, 0, 1, 1]], format="XYXY", canvas_size=GRID)
+    with pytest.raises(ValueError, match=r"pairs \(image, target\) to be collated, got a dict"):
+        MixTransform("cutmix").collate([{"image": torch.rand(3, *GRID), "target": {"boxes": boxes}}] * 2)
     with pytest.raises(ValueError, match="2 dicts, one for each image, got 1"):
         mix_boxes(plan, two[:1], GRID)
     with pytest.raises(ValueError, match=r"boxes must be \(n, 4\), got \(1, 5\)"):

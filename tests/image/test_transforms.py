@@ -336,3 +336,19 @@ def test_partners_are_told_the_keys_that_the_getter_finds() -> None:
     transform = MixTransform("cutmix", num_classes=3, p=1.0, partners=partners, samples_getter=keys_of)
     transform(torch.rand(2, 3, 6, 5), torch.arange(2), torch.tensor([8, 5]))
     assert told == [[8, 5]]
+
+
+def test_the_loader_keeps_images_and_masks_beside_names() -> None:
+    """What is no tensor is as many leaves as samples once it is collated."""
+    image, mask = tv_tensors.Image(torch.rand(3, 8, 8)), tv_tensors.Mask(torch.randint(3, (8, 8)))
+    sample = {"path": "a.png", "first": image, "second": image, "mask": mask, "labels": 1}
+    transform = MixTransform("cutmix", num_classes=2, mask_classes=3, p=1.0)
+    for names in (("first", "mask", "labels"), ("path", "first", "second", "mask", "labels")):
+        batch = transform.collate([{name: sample[name] for name in names} for _ in range(4)])
+        assert batch["mask"].shape == (4, 3, 8, 8)
+        assert batch["labels"].shape == (4, 2)
+    assert batch["path"] == ["a.png"] * 4
+    assert isinstance(batch["second"], tv_tensors.Image)
+    assert torch.equal(batch["first"], batch["second"])
+    alone = MixTransform("cutmix", mask_classes=3, labels_getter=None)
+    assert alone.collate([{"path": "a.png", "image": image, "mask": mask}] * 4)["mask"].shape == (4, 3, 8, 8)

@@ -133,9 +133,12 @@ def test_labels_beside_a_mask_are_read_as_those_of_a_batch_of_one_size() -> None
     classes = create_mixer("pointcutmix_r", "points", num_classes=8)
     assert classes(batch, torch.eye(8)[:3], mask=mask)[1].shape == (3, 8)  # soft labels of as many classes as points
     parts = torch.randint(8, (3, 8))
-    assert classes(batch, PerElement(parts), mask=mask)[1].shape == (3, 8, 8)
-    with pytest.raises(ValueError, match="multi-hot or soft labels per sample or as a class per element: say which"):
-        classes(batch, parts, mask=mask)
+    parts[0, 0] = 7  # as many points as classes by chance: what is no 0 or 1 is no one-hot label
+    for given in (parts, parts.numpy(), PerElement(parts)):
+        assert classes(batch, given, mask=mask)[1].shape == (3, 8, 8)
+    for given in (parts % 2, parts.where(mask, 0) % 2):
+        with pytest.raises(ValueError, match="multi-hot or soft labels per sample or as a class per element: say"):
+            classes(batch, given, mask=mask)
     few = create_mixer("pointcutmix_r", "points", num_classes=5)
     assert few(batch, np.asarray(parts % 5), mask=mask)[1].shape == (3, 5, 8)
 
