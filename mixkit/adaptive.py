@@ -140,18 +140,25 @@ class Adaptive(Schedule):
     def _at(self, share: float, overfit: float) -> dict[str, float]:
         """The settings at a share of the run of a network that overfits so far."""
         values = {"p": 1.0, **super().at(share)}
-        way = self._way(self.full, share, overfit)
+        way = self._way_to_full(share, overfit)
         for name, end in settings_at(self.when_overfit, share).items():
             values[name] = (1 - way) * values[name] + way * end
-        values["p"] *= self._way(self.margin, share, overfit)
+        values["p"] *= max(self._seen(self.margin, share, overfit), self._presumed(share))
         return values
 
-    def _way(self, limit: float, share: float, overfit: float) -> float:
-        """How much of the way to a limit an overfit has come, in [0, 1]; the more, the more epochs are left."""
-        patiences = self._patiences_left(share)
-        seen = overfit / limit * 2 ** min(max(patiences - 1, 0.0), 100.0)
-        presumed = 2 * (patiences - 1.5)
-        return min(max(seen, presumed), 1.0)
+    def _way_to_full(self, share: float, overfit: float) -> float:
+        """How far the network counts as one that overfits altogether, in [0, 1]."""
+        seen = self._seen(self.full, share, overfit)
+        shown = 0.0 if self.epochs is None else self.epochs * share / self.patience
+        return max(seen, self._presumed(share)) if shown < 2 or overfit > 0 else seen
+
+    def _seen(self, limit: float, share: float, overfit: float) -> float:
+        """How much of the way to a limit an overfit has come, in [0, 1]; it counts more, the more epochs are left."""
+        return min(overfit / limit * 2 ** min(max(self._patiences_left(share) - 1, 0.0), 100.0), 1.0)
+
+    def _presumed(self, share: float) -> float:
+        """How much overfitting is presumed, in [0, 1], as long as there is time left for it to come."""
+        return min(max(2 * (self._patiences_left(share) - 1.5), 0.0), 1.0)
 
     def _patiences_left(self, share: float) -> float:
         """How many times ``patience`` the run still goes on; 0 where its length is not known."""
@@ -163,7 +170,7 @@ class Adaptive(Schedule):
         chances = (confidence / max(self.current_threshold, least)).clamp(0, 1)
         if self.overfit is None:
             return chances
-        return chances.lerp(torch.ones_like(chances), self._way(self.full, self.share or 0.0, self.overfit))
+        return chances.lerp(torch.ones_like(chances), self._way_to_full(self.share or 0.0, self.overfit))
 
     def get_extra_state(self) -> dict[str, Any]:
         """See `Schedule.get_extra_state`; ``overfit`` too."""

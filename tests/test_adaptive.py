@@ -351,6 +351,23 @@ def test_overfitting_counts_the_more_the_longer_the_run_goes_on() -> None:
     assert endless.at(0.0) == {"p": 1.0}
 
 
+def test_what_is_presumed_is_given_up_where_no_overfitting_is_seen() -> None:
+    schedule = Adaptive(0.5, epochs=200, when_overfit={"theta": 8.0}, theta=0.0)
+    sure, unsure, confidence = torch.full((9,), 0.01), torch.zeros(9), torch.tensor([0.0])
+    for told, share, theta, chance in (
+        (unsure, 0.0, 8.0, 1.0),
+        (unsure, 39 / 200, 8.0, 1.0),
+        (unsure, 40 / 200, 0.0, 0.0),  # two patiences in, and nothing was seen
+        (unsure, 160 / 200, 0.0, 0.0),
+        (sure, 40 / 200, 8.0, 1.0),
+        (sure, 160 / 200, 8.0, 1.0),
+    ):
+        schedule.tell(told, unsure)
+        assert schedule.at(share) == pytest.approx({"p": 1.0, "theta": theta})  # it is mixed all the same
+        schedule.share = share
+        assert schedule.chances(confidence).tolist() == pytest.approx([chance])
+
+
 def test_no_sample_of_a_network_that_overfits_is_spared() -> None:
     schedule = Adaptive(0.5)
     confidence = torch.tensor([0.0, 0.25, 0.9])
