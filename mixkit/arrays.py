@@ -47,6 +47,11 @@ def as_tensor(name: str, values: Any, device: torch.device | str | None = None) 
     return tensor if device is None else tensor.to(device)
 
 
+def is_array(values: Any) -> bool:
+    """Whether these are a tensor or a NumPy array."""
+    return isinstance(values, (Tensor, np.ndarray))
+
+
 def is_numbers(values: Any) -> bool:
     """Whether a list or tuple holds numbers, or a list holds lists of numbers: an array rather than a structure."""
     if all(isinstance(value, numbers.Number) or (isinstance(value, Tensor) and not value.dim()) for value in values):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,14 +25,14 @@ class ClassAttention:
     """Reads the attention of a model's class token while a context lasts: in the model's own pass, by a hook.
 
     Known are modules with ``qkv`` and ``num_heads``, as timm's `Attention`, and `torch.nn.MultiheadAttention` with
-    ``batch_first``, as torchvision's `VisionTransformer` has. The class token is the first.
+    ``batch_first``, as torchvision's `VisionTransformer` has, without rotary embeddings. The class token is the first.
 
     Args:
         model: the transformer.
         layer: the name of the attention module. Default None: the model's last.
 
     Raises:
-        ValueError: a model without such a module, or a name that is none.
+        ValueError: a model without such a module or without a class token, or a name that is none.
 
     Example:
         >>> import torchvision
@@ -46,9 +47,11 @@ class ClassAttention:
         inner = unwrap(model)
         known = {name: module for name, module in inner.named_modules() if _is_attention(module)}
         if not known or (layer is not None and layer not in known):
-            wanted = "a module with qkv and num_heads, or a MultiheadAttention with batch_first"
+            wanted = "a module with qkv and num_heads and no rotary embedding, or a MultiheadAttention with batch_first"
             got = type(inner).__name__ if layer is None else f"{layer!r} of {', '.join(known) or 'none'}"
             raise ValueError(f"the attention of a class token is that of {wanted}; got {got}")
+        if getattr(inner, "cls_token", inner) is None or getattr(inner, "has_class_token", None) is False:
+            raise ValueError(f"the {type(inner).__name__} has no class token, whose attention it would be")
         self.layer = layer or list(known)[-1]
         self._module = known[self.layer]
         self._handle: Any = None
@@ -241,7 +244,9 @@ def _of_patches(tokens: Tensor, grid: tuple[int, ...] | None) -> tuple[tuple[int
 def _is_attention(module: nn.Module) -> bool:
     if isinstance(module, nn.MultiheadAttention):
         return module.batch_first and module.in_proj_weight is not None
-    return isinstance(getattr(module, "qkv", None), nn.Module) and hasattr(module, "num_heads")
+    if not isinstance(getattr(module, "qkv", None), nn.Module) or not hasattr(module, "num_heads"):
+        return False
+    return "rope" not in inspect.signature(module.forward).parameters  # which turns what comes out of qkv
 
 
 def _attend(query: Tensor, key: Tensor) -> Tensor:

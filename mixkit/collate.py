@@ -40,7 +40,8 @@ class Collate:
             lists of numbers have become tensors. Inputs and labels of different sizes, such as clouds, never reach it:
             they become a list, which a mixer takes where its domain does.
         stack: False keeps inputs in a list even where all samples of a batch have one size, and with them labels that
-            their elements have, so that every batch is read alike. Default True.
+            their elements have, so that every batch is read alike. Default True, but for scenes, which are never
+            stacked.
         samples: what the mixer is told of which samples of the data set a batch has (`Mixer`): the entry that holds
             their keys, or a function of the collated batch that returns keys or `mixkit.Samples`. Default None.
             A `SaliencyBank` asks for it, and learns in the process that trains only, ``num_workers=0``.
@@ -75,7 +76,7 @@ class Collate:
         self.labels = _listed(labels)
         self.several = not isinstance(labels, (str, int))
         self.collate = collate
-        self.stack = stack
+        self.stack = stack and mixer.domain.stacked
         self.samples = samples
         named = [*self.inputs, *self.labels]
         if not self.inputs or not self.labels or len(set(named)) < len(named):

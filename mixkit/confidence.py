@@ -71,7 +71,7 @@ def label_confidence(output: Any, labels: Any) -> Tensor:
         raise TypeError(f"{_WANTED}, got {type(output).__name__}: {error}") from None
     for label in leaves:
         if (own := _of_own_labels(logits, label)) is not None:
-            probabilities, counts = (part.reshape(len(logits), -1) for part in own)
+            probabilities, counts = (part[:, None].flatten(1) for part in own)
             return (probabilities * counts).sum(1) / counts.sum(1).clamp_min(1)
     shapes = [f"{each.kind} {tuple(each.tensor.shape)}" for each in leaves] or [type(labels).__name__]
     raise TypeError(

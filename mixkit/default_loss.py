@@ -14,8 +14,6 @@ from mixkit.labels import Label
 from mixkit.losses import times_logs
 from mixkit.outputs import find_logits
 
-_SAY = {"classes": "of classes ", "shares": "of shares of classes ", "values": "of values ", "unknown": ""}
-
 
 def default_loss(output: Any, labels: Any) -> Tensor:
     """The loss summed over the batch, without label smoothing, that suits a model's output and its labels.
@@ -58,7 +56,7 @@ def default_loss_and_count(output: Any, labels: Any) -> tuple[Tensor, Tensor]:
     fits = [fit for label in labels_read if (fit := _loss_and_count(logits, label)) is not None]
     if len(fits) == 1:
         return fits[0]
-    came = " and ".join(f"{_SAY[each.kind]}{tuple(each.tensor.shape)} {each.tensor.dtype}" for each in labels_read)
+    came = " and ".join(f"{_said(each)}{tuple(each.tensor.shape)} {each.tensor.dtype}" for each in labels_read)
     raise TypeError(
         f"{'no loss suits' if not fits else 'several of the labels suit'} the model's output {tuple(logits.shape)} "
         f"with labels {came}{_advice(labels_read)}: give loss=function of output and labels"
@@ -193,6 +191,13 @@ def _looks_soft(label: Label) -> bool:
     if tensor.device.type != "cpu" or label.places is not None or tensor.dim() != 2 or tensor.shape[1] < 2:
         return False
     return bool((tensor >= 0).all()) and bool(sums_to_one(label.numbers, label.known, 1))
+
+
+def _said(label: Label) -> str:
+    """What kind of labels they are, and of how many classes where that is told."""
+    words = {"classes": "of classes ", "shares": "of shares of classes ", "values": "of values ", "unknown": ""}
+    told = label.kind != "values" and label.num_classes is not None
+    return words[label.kind].replace("classes", f"{label.num_classes} classes" if told else "classes")
 
 
 def _advice(labels: list[Label]) -> str:

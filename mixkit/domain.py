@@ -43,6 +43,9 @@ class Domain(ABC):
     #: Whether elements of two samples can be paired, as methods that are registered for every domain ask for.
     pairs: ClassVar[bool] = True
 
+    #: Whether samples of one size are stacked, rather than mixed in the forms of samples of different sizes alone.
+    stacked: ClassVar[bool] = True
+
     #: How integers become floating-point numbers, as an error that meets integers says it.
     conversion: ClassVar[str] = "convert them first"
 

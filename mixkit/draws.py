@@ -63,7 +63,9 @@ def rank_generator(seed: int, rank: int | None = None) -> torch.Generator:
 
 
 def check_generator(generator: torch.Generator | None) -> None:
-    """Raise ValueError for a generator of another device than the CPU."""
+    """Raise ValueError for a generator of another device than the CPU, TypeError for what is none."""
+    if generator is not None and not hasattr(generator, "device"):
+        raise TypeError(f"generator must be a torch.Generator, got {generator!r}")
     if generator is not None and generator.device.type != "cpu":
         raise ValueError(
             f"generator must be a CPU generator, so that every device draws the same; got {generator.device}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,12 +11,13 @@ from torch import Tensor, nn
 
 from mixkit import draws
 from mixkit.elements import ElementSet
-from mixkit.label_tree import map_labels
+from mixkit.label_tree import listed
 from mixkit.labels import Label
 from mixkit.methods.base import PlanContext
 from mixkit.partners import PREVIOUS_BATCH
 from mixkit.plan import MixPlan
 from mixkit.plan_parts import first_outputs
+from mixkit.targets import mix_label
 
 if TYPE_CHECKING:
     from mixkit.steps import MixerSteps
@@ -108,14 +111,12 @@ class History(nn.Module):
         if (wanted := _map(_kind, now)) != (kept := _map(_kind, targets)):
             raise ValueError(f"the batch before has targets {kept}, which do not mix with {wanted} of this one")
         mixed = mixer.domain.mix(plan, elements, batch)
-        return mixed, _zip(lambda here, before: _mix(plan, here, before[:size]), now, targets)
+        return mixed, _zip(partial(_mix, plan), labels, now, _map(lambda before: before[:size], targets))
 
 
 def _refuse_element_labels(labels: Any) -> None:
     """Raise ValueError for labels of elements, which the batch before has no plan for."""
-    places: list[bool] = []
-    map_labels(lambda label: places.append(isinstance(label, Label) and label.places is not None), labels)
-    if any(places):
+    if any(label.places is not None for label in listed(labels)):
         raise ValueError(f"partners='{PREVIOUS_BATCH}' mixes labels of samples, got labels of elements")
 
 
@@ -124,9 +125,11 @@ def _kind(targets: Tensor) -> str:
     return f"({', '.join(['B', *map(str, targets.shape[1:])])})"
 
 
-def _mix(plan: MixPlan, now: Tensor, before: Tensor) -> Tensor:
-    rows = torch.cat([now, before]).double().flatten(1) if now.dim() > 1 else torch.cat([now, before]).double()[:, None]
-    return (plan.sample_weights.double() @ rows).to(now.dtype).reshape(now.shape)
+def _mix(plan: MixPlan, label: Label, now: Tensor, before: Tensor) -> Tensor:
+    """The targets of one label, of what it is now and of the targets of the batch before."""
+    if label.kind == "classes":  # whose targets are shares, all known
+        label = Label(label.tensor, "shares")
+    return mix_label(plan, replace(label, tensor=torch.cat([now, before]))).to(now.dtype)
 
 
 def _map(function: Any, tree: Any) -> Any:
@@ -135,9 +138,9 @@ def _map(function: Any, tree: Any) -> Any:
     return tuple(_map(function, each) for each in tree) if isinstance(tree, (tuple, list)) else function(tree)
 
 
-def _zip(function: Any, tree: Any, other: Any) -> Any:
+def _zip(function: Any, tree: Any, *others: Any) -> Any:
     if isinstance(tree, dict):
-        return {name: _zip(function, each, other[name]) for name, each in tree.items()}
+        return {name: _zip(function, each, *(other[name] for other in others)) for name, each in tree.items()}
     if isinstance(tree, (tuple, list)):
-        return tuple(_zip(function, each, beside) for each, beside in zip(tree, other, strict=True))
-    return function(tree, other)
+        return tuple(_zip(function, *parts) for parts in zip(tree, *others, strict=True))
+    return function(tree, *others)

@@ -120,6 +120,13 @@ def map_labels(function: Callable[[Label], Any], labels: Any) -> Any:
     return map_leaves(lambda leaf: function(leaf) if isinstance(leaf, Label) else leaf, labels)
 
 
+def listed(labels: Any) -> list[Label]:
+    """Every `Label` of what `read_labels` returns, in their order."""
+    found: list[Label] = []
+    map_labels(found.append, labels)
+    return found
+
+
 def plain(labels: Any) -> Any:
     """The tensors of what `read_labels` returns, as a loss takes them."""
     return map_labels(lambda label: label.tensor, labels)

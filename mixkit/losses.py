@@ -27,8 +27,9 @@ def soft_cross_entropy(
 
     Args:
         logits: (B, K) or (B, K, ...) floating point; taken as float32 where they are of half precision.
-        targets: shares of the classes shaped like the logits, as a mixer gives them, not negative. A row sums to the
-            share of it that counts: 1, or less where something is ignored. Or classes (B, ...), for which this is
+        targets: shares of the classes shaped like the logits, as a mixer gives them. A row sums to the share of it that
+            counts: 1, or less where something is ignored. A share below 0 stands for one that is not known, as -1 does
+            where a mixer has ``ignore_index=-1``, and does not count. Or classes (B, ...), for which this is
             `torch.nn.functional.cross_entropy`.
         weight: (K,) the classes' weights. Default None: 1 each.
         ignore_index: the class that does not count, where targets are classes. Default -100.
@@ -77,7 +78,8 @@ def soft_cross_entropy(
             f"targets must be shares {tuple(logits.shape)} like the logits, or classes {rows}, got "
             f"{tuple(targets.shape)} {targets.dtype}; the classes are dimension 1 of both"
         )
-    targets = targets.to(logits.dtype)
+    targets = targets.to(logits.dtype).clamp_min(0)
+    logits = logits.masked_fill((targets == 0).all(1, keepdim=True), 0)  # NaN there counts for nothing either
     scale = logits.new_ones(num_classes) if weight is None else weight.to(logits)
     scale = scale.reshape(-1, *[1] * (logits.dim() - 2))
     counted = targets * scale

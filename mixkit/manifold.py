@@ -15,7 +15,7 @@ from mixkit.channels import word_for
 from mixkit.domain import Domain
 from mixkit.elements import ElementSet
 from mixkit.factory import create_mixer
-from mixkit.label_tree import map_labels
+from mixkit.label_tree import listed
 from mixkit.partners import PREVIOUS_BATCH
 from mixkit.plan import MixPlan
 from mixkit.running import MixerOfModel, run_model, unwrap
@@ -206,9 +206,7 @@ def _read(name: str, domain: Domain, output: Any, elements: ElementSet, last: bo
 
 def _has_element_labels(labels: Any) -> bool:
     """Whether any of the labels has an entry for each element."""
-    per_element_flags: list[bool] = []
-    map_labels(lambda label: per_element_flags.append(label.places is not None), labels)
-    return any(per_element_flags)
+    return any(label.places is not None for label in listed(labels))
 
 
 def _refuse_other_elements(name: str, features: ElementSet | None, elements: ElementSet) -> None:

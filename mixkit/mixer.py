@@ -122,7 +122,8 @@ class Mixer(MixerSteps):
         if self.history is not None:
             return self.history.forward(self, elements, dense, labels, generator)
         plan = self._draw_for(elements, dense, labels, saliency, generator, samples)
-        mixed = self.watch(self.domain.mix(plan, elements, dense), plan, elements, samples)
+        mixed = dense if plan.mixes_nothing else self.domain.mix(plan, elements, dense)
+        mixed = self.watch(mixed, plan, elements, samples)
         return mixed, self.targets(plan, labels)
 
     @overload

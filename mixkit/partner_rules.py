@@ -11,8 +11,7 @@ from torch import Tensor
 from mixkit import draws
 from mixkit.checks import check_flag, check_positive
 from mixkit.elements import ElementSet
-from mixkit.label_tree import map_labels
-from mixkit.labels import Label
+from mixkit.label_tree import listed
 from mixkit.query import draw
 from mixkit.ragged.elements import RaggedSet
 from mixkit.show import options_of
@@ -130,8 +129,7 @@ def label_to_compare(labels: Any, ragged: bool = False) -> Tensor:
     Raises:
         TypeError: no such label; classes of elements are none, as their numbers are no distances.
     """
-    found: list[Label] = []
-    map_labels(found.append, labels)
+    found = listed(labels)
     of_elements = [label for label in found if label.places is not None]
     compared = [label for label in found if label.places is None]
     if not ragged:

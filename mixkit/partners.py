@@ -12,7 +12,7 @@ from torch import Tensor
 from mixkit import draws
 from mixkit.checks import check_partner
 from mixkit.elements import ElementSet
-from mixkit.label_tree import map_labels, plain
+from mixkit.label_tree import listed, map_labels, plain
 from mixkit.labels import Label
 from mixkit.methods.base import Partners
 from mixkit.metrics import hard_targets
@@ -82,7 +82,7 @@ def choose_partners(
         given = _of_samples(labels, elements) if isinstance(elements, RaggedSet) else plain(labels)
     arguments = dict(zip(ARGUMENTS, (elements, given, saliency, keys, generator), strict=True))
     chosen = torch.as_tensor(function(**{name: arguments[name] for name in _asked(function)}), device=device)
-    if chosen.dtype in (torch.int32, torch.int16, torch.uint8):
+    if chosen.dtype in (torch.int32, torch.int16, torch.int8, torch.uint8):
         chosen = chosen.long()
     check_partner(chosen, size)
     return chosen
@@ -157,8 +157,7 @@ def _by_class(
 
 def classes_of(size: int, labels: Any) -> Tensor:
     """(B,) the class of each sample; one without a label is of a class of its own."""
-    leaves: list[Label] = []
-    map_labels(leaves.append, labels)
+    leaves = listed(labels)
     for label in leaves:
         if label.places is not None or (label.kind == "shares" and label.tensor.dim() != 2):
             continue

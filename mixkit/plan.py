@@ -85,6 +85,11 @@ class MixPlan(PlanTerms, BarsOfPlan):
         source = torch.arange(num_samples, device=device)[:, None, None]
         return cls(source, None, torch.ones(num_samples, 1, 1, device=device), keeps_own=True)
 
+    @property
+    def mixes_nothing(self) -> bool:
+        """Whether it is known without a look at its numbers that samples stay as they are."""
+        return self.num_terms == 1 and self.keeps_own
+
     @classmethod
     def pair(cls, partner: Tensor, weight: Tensor, assignment: Tensor | None = None) -> MixPlan:
         """The plan that mixes every sample with one partner; every two-sample method ends here.

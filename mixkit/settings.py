@@ -70,6 +70,6 @@ def settle(
     p = options.pop("p", 1.0)
     clean_weight = options.pop("clean_weight", clean_weight)
     if clean_weight and not has_model:
-        needs = "which needs model=, and a method with saliency"
+        needs = "which needs the saliency of model=, and a method with saliency"
         raise ValueError(f"the schedule's clean_weight is {clean_weight} at share {share}, {needs}")
     return with_options(method, options, share), clean_weight, p

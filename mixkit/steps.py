@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -78,7 +79,9 @@ class MixerSteps(MixerCall):
         self.empty_rows = EmptyRows()
         self.history = History() if self.partners == PREVIOUS_BATCH else None
         if check_not_negative("clean_weight", self.clean_weight) and not has_model:
-            raise ValueError(f"a clean_weight above 0 needs model=, and a method with saliency, got {clean_weight}")
+            raise ValueError(
+                f"a clean_weight above 0 needs the saliency of model=, and a method with saliency, got {clean_weight}"
+            )
         if missing := what_is_missing(source, type(method).__name__, self.needs, domain):
             raise ValueError(missing)
 
@@ -218,12 +221,22 @@ class MixerSteps(MixerCall):
         labels: Any,
         generator: torch.Generator | None = None,
         model: SaliencySource | None = None,
+        pool: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor | None:
-        """(B,) bool, the samples that the schedule leaves unmixed, given the model's confidence; None: none."""
+        """(B,) bool, the samples that the schedule leaves unmixed, given the model's confidence; None: none.
+
+        Args:
+            batch: the batch.
+            labels: its labels as they are read.
+            generator: CPU generator of the draw. Default None: torch's global one.
+            model: whose confidence it is. Default None: the mixer's.
+            pool: makes of what the model is sure of the confidences (B,). Default None: they are.
+        """
         model = model or self.model
         if self.schedule is None or self._meter is None or model is None:
             return None
-        return self.schedule.draw_spared(self._meter.read(model.confidence, batch, labels), generator)
+        confidence = self._meter.read(model.confidence, batch, labels)
+        return self.schedule.draw_spared(confidence if pool is None else pool(confidence), generator)
 
     def targets(self, plan: MixPlan, labels: Any) -> Any:
         """The targets of a batch mixed by a plan; in the structure of its labels, which `read` has read."""

@@ -13,7 +13,7 @@ from mixkit.elements import ElementSet
 
 
 def checked_saliency(saliency: Any, elements: ElementSet) -> Tensor:
-    """Saliency (B, N) or laid out as the grid, as (B, N), detached.
+    """Saliency (B, N) or laid out as the grid, as (B, N), detached, and floating point.
 
     Raises:
         TypeError: no tensor of real numbers.
@@ -27,7 +27,7 @@ def checked_saliency(saliency: Any, elements: ElementSet) -> Tensor:
     flat = saliency.detach().flatten(1) if saliency.dim() > 1 else saliency
     if flat.shape != wanted:
         raise ValueError(f"saliency must be {wanted}, one number per element, got {tuple(saliency.shape)}")
-    return flat
+    return flat if flat.is_floating_point() else flat.float()
 
 
 class EmptyRows:

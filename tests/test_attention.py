@@ -215,3 +215,14 @@ def test_sequences_of_patches() -> None:
     tokens = torch.tensor([[0.4, 0.1, 0.2, 0.3], [0.1, 0.3, 0.3, 0.3]])  # the class token's own, and three patches
     found = weigh_by_patches(plan, tokens, (12,)).sample_weights
     torch.testing.assert_close(found, torch.tensor([[1 / 6, 5 / 6], [2 / 3, 1 / 3]]))
+
+
+def test_models_whose_attention_would_be_another_are_refused() -> None:
+    timm = pytest.importorskip("timm")
+    options = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2, "num_classes": 3}
+    no_class = timm.models.VisionTransformer(**options, class_token=False, reg_tokens=4, global_pool="avg")
+    with pytest.raises(ValueError, match="VisionTransformer has no class token"):
+        AttentionMixer(no_class, num_classes=3)
+    turned = timm.models.Eva(**options)
+    with pytest.raises(ValueError, match=r"no rotary embedding.* got Eva"):
+        AttentionMixer(turned, num_classes=3)

@@ -137,6 +137,23 @@ def test_samples_that_a_schedule_spares_stay_as_they_are() -> None:
         before = mixed.clone()
 
 
+def test_what_is_not_known_stays_so_with_the_batch_before() -> None:
+    signal = torch.randn(3, 1, 8)
+    for num_classes, marked in ((None, torch.tensor([[5.0, -1], [5, 5], [5, 5]])), (2, torch.tensor([[1.0, -1]] * 3))):
+        options = {"num_classes": num_classes, "ignore_index": -1, "partners": "previous_batch"}
+        mixer = create_mixer("mixup", "sequence", **options)
+        mixer(signal, torch.ones(3, 2))
+        for _ in range(2):  # and of the one before that
+            targets = mixer(signal, marked)[1]
+            assert torch.equal(targets == -1, marked == -1)
+            marked = torch.where(marked == -1, marked, 1.0)
+        assert torch.equal(mixer(signal, torch.ones(3, 2))[1] == -1, marked == -1)
+    mixer = create_mixer("mixup", "sequence", partners="previous_batch")
+    mixer(signal, torch.ones(3))
+    for label in (torch.tensor([1.0, float("nan"), 3.0]), torch.ones(3)):
+        assert mixer(signal, label)[1].isnan().tolist() == [False, True, False]
+
+
 def test_structures_of_labels_and_eval() -> None:
     mixer = create_mixer("recursivemix", "image", num_classes={"kind": 3, "age": None})
     labels = {"kind": torch.arange(3), "age": torch.tensor([1.0, 2.0, 3.0])}

@@ -116,3 +116,19 @@ def test_half_precision_is_taken_as_float32() -> None:
 def test_errors_say_what_came_and_what_was_wanted(change: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         soft_cross_entropy(**{"logits": torch.zeros(4, 5), "targets": torch.zeros(4, 5), **change})
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_logits_of_what_does_not_count_may_be_anything(bad: float) -> None:
+    logits = torch.randn(4, 3)
+    logits[1] = bad
+    logits.requires_grad_()
+    classes = torch.tensor([0, -100, 2, 1])
+    shares = F.one_hot(classes.clamp_min(0), 3) * (classes >= 0)[:, None]
+    expected = F.cross_entropy(logits, classes)
+    for targets in (classes, shares, shares - (classes < 0)[:, None].float()):  # not known is -1
+        loss = soft_cross_entropy(logits, targets)
+        torch.testing.assert_close(loss, expected)
+        gradient = torch.autograd.grad(loss, logits)[0]
+        assert bool(gradient.isfinite().all())
+        assert bool((gradient[1] == 0).all())

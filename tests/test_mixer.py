@@ -323,7 +323,7 @@ def test_the_clean_pass_can_be_trained_on_too() -> None:
         ({"clean_weight": -1.0}, "clean_weight must be >= 0"),
         (
             {"model": None, "saliency": lambda x: x.norm(dim=2), "clean_weight": 1.0},
-            "clean_weight above 0 needs model=",
+            "clean_weight above 0 needs the saliency of model=",
         ),
     ):
         with pytest.raises(ValueError, match=message):
@@ -389,3 +389,21 @@ def test_repr_says_what_it_does() -> None:
     text = repr(make("points", sigma=2.0)[0])
     assert "SageMix(theta=0.2, sigma=2.0, query='sequential', sharpness=1.0)" in text
     assert "GradientSaliency" in text
+
+
+@pytest.mark.parametrize("domain", ["image", "points"])
+def test_what_is_not_mixed_is_the_very_batch(domain: str) -> None:
+    batch = torch.rand(4, 3, 8, 8) if domain == "image" else torch.rand(4, 8, 3)
+    mixer = create_mixer("cutmix", domain, num_classes=5, p=0.0)
+    assert mixer(batch, torch.arange(4))[0] is batch
+
+
+def test_saliency_may_be_whole_numbers() -> None:
+    images, labels = torch.rand(4, 3, 8, 8), torch.arange(4)
+    mixer = create_mixer("snapmix", "image", num_classes=5, p=1.0, saliency="spectral_residual")
+    assert mixer(images, labels, saliency=torch.randint(256, (4, 64), dtype=torch.uint8))[0].shape == images.shape
+
+
+def test_a_generator_is_one() -> None:
+    with pytest.raises(TypeError, match=r"generator must be a torch\.Generator, got 0"):
+        create_mixer("mixup", "image", num_classes=5)(torch.rand(4, 3, 8, 8), torch.arange(4), generator=0)  # type: ignore[arg-type]

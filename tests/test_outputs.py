@@ -166,7 +166,7 @@ def test_of_several_labels_the_one_counts_that_the_output_suits() -> None:
 @pytest.mark.parametrize(
     ("model", "labels", "num_classes", "message"),
     [
-        (Head(4), torch.randint(7, (B,)), 7, r"no loss suits .*\(6, 4\) with labels of classes \(6,\).*give loss="),
+        (Head(4), torch.randint(7, (B,)), 7, r"no loss suits .*\(6, 4\) with labels of 7 classes \(6,\).*give loss="),
         (Head(1), torch.randint(7, (B,)), 7, r"no loss suits .*\(6, 1\)"),
         (Head(4), torch.rand(B, 4).softmax(1), None, r"look like soft labels \(then give num_classes=\).*give loss="),
         (Head(3), torch.rand(B, 4), None, r"no loss suits .*\(6, 3\) with labels of values \(6, 4\)"),

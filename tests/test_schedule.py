@@ -333,7 +333,7 @@ class Hidden(Mixup):
         (
             {"schedule": Schedule(clean_weight=1), "model": None, "saliency": lambda x: x.norm(dim=2)},
             ValueError,
-            r"clean_weight is 1 at share 1\.0, which needs model=",
+            r"clean_weight is 1 at share 1\.0, which needs the saliency of model=",
         ),
         ({"method": Hidden(), "schedule": Schedule(strength=2.0)}, TypeError, "Hidden keeps no attribute 'strength'"),
     ],

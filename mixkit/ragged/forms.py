@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from mixkit.arrays import as_tensor, is_array
 from mixkit.labels import Label
+from mixkit.ragged.foreign_forms import DictForm, GraphForm
+from mixkit.ragged.form import Form
 from mixkit.ragged.packed import Packed
 
 
@@ -23,40 +24,6 @@ class Graphs(Protocol):
 
 #: Samples of different sizes in any form that `open_form` knows.
 RaggedBatch = Packed | Sequence[Tensor] | Mapping[str, Any] | Graphs
-
-
-class Form(ABC):
-    """A batch in the form in which it came.
-
-    Args:
-        batch: the batch as it came.
-        packed: its samples, coordinates first.
-    """
-
-    batch: Any
-    packed: Packed
-
-    def __init__(self, batch: Any, packed: Packed) -> None:
-        if packed.rows.dim() != 2:
-            raise ValueError(
-                f"samples of different sizes must be (n_i, C) each, got rows of {tuple(packed.rows.shape[1:])}"
-            )
-        self.batch, self.packed = batch, packed
-
-    @abstractmethod
-    def close(self, packed: Packed) -> Any:
-        """Other samples in the same form."""
-
-    def pack_labels(self, labels: Any) -> Tensor | None:
-        """(L, ...) labels that each element has, where that is what came; else None."""
-        rows = self.packed.num_rows
-        if isinstance(labels, Tensor) and labels.dim() and len(labels) == rows != self.packed.num_samples:
-            return labels
-        return None
-
-    def close_targets(self, targets: Packed, classes: bool = False) -> Any:
-        """Targets (L, ...) of the elements as users of this form have them; of ``classes``, (L, K)."""
-        return targets.rows
 
 
 class PackedForm(Form):
@@ -80,8 +47,9 @@ class ListForm(Form):
 
     def pack_labels(self, labels: Any) -> Tensor | None:
         """See `Form.pack_labels`."""
-        if not isinstance(labels, (list, tuple)) or not all(isinstance(each, Tensor) for each in labels):
+        if not isinstance(labels, (list, tuple)) or not all(is_array(each) or type(each) is list for each in labels):
             return super().pack_labels(labels)
+        labels = [as_tensor("labels", each) for each in labels]
         lengths = self.packed.lengths.tolist()
         if not any(each.dim() for each in labels):
             return None
@@ -92,7 +60,7 @@ class ListForm(Form):
                 f"labels of the elements must be as long as the samples, {short(lengths)}, "
                 f"got {short([tuple(each.shape) for each in labels])}"
             )
-        return torch.cat(list(labels))
+        return torch.cat(labels)
 
     def close_targets(self, targets: Packed, classes: bool = False) -> Any:
         """See `Form.close_targets`."""
@@ -180,72 +148,6 @@ class NestedForm(Form):
         if isinstance(labels, Tensor) and labels.is_nested:
             return Packed.from_list(labels.unbind()).rows
         return super().pack_labels(labels)
-
-
-class DictForm(Form):
-    """A dict as Pointcept's: ``coord`` (L, D), ``offset`` (B,), and ``feat`` (L, F) where there is one.
-
-    Other entries come back as they are, but for those that the mix makes wrong: with a first side of L they are
-    aligned with the elements, and refused.
-    """
-
-    #: Labels, which are given beside the batch.
-    labels = ("segment", "instance", "category")
-
-    def __init__(self, batch: Mapping[str, Any]) -> None:
-        coord, feat = batch["coord"], batch.get("feat")
-        parts = [coord] if feat is None else [coord, feat]
-        rows = parts[0] if len(parts) == 1 else torch.cat([part.to(coord.dtype) for part in parts], 1)
-        super().__init__(batch, Packed.from_offset(rows, batch["offset"]))
-        aligned = [
-            name
-            for name, value in batch.items()
-            if isinstance(value, Tensor)
-            and value.dim()
-            and len(value) == len(coord)
-            and name not in ("coord", "feat", "offset", *self.labels)
-        ]
-        if aligned:
-            raise ValueError(
-                f"the entries {', '.join(map(repr, aligned))} belong to the elements and would not be mixed with them: "
-                "take them into 'feat', or make them after mixing, as with voxel numbers ('grid_coord')"
-            )
-        self._width = coord.shape[1]
-
-    def close(self, packed: Packed) -> dict[str, Any]:
-        """See `Form.close`."""
-        closed = {name: value for name, value in self.batch.items() if name not in self.labels}
-        closed["coord"] = packed.rows[:, : self._width]
-        if "feat" in closed:
-            closed["feat"] = packed.rows[:, self._width :].to(self.batch["feat"].dtype)
-        closed["offset"] = packed.offset.to(self.batch["offset"].dtype)
-        return closed
-
-
-class GraphForm(Form):
-    """PyTorch Geometric's ``Batch`` of ``Data``: ``pos`` (L, D), and ``x`` (L, F) where there is one."""
-
-    def __init__(self, batch: Any) -> None:
-        pos, x = batch.pos, batch.x
-        for name in ("edge_index", "edge_attr", "face", "adj_t"):
-            if batch.get(name) is not None:
-                raise ValueError(f"a batch with {name} joins elements that the mix moves: make it after mixing")
-        rows = pos if x is None else torch.cat([pos, x.to(pos.dtype)], 1)
-        super().__init__(batch, Packed.from_batch(rows, batch.batch, batch.num_graphs))
-
-    def close(self, packed: Packed) -> Any:
-        """See `Form.close`."""
-        Batch: Any = importlib.import_module("torch_geometric.data").Batch  # what came is one of these
-
-        graphs = zip(self.batch.to_data_list(), packed.split(), strict=True)
-        return Batch.from_data_list([self._filled(graph, rows) for graph, rows in graphs])
-
-    def _filled(self, graph: Any, rows: Tensor) -> Any:
-        width = self.batch.pos.shape[1]
-        graph.pos = rows[:, :width]
-        if self.batch.x is not None:
-            graph.x = rows[:, width:].to(self.batch.x.dtype)
-        return graph
 
 
 def open_form(batch: Any, mask: Tensor | None = None) -> Form | None:

@@ -30,7 +30,7 @@ def match(
     firsts, seconds = a.split(), b.split()
     starts = a.offsets.tolist()
     index = torch.empty(a.num_rows, dtype=torch.long, device=a.rows.device)
-    if a.rows.device.type == "cpu" and solver in ("auto", "auction"):
+    if a.rows.device.type == "cpu" and solver in ("auto", "auction") and not options:
         from mixkit.assignment import cpu  # its numba takes a while to import
 
         def match_pair(pair: int) -> None:

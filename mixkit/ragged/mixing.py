@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from mixkit import draws
-from mixkit.arrays import as_tensor
-from mixkit.label_tree import map_labels, map_leaves, read_tree
+from mixkit.arrays import as_tensor, is_array
+from mixkit.label_tree import listed, map_labels, map_leaves, read_tree
 from mixkit.labels import WRAPPERS, Label, PerElement, PerSample, Size, read_label
 from mixkit.methods.base import PlanContext
+from mixkit.moving import refuse_integers
 from mixkit.partners import choose_partners, classes_of
 from mixkit.ragged.elements import RaggedSet
 from mixkit.ragged.forms import Form, PaddedForm
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
 def mix(mixer: Mixer, form: Form, labels: Any, *drawn_by: Any) -> tuple[Any, Any]:
     """The mixed batch and its targets, in the form of the batch; ``drawn_by`` is what `draw` takes besides."""
+    if form.integers is not None:
+        refuse_integers(mixer.method, form.integers, mixer.domain.conversion, gradient=False)
     elements, labels = read(mixer, form, labels)
     if not mixer.training:
         mixer.forget_clean_loss()
@@ -43,7 +48,10 @@ def read(mixer: Mixer, form: Form, labels: Any) -> tuple[RaggedSet, Any]:
         return _read_label(form, labels, num_classes, ignore_index)
 
     elements = mixer.domain.ragged_elements(form.packed)
-    labels = read_tree(labels, mixer.num_classes, mixer.ignore_index, read_one, lists=False)
+    num_classes = mixer.num_classes
+    if _are_several(form, labels) and not isinstance(num_classes, (Mapping, tuple, list)):
+        num_classes = [num_classes] * len(labels)
+    labels = read_tree(labels, num_classes, mixer.ignore_index, read_one, lists=False)
     return elements, map_labels(Label.check, labels)
 
 
@@ -85,7 +93,9 @@ def draw(
         plan = weigh(mixer.method.plan_ragged(elements, context), mixer.labels_by, saliency)
     if mixer.observer is None or mixer.model is None:
         return plan
-    return plan.keep(mixer.draw_spared(form.packed.rows, _as_rows(labels), generator, _through(mixer.model, form)))
+    pool = partial(_pooled_confidence, elements, labels)
+    through = _through(mixer.model, form)
+    return plan.keep(mixer.draw_spared(form.packed.rows, _as_rows(labels), generator, through, pool))
 
 
 def apply(mixer: Mixer, form: Form, plan: RaggedPlan, elements: RaggedSet) -> Any:
@@ -121,6 +131,20 @@ def _read_label(form: Form, labels: Any, num_classes: int | None, ignore_index: 
         )
     of_samples = labels if isinstance(labels, PerSample) else PerSample(labels)
     return read_label(of_samples, num_classes, Size(packed.num_samples, None), ignore_index, device)
+
+
+def _are_several(form: Form, labels: Any) -> bool:
+    """Whether a tuple holds several labels, rather than one for each sample, or for each sample those of its elements.
+
+    Each of several has as many rows as there are samples, or is a list of labels of the elements.
+    """
+    if type(labels) is not tuple:
+        return False
+    if any(isinstance(each, (list, tuple)) and any(map(is_array, each)) for each in labels):
+        return True
+    lengths = [len(each) if is_array(each) and each.ndim else None for each in labels]
+    of_elements = len(labels) == form.packed.num_samples and lengths == form.packed.lengths.tolist()
+    return bool(lengths) and not of_elements and set(lengths) == {form.packed.num_samples}
 
 
 def _has_classes_of_elements(labels: Any, mask: Tensor, num_classes: int | None, ignore_index: int | None) -> bool:
@@ -191,11 +215,26 @@ def _as_rows(labels: Any) -> Any:
 
 def _element_classes(labels: Any) -> Tensor | None:
     """(L,) the first labels of the elements that are classes, or None."""
-    classes: list[Tensor] = []
-    map_labels(
-        lambda label: classes.append(label.tensor[0]) if label.places and label.kind == "classes" else None, labels
-    )
+    classes = [label.tensor for label in listed(labels) if label.places and label.kind == "classes"]
     return classes[0].flatten().long() if classes else None
+
+
+def _pooled_confidence(elements: RaggedSet, labels: Any, confidence: Tensor) -> Tensor:
+    """(B,) the confidence in the labels of each sample: of its elements (L,) the mean over those that have a label."""
+    if len(confidence) == elements.num_samples:
+        return confidence
+    counts = torch.ones_like(confidence)
+    for label in listed(labels):
+        if label.places is not None and label.kind != "values":
+            # the first labels of elements are those that a model of elements is sure of
+            if label.ignore_index is not None and label.kind == "classes":
+                counts = (label.tensor.flatten() != label.ignore_index).to(confidence)
+            elif label.kind == "shares":
+                counts = label.known[0].any(-1).to(confidence)
+            break
+    sample = elements.sample
+    total, count = (confidence.new_zeros(elements.num_samples).index_add_(0, sample, x) for x in (confidence, counts))
+    return total / count.clamp_min(1)
 
 
 class _Rows:

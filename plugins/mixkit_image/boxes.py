@@ -72,7 +72,7 @@ def mix_boxes(
         raise ValueError(f"the plan is for {plan.num_elements} pixels, and images of {grid} have {grid[0] * grid[1]}")
     targets = _with_boxes(targets, plan.source.device)
     boxes = [_checked_corners(b, target) for b, target in enumerate(targets)]
-    if plan.num_terms == 1 and plan.keeps_own:
+    if plan.mixes_nothing:
         return [
             {**target, "scores": _scores_before(target, len(own))} for target, own in zip(targets, boxes, strict=True)
         ]

@@ -134,6 +134,10 @@ class TimmMixup:
         if mode in ("elem", "half") and self.schedule is not None:
             raise ValueError(f"a schedule counts batches, which mode={mode!r} mixes by both methods: mode='batch'")
         methods = ("sagemix", "cutmix") if methods is None else methods
+        if len(methods) == 1 and cutmix_alpha:
+            raise ValueError(f"cutmix_alpha={cutmix_alpha} is of a second method, and there is only {methods[0]!r}")
+        if unknown := sorted((options or {}).keys() - set(methods)):
+            raise ValueError(f"options are given for {', '.join(unknown)}, and the methods are {', '.join(methods)}")
         on = [(method, alpha) for method, alpha in zip(methods, alphas, strict=False) if alpha != 0]
         if not on:
             raise ValueError(f"all methods are off: mixup_alpha={mixup_alpha}, cutmix_alpha={cutmix_alpha}")

@@ -48,6 +48,6 @@ def _shapes(images: list[Tensor], labels: Tensor, number: int) -> list[Tensor]:
     num_classes, size = _transforms[number].num_classes, list(labels.shape)
     hot = labels.is_floating_point() or (labels.dim() == 2 and size[1] != 1)
     if not hot and num_classes is not None:
-        size = [size[0], num_classes, *(size[1:] if labels.dim() > 2 else [])]
+        size = [size[0], num_classes, *(size[-2:] if labels.dim() > 2 else [])]
     dtype = torch.promote_types(labels.dtype, torch.float32) if labels.is_floating_point() else torch.float32
     return [*(torch.empty_like(image) for image in images), labels.new_empty(size, dtype=dtype)]

@@ -234,7 +234,7 @@ class MixTransform(TransformCall):
             return inpt
         if isinstance(inpt, tv_tensors.Mask) and not inpt.is_floating_point():
             return self.mixer.targets(plan, params["read"]["mask"])
-        unmixed, watched = plan.num_terms == 1 and plan.keeps_own, inpt is params["watched"]
+        unmixed, watched = plan.mixes_nothing, inpt is params["watched"]
         if unmixed and not watched:
             return inpt
         plain = inpt.as_subclass(Tensor)

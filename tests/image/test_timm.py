@@ -305,3 +305,10 @@ def test_channels_last_stays(recwarn: Any) -> None:
     for mode in ("batch", "elem"):
         mixed, _ = TimmMixup(mixup_alpha=1.0, num_classes=4, mode=mode)(images, torch.arange(4))
         assert mixed.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_options_of_no_method_are_refused() -> None:
+    with pytest.raises(ValueError, match="options are given for cutmix, and the methods are sagemix"):
+        TimmMixup(["sagemix"], options={"cutmix": {"alpha": 1.0}})
+    with pytest.raises(ValueError, match=r"cutmix_alpha=1\.0 is of a second method, and there is only 'mixup'"):
+        TimmMixup(["mixup"], cutmix_alpha=1.0)

@@ -121,3 +121,17 @@ def test_copies_are_transforms_of_their_own() -> None:
 def test_what_is_wrong_is_still_said() -> None:
     with pytest.raises(ValueError, match="lie in"):
         compiled(MixTransform("mixup", num_classes=3))(*batch())
+
+
+@pytest.mark.parametrize(
+    "labels", [torch.randint(3, (4, 1, 8, 8)), torch.eye(3).long()[:, :, None, None].expand(3, 3, 8, 8)]
+)
+def test_the_compiler_is_told_the_shape_of_the_targets(labels: Tensor) -> None:
+    transform, images = MixTransform("cutmix", num_classes=3, p=1.0), torch.rand(len(labels), 3, 8, 8)
+
+    @torch.compile(backend="eager", fullgraph=True)
+    def loss(images: Tensor, labels: Tensor) -> Tensor:
+        mixed, targets = transform(images, labels)
+        return torch.nn.functional.cross_entropy(mixed, targets)
+
+    assert loss(images, labels).isfinite()

@@ -55,6 +55,31 @@ def test_mix3d_is_the_union_about_one_centre() -> None:
         torch.testing.assert_close(mixed, torch.cat([scan, moved]))
 
 
+def test_a_scene_that_is_its_own_partner_is_not_doubled() -> None:
+    scan, labels = [torch.randn(10, 4)], [torch.randint(3, (10,))]
+    mixer = mixkit.create_mixer("mix3d", "scene", num_classes=3)
+    assert torch.equal(mixer(scan, labels)[0][0], scan[0])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_scans_of_one_size_are_collated(count: int) -> None:
+    mixer = mixkit.create_mixer("mix3d", "scene", num_classes=3)
+    samples = [(torch.randn(10, 4), torch.randint(3, (10,)))] * count
+    for batch in (mixer.collate(samples), mixkit.Collate(mixer)(samples)):
+        assert [len(scan) for scan in batch[0]] == [len(targets) for targets in batch[1]]
+
+
+def test_a_box_is_not_shown_more_than_once_where_its_points_are_repeated() -> None:
+    scans, labels = [torch.randn(10, 3), torch.randn(40, 3)], [torch.zeros(10).long(), torch.ones(40).long()]
+    mixer = mixkit.create_mixer(
+        "sagemix_scene", "scene", num_classes=2, partners="previous", query="uniform", radius=50.0
+    )
+    boxes = [torch.tensor([[0.0, 0, 0, 20, 20, 20, 0]])] * 2
+    for _ in range(10):
+        for found in mix_boxes(mixer.plan(scans, labels), scans, boxes, min_score=0.0):
+            assert found.scores.max() <= 1 + 1e-6
+
+
 def test_lasermix_takes_bands_in_turn() -> None:
     batch = scans()
     edges = torch.tensor([[-0.1, 0.05, math.nan], [-0.2, -0.05, 0.1], [0.0, math.nan, math.nan]])

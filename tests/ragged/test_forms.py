@@ -162,6 +162,30 @@ class TestGraphs:
         assert [len(graph.x) for graph in closed.to_data_list()] == [1, 3, 2]
         assert torch.equal(batch.pos, ROWS[:, :3])  # what came stays as it was
 
+    def test_what_else_the_points_have_is_refused_and_their_labels_go(self) -> None:
+        data = pytest.importorskip("torch_geometric.data")
+        graphs = [data.Data(pos=each[:, :3], normal=each[:, :3]) for each in SAMPLES]
+        with pytest.raises(ValueError, match="the attributes 'normal' belong to the points"):
+            opened(data.Batch.from_data_list(graphs))
+        graphs = [data.Data(pos=each[:, :3], y=torch.zeros(len(each))) for each in SAMPLES]
+        form = opened(data.Batch.from_data_list(graphs))
+        assert "y" not in form.close(form.packed)
+
+    def test_batches_that_were_made_or_thinned_by_hand(self) -> None:
+        data = pytest.importorskip("torch_geometric.data")
+        made = data.Batch(pos=ROWS[:, :3], batch=torch.tensor([0, 0, 1, 1, 1, 2]))
+        thinned = self.batch()
+        kept = torch.tensor([0, 2, 3, 5])
+        thinned.pos, thinned.x, thinned.batch = thinned.pos[kept], thinned.x[kept], thinned.batch[kept]
+        for batch, lengths in ((made, [2, 3, 1]), (thinned, [1, 2, 1])):
+            form = opened(batch)
+            assert form.packed.lengths.tolist() == lengths
+            closed = form.close(form.packed)
+            assert torch.equal(closed.pos, batch.pos)
+            assert torch.equal(closed.batch, batch.batch)
+            assert closed.num_graphs == 3
+        assert [graph.num_nodes for graph in closed.to_data_list()] == [1, 2, 1]
+
     def test_edges_are_refused(self) -> None:
         with pytest.raises(ValueError, match="edge_index"):
             open_form(self.batch(edge_index=torch.zeros(2, 1, dtype=torch.long)))

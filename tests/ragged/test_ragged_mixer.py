@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import mixkit
+import mixkit_points
 from mixkit import PerElement, PerSample, create_mixer
 from mixkit.ragged import Packed, RaggedPlan
 from mixkit.registry import get_method
@@ -247,6 +248,76 @@ def test_labels_of_points_and_of_samples_together() -> None:
     twice = mixer_of("pointmixup", num_classes=(3, 4))(batch, (whole, parts))[1]
     assert twice[0].shape == (4, 3)
     assert [each.shape for each in twice[1]] == [(count, 4) for count in LENGTHS]
+
+
+def test_a_tuple_holds_several_labels_in_every_form() -> None:
+    dense, ages = torch.randn(2, 6, 3), (torch.tensor([1.0, 2.0]), torch.tensor([10.0, 20.0]))
+    mixer = mixer_of("pointmixup", num_classes=None, partners="derangement")
+    expected = mixer(dense, ages, generator=torch.Generator().manual_seed(0))[1]
+    for options in ({"mask": torch.ones(2, 6, dtype=torch.bool)}, {}):
+        batch = dense if options else list(dense)
+        found = mixer(batch, ages, generator=torch.Generator().manual_seed(0), **options)[1]
+        torch.testing.assert_close(found, expected)
+    assert len(mixer(clouds(), (torch.rand(4), torch.rand(4, 2)))[1]) == 2
+    whole, parts = torch.tensor([0, 1, 2, 1]), [torch.randint(4, (count,)) for count in LENGTHS]
+    both = mixer_of("pointmixup", num_classes=4)(clouds(), (whole, parts))[1]  # one number of classes for all
+    assert both[0].shape == (4, 4)
+    assert [each.shape for each in both[1]] == [(count, 4) for count in LENGTHS]
+    soft = tuple(torch.rand(4, 5).softmax(1))  # one for each sample, as zip(*samples) makes them
+    assert mixer_of("pointmixup")(clouds(), soft)[1].shape == (4, 5)
+
+
+def test_labels_of_points_may_be_arrays_and_lists() -> None:
+    parts = [torch.randint(5, (count,)) for count in LENGTHS]
+    expected = [(count, 5) for count in LENGTHS]
+    for labels in ([part.numpy() for part in parts], [part.tolist() for part in parts]):
+        assert [each.shape for each in mixer_of("pointcutmix_r")(clouds(), labels)[1]] == expected
+
+
+@pytest.mark.parametrize("method", ["sagemix", "mixup"])
+def test_a_schedule_follows_the_confidence_in_labels_of_points(method: str) -> None:
+    """Of each sample it is the mean over its points that have a label."""
+
+    class Knows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(()))
+
+        def forward(self, batch: list[Tensor]) -> Tensor:  # class 0 is as likely as the sum of z says
+            rows = torch.cat(batch)
+            return torch.stack([rows[:, 2] + 0 * self.weight, torch.zeros(len(rows))], 1)
+
+    batch = [torch.full((count, 3), level) for count, level in zip(LENGTHS, (-9.0, 9.0, 9.0, -9.0), strict=True)]
+    parts = [torch.zeros(count, dtype=torch.long) for count in LENGTHS]
+    parts[1][:-1] = 255
+    batch[1][:-1] = -9.0
+    schedule = mixkit.Adaptive(threshold=0.9)
+    mixer = mixer_of(method, num_classes=2, ignore_index=255, model=Knows(), schedule=schedule)
+    plan = mixer.plan(batch, parts)
+    assert schedule.mixed == 0.5
+    spared = torch.isin(plan.output, torch.tensor([0, 3]))
+    assert bool((plan.weight[0, spared] == 1).all())
+
+
+def test_channels_that_are_integers_are_moved_and_not_interpolated() -> None:
+    coord, offset = torch.randn(8, 3, dtype=torch.float16), torch.tensor([3, 8])
+    colours = torch.randint(256, (8, 3), dtype=torch.uint8)
+    with pytest.raises(TypeError, match=r"PointMixup interpolates, so it takes floating-point values, got torch.uint8"):
+        mixer_of("pointmixup")({"coord": coord, "feat": colours, "offset": offset}, torch.arange(2))
+    mixed, _ = mixer_of("pointcutmix_r")({"coord": coord, "feat": colours, "offset": offset}, torch.arange(2))
+    assert {tuple(row) for row in mixed["feat"].tolist()} <= {tuple(row) for row in colours.tolist()}
+    feat = torch.rand(8, 2) * 1e6  # too large for the coordinates' dtype
+    mixed, _ = mixer_of("pointmixup")({"coord": coord, "feat": feat, "offset": offset}, torch.arange(2))
+    assert (mixed["coord"].dtype, mixed["feat"].dtype) == (torch.float16, torch.float32)
+    assert bool(mixed["feat"].isfinite().all())
+
+
+def test_clouds_of_different_sizes_are_paired_as_the_domain_says() -> None:
+    domain = mixkit_points.PointSet(assign_options={"metric": 1})
+    mixer, cloud = mixkit.create_mixer("pointmixup", domain, num_classes=5, partners="reversed"), torch.randn(2, 40, 3)
+    labels, generator = torch.arange(2), torch.Generator
+    dense = mixer(cloud, labels, generator=generator().manual_seed(0))[0]
+    torch.testing.assert_close(torch.stack(mixer(list(cloud), labels, generator=generator().manual_seed(0))[0]), dense)
 
 
 def test_labels_of_points_that_do_not_count() -> None:

@@ -97,8 +97,11 @@ def _follow(
             before = coords[plan.index[k, places]]
             shift = torch.zeros_like(before) if moved is None else moved[k, places]
             for part, copy in _copies(before, shift, box):
-                score = float(plan.weight[k, places[part]].sum()) / len(rows)
-                copies[output].append((copy, score, sample, number))
+                shown_rows, which = plan.index[k, places[part]].unique(return_inverse=True)
+                weight = plan.weight[k, places[part]].double()
+                # a point that is repeated, as where scenes of other sizes meet, is shown once
+                most = weight.new_zeros(len(shown_rows)).scatter_reduce(0, which, weight, "amax")
+                copies[output].append((copy, float(most.sum()) / len(rows), sample, number))
 
 
 def _copies(before: Tensor, shift: Tensor, box: Tensor) -> list[tuple[Tensor, Tensor]]:

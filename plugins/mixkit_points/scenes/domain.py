@@ -46,6 +46,8 @@ class Scene(Domain):
 
     pairs: ClassVar = False
 
+    stacked: ClassVar = False
+
     def elements(self, batch: Tensor) -> ElementSet:
         """Scenes of one size are no batch of this domain."""
         got = f"a tensor {tuple(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__

@@ -33,6 +33,8 @@ def mix3d(elements: RaggedSet, partner: Tensor) -> RaggedPlan:
     """
     centre = _centre(elements)
     rows, output, _ = partner_rows(elements, partner)
+    others = partner[output] != output  # a scene that is its own partner stays as it is
+    rows, output = rows[others], output[others]
     shift = (centre - centre[partner])[output]
     own = torch.ones(len(elements.coords), dtype=torch.bool, device=rows.device)
     return union(elements, own, rows, output, shift)
