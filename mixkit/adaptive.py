@@ -30,7 +30,8 @@ class Adaptive(Schedule):
     at the plain step's cost. One that overfits far is mixed harder: from an overfit of ``full`` on no sample is spared,
     and the settings are those of ``when_overfit``. With ``epochs`` a long run need not wait until it is seen: overfit
     counts double for each ``patience`` still to come after the first. With two or more to come a network is presumed to
-    overfit altogether, with one and a half no more.
+    overfit altogether, with one and a half no more; but where two have gone by and the schedule was told of none, its
+    batches are mixed as if it did, and samples are spared and settings chosen as if it did not.
 
     The confidence in the samples of a batch comes out of the saliency pass, at no cost, or for a method without
     saliency out of a forward pass more, in eval mode. Processes that share a batch need not talk.
