@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,12 @@ def as_tensor(name: str, values: Any, device: torch.device | str | None = None) 
         array = array.astype(np.int64)
     tensor = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
     return tensor if device is None else tensor.to(device)
+
+
+def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """`torch.cat`, also within autocast, which refuses it for the half type that it does not cast to."""
+    with torch.autocast(tensors[0].device.type, enabled=False):
+        return torch.cat(list(tensors), dim)
 
 
 def is_array(values: Any) -> bool:

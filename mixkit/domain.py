@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from mixkit.arrays import concatenate
 from mixkit.elements import ElementSet
 from mixkit.plan import MixPlan
 from mixkit.ragged import Packed, Pairing, RaggedPlan, RaggedSet, pair_up
@@ -94,7 +95,7 @@ class Domain(ABC):
     def mix_ragged(self, plan: RaggedPlan, elements: RaggedSet) -> Tensor:
         """(L', C) the mixed samples, packed."""
         coords = plan.apply_coords(elements.coords, finite=True)
-        return torch.cat([coords, plan.apply(elements.values, finite=True)], 1)
+        return concatenate([coords, plan.apply(elements.values, finite=True)], 1)
 
     # ---- saliency
 
@@ -103,8 +104,7 @@ class Domain(ABC):
         elements = self.elements(grad)
         channels = elements.values
         if elements.grid is None:  # coordinates are inputs too
-            with torch.autocast(channels.device.type, enabled=False):
-                channels = torch.cat([elements.coords, channels], 2)
+            channels = concatenate([elements.coords, channels], 2)
         return torch.linalg.vector_norm(channels, dim=2, dtype=torch.promote_types(channels.dtype, torch.float32))
 
     def mix(self, plan: MixPlan, elements: ElementSet, like: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mixkit.arrays import concatenate
 from mixkit.ragged.form import Form
 from mixkit.ragged.packed import Packed
 
@@ -105,6 +106,6 @@ def _joined(coords: Tensor, features: Tensor | None) -> tuple[Tensor, torch.dtyp
     if features is None:
         return coords, None
     if not features.is_floating_point():
-        return torch.cat([coords, features.to(coords.dtype)], 1), features.dtype
+        return concatenate([coords, features.to(coords.dtype)], 1), features.dtype
     dtype = torch.promote_types(coords.dtype, features.dtype)
-    return torch.cat([coords.to(dtype), features.to(dtype)], 1), None
+    return concatenate([coords.to(dtype), features.to(dtype)], 1), None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mixkit.arrays import concatenate
 from mixkit.checks import readable
 
 
@@ -85,7 +86,7 @@ class Packed:
         if not samples:
             raise ValueError("a batch needs at least one sample, got an empty list")
         ends = torch.tensor([len(sample) for sample in samples]).cumsum(0)
-        return cls.from_offset(torch.cat(list(samples)), ends.to(samples[0].device))
+        return cls.from_offset(concatenate(samples), ends.to(samples[0].device))
 
     @classmethod
     def from_offset(cls, rows: Tensor, offset: Tensor) -> Packed:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mixkit import Domain, ElementSet, MixPlan, assign, register_domain
+from mixkit.arrays import concatenate
 from mixkit.channels import ambiguous
 from mixkit.checks import LARGEST_COORDINATE, check_count, check_not_negative, check_positive
 from mixkit.domain import describe
@@ -125,15 +126,11 @@ class PointSet(Domain):
         if self.channels is None:
             return super().mix_ragged(plan, elements)
         coords = plan.apply_coords(elements.coords, finite=True)
-        return torch.cat([coords, self.channels.mix_ragged(plan, elements)], 1)
+        return concatenate([coords, self.channels.mix_ragged(plan, elements)], 1)
 
     def batch(self, elements: ElementSet, like: Tensor) -> Tensor:
         """See `Domain.batch`."""
-        coords, values = elements.coords, elements.values
-        # not by torch.cat, which autocast refuses for the half type that it does not cast to
-        points = coords.new_empty(*coords.shape[:2], coords.shape[2] + values.shape[2])
-        points[:, :, : coords.shape[2]] = coords
-        points[:, :, coords.shape[2] :] = values
+        points = concatenate([elements.coords, elements.values.to(elements.coords.dtype)], 2)
         return points if self.layout == "bnc" else points.mT.contiguous()
 
     def mix(self, plan: MixPlan, elements: ElementSet, like: Tensor) -> Tensor:

@@ -320,6 +320,18 @@ def test_clouds_of_different_sizes_are_paired_as_the_domain_says() -> None:
     torch.testing.assert_close(torch.stack(mixer(list(cloud), labels, generator=generator().manual_seed(0))[0]), dense)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("other", [torch.float16, torch.bfloat16])
+def test_half_precision_within_autocast_of_either_type(dtype: torch.dtype, other: torch.dtype) -> None:
+    batch = [cloud.to(dtype) for cloud in clouds(5)]
+    for method in ("sagemix", "rsmix"):
+        with torch.autocast("cpu", other):
+            mixed, _ = mixer_of(method, saliency=lambda given: [cloud[:, 0].float().abs() for cloud in given])(
+                batch, torch.arange(4)
+            )
+        assert [cloud.dtype for cloud in mixed] == [dtype] * 4
+
+
 def test_labels_of_points_that_do_not_count() -> None:
     batch, parts = clouds(), [torch.full((count,), 255) for count in LENGTHS]
     parts[0][:5] = 2

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mixkit import Domain, ElementSet, register_domain
+from mixkit.arrays import concatenate
 from mixkit.checks import LARGEST_COORDINATE, check_positive
 from mixkit.ragged import Packed, Pairing, RaggedPlan, RaggedSet
 from mixkit_points.channels import Channels
@@ -82,4 +83,4 @@ class Scene(Domain):
         if self.channels is None:
             return super().mix_ragged(plan, elements)
         coords = plan.apply_coords(elements.coords, finite=True)
-        return torch.cat([coords, self.channels.mix_ragged(plan, elements)], 1)
+        return concatenate([coords, self.channels.mix_ragged(plan, elements)], 1)
