@@ -195,8 +195,8 @@ class SaliencyBank(BarsOfBank, SaliencySource):
             samples: what `read_samples` returned.
             domain: says which elements a gradient belongs to (`Domain.saliency`).
         """
-        if not mixed.requires_grad:
-            mixed = mixed.detach().requires_grad_()  # an unmixed batch may be the user's own: leave that as it is
+        # an unmixed batch may be the user's own: leave that as it is
+        mixed = mixed.view_as(mixed) if mixed.requires_grad else mixed.detach().requires_grad_()
         self._unheard.expect()
 
         def receive(grad: Tensor) -> None:
