@@ -120,6 +120,8 @@ def _other_class(size: int, labels: Any, generator: torch.Generator | None, devi
 def _balanced(size: int, labels: Any, generator: torch.Generator | None, device: torch.device) -> Tensor:
     order, first, last = _by_class(size, labels, generator, device)
     starts = first.unique_consecutive()  # a place for each class
+    labelled = starts[classes_of(size, labels).to(device)[order[starts]] >= 0]  # the others have one of their own
+    starts = labelled if len(labelled) else starts
     which, place = draws.uniform((2, size), generator, device)
     start = starts[(which * len(starts)).long()]
     return order[start + (place * (last[start] - start + 1)).long()]

@@ -356,6 +356,18 @@ def test_transforms(make: Callable[..., MixTransform]) -> None:
     torch.testing.assert_close(same({"images": images, "labels": torch.arange(7)})["labels"], torch.eye(7))
 
 
+def test_balanced_partners_have_a_class() -> None:
+    labels = torch.full((64,), -1)
+    labels[[3, 9, 20, 40]] = torch.tensor([0, 1, 1, 1])
+    mixer = create_mixer("mixup", "points", num_classes=2, ignore_index=-1, partners="balanced")
+    clouds, counts = torch.randn(64, 4, 3), torch.zeros(64)
+    for _ in range(20):
+        counts += torch.bincount(mixer.plan(clouds, labels).source[:, 1].flatten(), minlength=64)
+    assert counts[[3, 9, 20, 40]].sum() == 20 * 64
+    assert counts[3] / (20 * 64) == pytest.approx(0.5, abs=0.07)
+    assert mixer(clouds, torch.full((64,), -1))[1].sum() == 0
+
+
 def test_near_labels_are_those_of_the_samples_and_no_numbers_of_parts() -> None:
     clouds, labels, parts = torch.randn(4, 6, 3), torch.tensor([0, 0, 1, 1]), torch.tensor([0, 5, 0, 5])
     mixer = create_mixer("mixup", "points", num_classes={"parts": 8, "class": 2}, partners=NearLabel(sigma=0.01))
