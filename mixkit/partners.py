@@ -75,9 +75,9 @@ def choose_partners(
         return RULES[partners](size, labels, generator, device)
     function = FUNCTIONS[partners] if isinstance(partners, str) else partners
     keys = samples.keys if isinstance(samples, Samples) else samples
-    ragged = isinstance(elements, RaggedSet)
+    given: Any
     if isinstance(function, NearLabel):
-        given = label_to_compare(labels, ragged)
+        given = label_to_compare(labels, ragged=isinstance(elements, RaggedSet))
     else:
         given = _of_samples(labels, elements) if isinstance(elements, RaggedSet) else plain(labels)
     arguments = dict(zip(ARGUMENTS, (elements, given, saliency, keys, generator), strict=True))
@@ -102,14 +102,14 @@ def _reversed(size: int, labels: Any, generator: torch.Generator | None, device:
 
 
 def _same_class(size: int, labels: Any, generator: torch.Generator | None, device: torch.device) -> Tensor:
-    order, first, last = _by_class(size, labels, generator, device)
+    order, _, first, last = _by_class(size, labels, generator, device)
     places = torch.arange(size, device=device)
     following = torch.where(places == last, first, places + 1)  # in a ring within the class
     return torch.empty_like(order).index_put_((order,), order[following])
 
 
 def _other_class(size: int, labels: Any, generator: torch.Generator | None, device: torch.device) -> Tensor:
-    order, first, last = _by_class(size, labels, generator, device)
+    order, _, first, last = _by_class(size, labels, generator, device)
     count = last - first + 1  # of the sample's own class
     number = (draws.uniform((size,), generator, device) * (size - count)).long()  # of those that are left
     place = torch.where(number < first, number, number + count)
@@ -118,9 +118,9 @@ def _other_class(size: int, labels: Any, generator: torch.Generator | None, devi
 
 
 def _balanced(size: int, labels: Any, generator: torch.Generator | None, device: torch.device) -> Tensor:
-    order, first, last = _by_class(size, labels, generator, device)
+    order, classes, first, last = _by_class(size, labels, generator, device)
     starts = first.unique_consecutive()  # a place for each class
-    labelled = starts[classes_of(size, labels).to(device)[order[starts]] >= 0]  # the others have one of their own
+    labelled = starts[classes[starts] >= 0]  # the others have one of their own
     starts = labelled if len(labelled) else starts
     which, place = draws.uniform((2, size), generator, device)
     start = starts[(which * len(starts)).long()]
@@ -149,12 +149,12 @@ NAMES = ("random", *RULES, *FUNCTIONS, PREVIOUS_BATCH)
 
 def _by_class(
     size: int, labels: Any, generator: torch.Generator | None, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(B,) the samples in order of their classes, at random within one, and each one's class's first and last place."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(B,) the samples in order of their classes, at random within one; each one's class, its first and its last place."""
     shuffled = torch.randperm(size, generator=generator).to(device, non_blocking=True)
     classes, order = classes_of(size, labels).to(device)[shuffled].sort(stable=True)
     first = torch.searchsorted(classes, classes)
-    return shuffled[order], first, torch.searchsorted(classes, classes, right=True) - 1
+    return shuffled[order], classes, first, torch.searchsorted(classes, classes, right=True) - 1
 
 
 def classes_of(size: int, labels: Any) -> Tensor:

@@ -28,7 +28,7 @@ def mix_label(plan: MixPlan, label: Label) -> Tensor:
         mixed = _mix_numbers(plan, numbers, label.places)
         # in-place edits of the targets must not reach the labels of a batch that was not mixed
         return mixed.clone() if mixed.data_ptr() == label.tensor.data_ptr() else mixed
-    unknown = numbers == ignored
+    unknown = ~label.known
     mixed = _mix_numbers(plan, numbers.masked_fill(unknown, 0), label.places)
     # what is mixed with something unknown is unknown
     return mixed.masked_fill(_mix_numbers(plan, unknown.to(numbers.dtype), label.places) > 0, ignored)

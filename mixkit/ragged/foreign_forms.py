@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,15 +28,7 @@ class DictForm(Form):
         coord = batch["coord"]
         rows, self.integers = _joined(coord, batch.get("feat"))
         super().__init__(batch, Packed.from_offset(rows, batch["offset"]))
-        aligned = [
-            name
-            for name, value in batch.items()
-            if isinstance(value, Tensor)
-            and value.dim()
-            and len(value) == len(coord)
-            and name not in ("coord", "feat", "offset", *self.labels)
-        ]
-        if aligned:
+        if aligned := _aligned(batch, len(coord), ("coord", "feat", "offset", *self.labels)):
             raise ValueError(
                 f"the entries {', '.join(map(repr, aligned))} belong to the elements and would not be mixed with them: "
                 "take them into 'feat', or make them after mixing, as with voxel numbers ('grid_coord')"
@@ -67,17 +59,14 @@ class GraphForm(Form):
                 raise ValueError(f"a batch with {name} joins elements that the mix moves: make it after mixing")
         rows, self.integers = _joined(pos, x)
         super().__init__(batch, Packed.from_batch(rows, batch.batch, batch.num_graphs))
-        of_points = [
-            name
-            for name, value in batch.to_dict().items()
-            if name not in ("pos", "x", "batch", "ptr", "y")
-            and isinstance(value, Tensor)
-            and value.dim()
-            and len(value) == len(pos) != batch.num_graphs
-        ]
-        if of_points:
+        # as many points as graphs would leave it open which of them an attribute is of
+        of_points = (
+            [] if len(pos) == batch.num_graphs else _aligned(batch.to_dict(), len(pos), ("pos", "x", "batch", "ptr"))
+        )
+        self._labels_go = "y" in of_points
+        if others := [name for name in of_points if name != "y"]:
             raise ValueError(
-                f"the attributes {', '.join(map(repr, of_points))} belong to the points and would not be mixed with "
+                f"the attributes {', '.join(map(repr, others))} belong to the points and would not be mixed with "
                 "them: take them into 'x', or make them after mixing"
             )
 
@@ -91,7 +80,7 @@ class GraphForm(Form):
         closed.batch = packed.sample
         if batch.get("ptr") is not None:
             closed.ptr = packed.offsets
-        if isinstance(batch.get("y"), Tensor) and len(batch.y) == len(batch.pos) != batch.num_graphs:
+        if self._labels_go:
             del closed.y
         if (slices := getattr(batch, "_slice_dict", None)) is not None:  # by which to_data_list takes it apart
             offsets = packed.offsets.cpu()
@@ -99,6 +88,15 @@ class GraphForm(Form):
                 name: offsets if name in ("pos", "x") else slices[name] for name in slices if name in closed
             }
         return closed
+
+
+def _aligned(entries: Mapping[str, Any], count: int, besides: Sequence[str]) -> list[str]:
+    """The entries that are tensors with one row for each of so many elements, but for those that are known."""
+    return [
+        name
+        for name, value in entries.items()
+        if name not in besides and isinstance(value, Tensor) and value.dim() and len(value) == count
+    ]
 
 
 def _joined(coords: Tensor, features: Tensor | None) -> tuple[Tensor, torch.dtype | None]:

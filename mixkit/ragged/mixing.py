@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 def mix(mixer: Mixer, form: Form, labels: Any, *drawn_by: Any) -> tuple[Any, Any]:
     """The mixed batch and its targets, in the form of the batch; ``drawn_by`` is what `draw` takes besides."""
-    if form.integers is not None:
-        refuse_integers(mixer.method, form.integers, mixer.domain.conversion, gradient=False)
     elements, labels = read(mixer, form, labels)
     if not mixer.training:
         mixer.forget_clean_loss()
@@ -47,6 +45,8 @@ def read(mixer: Mixer, form: Form, labels: Any) -> tuple[RaggedSet, Any]:
     def read_one(labels: Any, num_classes: int | None, ignore_index: int | None) -> Label:
         return _read_label(form, labels, num_classes, ignore_index)
 
+    if form.integers is not None:
+        refuse_integers(mixer.method, form.integers, mixer.domain.conversion, gradient=False)
     elements = mixer.domain.ragged_elements(form.packed)
     num_classes = mixer.num_classes
     if _are_several(form, labels) and not isinstance(num_classes, (Mapping, tuple, list)):
