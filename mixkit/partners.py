@@ -150,7 +150,7 @@ NAMES = ("random", *RULES, *FUNCTIONS, PREVIOUS_BATCH)
 def _by_class(
     size: int, labels: Any, generator: torch.Generator | None, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(B,) the samples in order of their classes, at random within one; each one's class, its first and its last place."""
+    """(B,) the samples in order of class, at random within one; and each one's class, with its first and last place."""
     shuffled = torch.randperm(size, generator=generator).to(device, non_blocking=True)
     classes, order = classes_of(size, labels).to(device)[shuffled].sort(stable=True)
     first = torch.searchsorted(classes, classes)
