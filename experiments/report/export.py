@@ -153,13 +153,14 @@ def _first(scores: Mapping[str, float]) -> str:
 
 
 def _rounded(value: Any) -> Any:
-    """Floats at four digits, to any depth; whole configurations are left as they are."""
+    """Floats at four digits, to any depth; configurations, and what a table rounds once more, are left as they are."""
     if isinstance(value, float):
         return round(value, DIGITS)
     if isinstance(value, list):
         return [_rounded(one) for one in value]
     if isinstance(value, dict):
-        return {name: one if name == "config" else _rounded(one) for name, one in value.items()}
+        whole = ("config", "cost", "step_ms")  # a time that was rounded twice may end on another digit
+        return {name: one if name in whole else _rounded(one) for name, one in value.items()}
     return value
 
 
